@@ -1,0 +1,44 @@
+/* shard/base/limits.h: every bound, its reason, and the relations between them. */
+#ifndef MOON_BASE_LIMITS_H
+#define MOON_BASE_LIMITS_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#define SHARDS_MAX 64u           /* threads of one node: mailboxes are pairs, 64² rings is the most we want */
+#define DATABASES_MAX 256u       /* the reference's limit; db travels as one byte */
+#define RECORD_INLINE_MAX 512u   /* a record (head, key, value) up to this stays one block */
+#define KEY_BYTES_MAX (512u << 20) /* proto-max-bulk-len of Redis */
+#define STRING_BYTES_MAX (UINT32_MAX - 4096u) /* lengths of blobs are u32 in the record */
+
+/* One pass of a shard (architecture.md §4.2). */
+#define PASS_CONN_BYTES_MAX (64u << 10)
+#define PASS_CONN_COMMANDS_MAX 512u
+#define PASS_COMMANDS_MAX 4096u  /* flat request array of one pass */
+#define PASS_BUDGET_US 1000u
+#define TASK_SLICE_US 50u
+#define OUT_PAUSE_BYTES (1u << 20)   /* unsent output above which a connection is not parsed */
+#define OUT_RESUME_BYTES (256u << 10)
+#define FREE_SLICE_BYTES (64u << 10) /* values above this are freed in slices */
+
+/* Requests (Redis). */
+#define INLINE_BYTES_MAX (64u << 10)
+#define MULTIBULK_UNAUTH_MAX 10
+#define BULK_UNAUTH_MAX 16384
+#define MULTIBULK_MAX INT32_MAX
+
+/* Journal. */
+#define FRAME_BYTES_MAX (1u << 20)
+#define FRAME_HEAD_BYTES 64u
+#define SEGMENT_BYTES (16u << 20)
+#define BLOCK_BYTES 4096u
+
+/* Mailboxes. */
+#define MAILBOX_BYTES (1u << 20)
+#define ANSWER_INLINE_MAX 256u /* larger answers travel as a block */
+
+static_assert(OUT_RESUME_BYTES < OUT_PAUSE_BYTES, "a paused connection must be able to resume");
+static_assert(RECORD_INLINE_MAX <= 1024, "records come from slabs");
+static_assert(FRAME_BYTES_MAX <= SEGMENT_BYTES, "a frame lies in one segment or spans by chaining");
+
+#endif
