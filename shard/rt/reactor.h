@@ -1,0 +1,54 @@
+/* shard/rt/reactor.h: the loop of one core: completions → pass (messages, requests, log, sends) →
+ * timers → tasks → sleep. Owned by one thread. */
+#ifndef MOON_RT_REACTOR_H
+#define MOON_RT_REACTOR_H
+
+#include <stdatomic.h>
+
+#include "shard/base/clock.h"
+#include "shard/base/stat.h"
+#include "shard/rt/io.h"
+#include "shard/rt/task.h"
+#include "shard/rt/timer.h"
+
+struct reactor_handler {
+    void *ctx;
+    /* Once per turn, after completions: drain mailboxes, run requests, flush. */
+    void (*pass)(void *ctx);
+    /* Before sleeping: true if a message waits (checked after `sleeping` was published). */
+    bool (*pending)(void *ctx);
+    /* True while answers of peers are outstanding: spin up to spin_us before sleeping. */
+    bool (*expecting)(void *ctx);
+};
+struct reactor {
+    struct io *io;
+    const struct clock *clock;
+    struct timer_wheel *timers;
+    struct task_queue tasks;
+    struct reactor_handler handler;
+    uint32_t core;
+    uint32_t spin_us;
+    int64_t wall_us;      /* one reading per turn */
+    uint64_t mono_ns;
+    atomic_bool sleeping; /* peers: publish, then reactor_wake() */
+    atomic_bool stop;
+    uint64_t turns, sleeps, wakes_sent;
+    struct stat_histogram pass_cpu; /* own thread CPU time of a pass with work; sampled, see reactor.c */
+};
+
+void reactor_init(struct reactor *r, uint32_t core, struct io *io, const struct clock *clock,
+                  struct reactor_handler handler);
+void reactor_fini(struct reactor *r);
+void reactor_turn(struct reactor *r, bool may_sleep); /* one turn; tests call it directly */
+void reactor_run(struct reactor *r);                  /* until reactor_stop() */
+void reactor_stop(struct reactor *r);                 /* any thread */
+/* Any thread, after publishing a message: wakes the core only if it sleeps. */
+void reactor_wake(struct reactor *r);
+static inline int64_t reactor_now_ms(const struct reactor *r)
+{
+    return r->wall_us / 1000;
+}
+/* The core this thread runs, or UINT32_MAX. */
+uint32_t reactor_core(void);
+
+#endif

@@ -1,0 +1,24 @@
+/* shard/rt/sock.h: sockets before they are streams: bind, listen, options, names. Blocking-free. */
+#ifndef MOON_RT_SOCK_H
+#define MOON_RT_SOCK_H
+
+#include "shard/base/attr.h"
+#include "shard/base/rc.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Listening socket on a numeric or named address ("*" any IPv4, "::*" any IPv6), or -errno. */
+int sock_listen_tcp(const char *address, uint16_t port, int backlog);
+int sock_listen_unix(const char *path, uint32_t mode, int backlog); /* removes a stale socket file */
+int sock_connect_tcp(const char *address, uint16_t port); /* non-blocking; -errno */
+void sock_set_nodelay(int fd);
+void sock_set_keepalive(int fd, uint32_t seconds); /* 0: off; interval and count as Redis */
+/* "127.0.0.1:6379", "[::1]:6379", "/path:0" for Unix; always terminated. */
+void sock_peer_name(int fd, char *out, size_t cap);
+void sock_local_name(int fd, char *out, size_t cap);
+bool sock_peer_is_loopback(int fd); /* Unix sockets count as loopback */
+uint16_t sock_local_port(int fd);
+
+#endif
