@@ -1,0 +1,48 @@
+/* shard/types/zset.h: sorted sets. Encodings: listpack (member, score, … in order), skiplist (the name
+ * Redis gives the full form; here a counted B+ tree by (score, member) and a struct table by member). */
+#ifndef MOON_TYPES_ZSET_H
+#define MOON_TYPES_ZSET_H
+
+#include "shard/base/num.h"
+#include "shard/base/rng.h"
+#include "shard/types/record.h"
+
+MUST_CHECK struct record *zset_try_new(struct bytes key, int64_t expire_ms);
+uint64_t zset_len(const struct record *r);
+MUST_CHECK bool zset_score(const struct record *r, struct bytes member, double *out);
+/* Adds or moves. 1 added, 0 was there (score changed or same), -1 out of memory. score is not NaN. */
+int zset_put(struct record **r, struct bytes member, double score);
+bool zset_remove(struct record **r, struct bytes member);
+/* 0-based rank in ascending order; false if absent. */
+MUST_CHECK bool zset_rank(const struct record *r, struct bytes member, uint64_t *rank_out);
+
+struct zset_range { /* scores */
+    double min, max;
+    bool min_open, max_open;
+};
+struct zset_lex { /* members; all scores equal. NULL data with unbounded: '-' and '+' */
+    struct bytes min, max;
+    bool min_open, max_open, min_unbounded, max_unbounded;
+    bool empty; /* "+" as min or "-" as max */
+};
+/* First rank (ascending) that is in range, and how many are. */
+uint64_t zset_count_scores(const struct record *r, const struct zset_range *range, uint64_t *first_rank_out);
+uint64_t zset_count_lex(const struct record *r, const struct zset_lex *range, uint64_t *first_rank_out);
+/* Removes `count` members from ascending rank `first` on. */
+void zset_remove_ranks(struct record **r, uint64_t first, uint64_t count);
+
+struct zset_iter {
+    const struct record *record;
+    uint64_t left;
+    uint64_t at;
+    void *state[4];
+    int8_t step;
+};
+/* From an ascending rank, upwards (+1) or downwards (-1). Invalid after any change. */
+void zset_iter_start(const struct record *r, uint64_t rank, int step, struct zset_iter *it_out);
+MUST_CHECK bool zset_iter_next(struct zset_iter *it, char tmp[NUM_I64_TEXT_MAX], struct bytes *member_out, double *score_out);
+uint64_t zset_scan(const struct record *r, uint64_t cursor, void (*each)(void *ctx, struct bytes member, double score), void *ctx);
+/* The sorted set is not empty. */
+struct bytes zset_random(const struct record *r, struct rng *rng, char tmp[NUM_I64_TEXT_MAX], double *score_out);
+
+#endif
