@@ -6,9 +6,9 @@
 #define MOON_JOURNAL_JOURNAL_H
 
 #include "shard/base/buf.h"
+#include "shard/base/clock.h"
 #include "shard/base/rc.h"
 #include "shard/rt/io.h"
-#include "shard/base/clock.h"
 #include "shard/rt/timer.h"
 
 enum journal_fsync { JOURNAL_ALWAYS, JOURNAL_EVERYSEC, JOURNAL_NO };
