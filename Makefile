@@ -230,7 +230,7 @@ bench:
 	@for b in $(patsubst %.c,build/release/%,$(call one,$(BENCH_SRCS))); do echo "== $$b"; $$b || exit 1; done
 
 lint:
-	@python3 tests/lint/lint
+	@status=0; python3 tests/lint/lint || status=1; python3 tests/lint/selftest || status=1; exit $$status
 
 format:
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
