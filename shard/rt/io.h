@@ -58,12 +58,16 @@ struct io_ops {
     uint32_t (*turn)(struct io *io, int64_t timeout_us);
     void (*wake)(struct io *io); /* any thread: the running or next waiting turn returns */
 
-    enum rc (*stream_open)(struct io *io, struct io_stream *s, int fd); /* takes fd; receives at once */
+    /* Takes fd if RC_OK (a socket that is still connecting may be given too: the first on_sent or
+     * on_close tells how it went); receives at once. The owner set s->events, the rest is ours. */
+    enum rc (*stream_open)(struct io *io, struct io_stream *s, int fd);
     /* One send in flight per stream; `data` borrowed until on_sent. */
     void (*stream_send)(struct io *io, struct io_stream *s, const uint8_t *data, size_t len);
     void (*stream_pause)(struct io *io, struct io_stream *s);  /* stop receiving; what is under way may still come */
     void (*stream_resume)(struct io *io, struct io_stream *s);
-    void (*stream_close)(struct io *io, struct io_stream *s);  /* aborts a send in flight; on_gone follows in a later turn */
+    /* Aborts a send in flight (its bytes stay borrowed until on_gone). After this call no callback of
+     * the stream comes but on_gone, in a later turn. */
+    void (*stream_close)(struct io *io, struct io_stream *s);
     enum rc (*listen)(struct io *io, struct io_listener *l, int fd); /* takes a bound, listening fd */
     void (*unlisten)(struct io *io, struct io_listener *l); /* cancels, closes; no callback follows a return */
 
@@ -111,6 +115,38 @@ static inline uint32_t io_turn(struct io *io, int64_t timeout_us)
 static inline void io_wake(struct io *io)
 {
     io->ops->wake(io);
+}
+static inline void io_free(struct io *io)
+{
+    io->ops->free(io);
+}
+MUST_CHECK static inline enum rc io_stream_open(struct io *io, struct io_stream *s, int fd)
+{
+    return io->ops->stream_open(io, s, fd);
+}
+static inline void io_stream_send(struct io *io, struct io_stream *s, const uint8_t *data, size_t len)
+{
+    io->ops->stream_send(io, s, data, len);
+}
+static inline void io_stream_pause(struct io *io, struct io_stream *s)
+{
+    io->ops->stream_pause(io, s);
+}
+static inline void io_stream_resume(struct io *io, struct io_stream *s)
+{
+    io->ops->stream_resume(io, s);
+}
+static inline void io_stream_close(struct io *io, struct io_stream *s)
+{
+    io->ops->stream_close(io, s);
+}
+MUST_CHECK static inline enum rc io_listen(struct io *io, struct io_listener *l, int fd)
+{
+    return io->ops->listen(io, l, fd);
+}
+static inline void io_unlisten(struct io *io, struct io_listener *l)
+{
+    io->ops->unlisten(io, l);
 }
 
 #endif

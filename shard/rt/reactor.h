@@ -15,7 +15,8 @@ struct reactor_handler {
     void *ctx;
     /* Once per turn, after completions: drain mailboxes, run requests, flush. */
     void (*pass)(void *ctx);
-    /* Before sleeping: true if a message waits (checked after `sleeping` was published). */
+    /* Before sleeping: true if a message waits or the pass left work over (checked after `sleeping`
+     * was published, and again and again while spinning: keep it to a few loads). */
     bool (*pending)(void *ctx);
     /* True while answers of peers are outstanding: spin up to spin_us before sleeping. */
     bool (*expecting)(void *ctx);
@@ -33,7 +34,8 @@ struct reactor {
     atomic_bool sleeping; /* peers: publish, then reactor_wake() */
     atomic_bool stop;
     uint64_t turns, sleeps, wakes_sent;
-    struct stat_histogram pass_cpu; /* own thread CPU time of a pass with work; sampled, see reactor.c */
+    uint32_t pass_cpu_every; /* measure every n-th pass with work: reading the CPU clock is a system call */
+    struct stat_histogram pass_cpu; /* own thread CPU time of the measured passes */
 };
 
 void reactor_init(struct reactor *r, uint32_t core, struct io *io, const struct clock *clock,
@@ -44,9 +46,19 @@ void reactor_run(struct reactor *r);                  /* until reactor_stop() */
 void reactor_stop(struct reactor *r);                 /* any thread */
 /* Any thread, after publishing a message: wakes the core only if it sleeps. */
 void reactor_wake(struct reactor *r);
+/* Wall clock: expiry, LRU, what clients see. It may jump, so timers do not run on it. */
 static inline int64_t reactor_now_ms(const struct reactor *r)
 {
     return r->wall_us / 1000;
+}
+/* Monotonic: the time of r->timers. timer_arm(r->timers, t, reactor_mono_ms(r) + delay). */
+static inline uint64_t reactor_mono_ms(const struct reactor *r)
+{
+    return r->mono_ns / 1000000;
+}
+static inline void reactor_arm(struct reactor *r, struct timer *t, uint64_t delay_ms)
+{
+    timer_arm(r->timers, t, reactor_mono_ms(r) + delay_ms);
 }
 /* The core this thread runs, or UINT32_MAX. */
 uint32_t reactor_core(void);

@@ -13,13 +13,16 @@ struct task {
     const char *name;
     uint64_t cpu_ns, slice_ns_max; /* statistics, kept by the runner */
 };
+struct clock;
 struct task_queue {
+    const struct clock *clock; /* the reactor's, so that a simulated run is repeatable */
     struct task *head, **tail;
     uint32_t count;
 };
-void task_queue_init(struct task_queue *q);
+void task_queue_init(struct task_queue *q, const struct clock *clock);
 void task_wake(struct task_queue *q, struct task *t); /* idempotent */
-/* Runs each queued task once, at most total_us in all. Returns true if any has more to do. */
+/* Runs each queued task once, one slice each, at most total_us in all; who was not reached is first
+ * next time. Returns true if any has more to do. */
 bool task_run(struct task_queue *q, uint32_t total_us);
 
 #endif

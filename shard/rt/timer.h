@@ -1,4 +1,4 @@
-/* shard/rt/timer.h: hierarchical timer wheel in milliseconds of the reactor's clock. Not thread-safe. */
+/* shard/rt/timer.h: hierarchical timer wheel in milliseconds of the reactor's monotonic clock. Not thread-safe. */
 #ifndef MOON_RT_TIMER_H
 #define MOON_RT_TIMER_H
 
@@ -14,7 +14,9 @@ struct timer_wheel;
 
 struct timer_wheel *timer_wheel_new(uint64_t now_ms);
 void timer_wheel_free(struct timer_wheel *w); /* armed timers are forgotten */
-void timer_arm(struct timer_wheel *w, struct timer *t, uint64_t at_ms); /* re-arms if armed */
+/* Re-arms if armed. A time that has passed fires at the next timer_advance(), also when armed from a
+ * callback: one advance never fires the same timer twice. */
+void timer_arm(struct timer_wheel *w, struct timer *t, uint64_t at_ms);
 void timer_cancel(struct timer_wheel *w, struct timer *t);
 static inline bool timer_armed(const struct timer *t)
 {
