@@ -1,0 +1,110 @@
+/* shard/exec/exec.h: what a data command sees. It runs to its end on the shard that owns its keys, on
+ * that shard's thread. Order inside a command: check arguments and types first (replying the error and
+ * returning), then change and tell. Room in the log was asked for before run() is entered (by the size
+ * of the request): only a command whose effect may be larger asks again with exec_reserve().
+ *
+ * A change:   struct change c;
+ *             if (!exec_open_as(x, key, VALUE_HASH, &c)) return;           // WRONGTYPE was replied
+ *             … hash_set(&c.e.record, field, value) …                      // the record may move
+ *             exec_commit(x, &c, NOTIFY_HASH, "hset");                     // table, counters, event
+ *             exec_log_same(x, &c);                                        // or exec_log(x, &c, OP_…, args, n)
+ *
+ * Replay runs the same functions: then x->replay is set, replies are muted, x->now_ms is 0 (nothing is
+ * expired, no deadline is in the past), exec_log does nothing. */
+#ifndef MOON_EXEC_EXEC_H
+#define MOON_EXEC_EXEC_H
+
+#include "shard/base/arena.h"
+#include "shard/base/rng.h"
+#include "shard/db/db.h"
+#include "shard/exec/spec.h"
+#include "shard/resp/reply.h"
+
+enum opcode {
+    OP_NONE = 0,
+#define X(number, name) OP_##name = number,
+#include "shard/exec/opcode.def"
+#undef X
+};
+
+enum notify_class { /* keyspace events, as notify-keyspace-events letters */
+    NOTIFY_GENERIC = 1 << 2, NOTIFY_STRING = 1 << 3, NOTIFY_LIST = 1 << 4, NOTIFY_SET = 1 << 5, NOTIFY_HASH = 1 << 6,
+    NOTIFY_ZSET = 1 << 7, NOTIFY_EXPIRED = 1 << 8, NOTIFY_EVICTED = 1 << 9, NOTIFY_STREAM = 1 << 10,
+    NOTIFY_KEY_MISS = 1 << 11, NOTIFY_NEW = 1 << 14,
+};
+
+struct core; /* exec/core.h: the shard; commands need only what stands below */
+
+struct exec {
+    struct core *core;
+    struct keyspace *ks;
+    const struct cmd_spec *spec;
+    const struct bytes *argv; /* borrowed for the run */
+    uint32_t argc;
+    struct reply *reply;
+    struct arena *scratch; /* rewound after the command */
+    struct rng *rng;
+    int64_t now_ms;        /* wall clock, one reading per pass; 0 in replay */
+    struct db_key key;     /* of the first key: hash and slot computed when the request was routed */
+    uint32_t shard, shards;
+    uint16_t databases;
+    bool replay;
+    bool no_touch;         /* CLIENT NO-TOUCH: reads leave LRU/LFU alone */
+};
+
+static inline struct bytes exec_arg(const struct exec *x, uint32_t i)
+{
+    return x->argv[i];
+}
+/* Address of a key in the current database: the routed one at no cost, others hashed here. */
+struct db_key exec_key(const struct exec *x, struct bytes name);
+struct db_key exec_key_db(const struct exec *x, struct bytes name, uint8_t db);
+
+/* ---- reading. Expired keys read as absent (and are deleted). Counts keyspace hits and misses. */
+struct record *exec_read(struct exec *x, struct bytes key);
+/* As exec_read, but no LRU touch and no hit or miss count: TYPE, OBJECT, TTL, EXISTS, internal looks. */
+struct record *exec_peek(struct exec *x, const struct db_key *key);
+/* False: WRONGTYPE was replied. True with NULL: absent. */
+MUST_CHECK bool exec_read_as(struct exec *x, struct bytes key, enum value_type type, struct record **record_out);
+
+/* ---- changing. */
+struct change {
+    struct db_key key;
+    struct db_entry e; /* e.record: NULL if absent (expired ones were deleted first) */
+};
+void exec_open(struct exec *x, struct bytes key, struct change *c);
+void exec_open_at(struct exec *x, struct db_key key, struct change *c);
+MUST_CHECK bool exec_open_as(struct exec *x, struct bytes key, enum value_type type, struct change *c);
+/* Puts c->e.record back and tells watchers and subscribers of the event ("hset"; NULL: none). A
+ * collection that became empty is deleted instead (and "del" told after the event). If an insert found
+ * no memory the new record is freed, the error replied and false returned: then log nothing. */
+bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const char *event);
+/* Deletes the open key: frees the value (in slices if big). event NULL: none; e.g. "del", "expired". */
+void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const char *event);
+/* An event about a key beyond the one exec_commit told. */
+void exec_notify(struct exec *x, const struct db_key *key, enum notify_class cls, const char *event);
+/* Frees a record that is in no table, in slices when big (never stalls). */
+void exec_free_record(struct exec *x, struct record *r);
+
+/* ---- the log. Effects of one command on one shard are replayed whole or not at all. */
+void exec_log(struct exec *x, const struct change *c, enum opcode op, const struct bytes *args, uint32_t argc);
+/* The command's own arguments (argv[1…]) under spec->opcode. */
+void exec_log_same(struct exec *x, const struct change *c);
+/* A unit not bound to one slot: FLUSHDB, SWAPDB. */
+void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes *args, uint32_t argc);
+/* More room than the request's size: false: the error was replied; nothing may be changed then. */
+MUST_CHECK bool exec_reserve(struct exec *x, size_t bytes);
+/* Answers "-OOM" / RC_NOMEM of a try function in Redis's words. */
+void exec_reply_nomem(struct exec *x);
+
+/* ---- arguments; each replies its error and returns false. */
+MUST_CHECK bool exec_arg_i64(struct exec *x, uint32_t i, int64_t *out);           /* ERR_NOT_INT */
+MUST_CHECK bool exec_arg_range(struct exec *x, uint32_t i, int64_t min, int64_t max, const char *error, int64_t *out);
+MUST_CHECK bool exec_arg_double(struct exec *x, uint32_t i, double *out);         /* ERR_NOT_FLOAT */
+/* "ERR wrong number of arguments for 'get' command" in this command's name. */
+void exec_reply_arity(struct exec *x);
+/* Relative or absolute expire arguments in Redis's words and overflow rules: unit_ms 1000 or 1;
+ * absolute: against the epoch. Replies "ERR invalid expire time in 'set' command". */
+MUST_CHECK bool exec_arg_expire(struct exec *x, uint32_t i, int64_t unit_ms, bool absolute, int64_t *when_ms_out);
+
+#endif
