@@ -2,6 +2,8 @@
 #ifndef MOON_BASE_ATTR_H
 #define MOON_BASE_ATTR_H
 
+#include <stddef.h> /* offsetof, for container_of */
+
 #define MUST_CHECK __attribute__((warn_unused_result))
 #define COLD __attribute__((cold, noinline))
 #define HOT_INLINE static inline __attribute__((always_inline))

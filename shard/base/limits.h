@@ -2,8 +2,9 @@
 #ifndef MOON_BASE_LIMITS_H
 #define MOON_BASE_LIMITS_H
 
-#include <assert.h>
 #include <stdint.h>
+
+#include "shard/base/assert.h" /* not <assert.h>: it has no guard and would undo our assert() */
 
 #define SHARDS_MAX 64u           /* threads of one node: mailboxes are pairs, 64² rings is the most we want */
 #define DATABASES_MAX 256u       /* the reference's limit; db travels as one byte */
@@ -26,6 +27,9 @@
 #define MULTIBULK_UNAUTH_MAX 10
 #define BULK_UNAUTH_MAX 16384
 #define MULTIBULK_MAX INT32_MAX
+
+/* Patterns: stars that may nest in one match, as in Redis (CVE-2022-36021). */
+#define GLOB_NESTING_MAX 1000u
 
 /* Journal. */
 #define FRAME_BYTES_MAX (1u << 20)
