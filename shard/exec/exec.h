@@ -49,6 +49,8 @@ struct exec {
     uint32_t shard, shards;
     uint16_t databases;
     bool replay;
+    uint16_t replay_log, replay_logs; /* in replay: whose unit it is; a unit about all slots means those of
+                                       * replay_log among replay_logs */
     bool no_touch;         /* CLIENT NO-TOUCH: reads leave LRU/LFU alone */
 };
 
@@ -90,6 +92,9 @@ void exec_free_record(struct exec *x, struct record *r);
 void exec_log(struct exec *x, const struct change *c, enum opcode op, const struct bytes *args, uint32_t argc);
 /* The command's own arguments (argv[1…]) under spec->opcode. */
 void exec_log_same(struct exec *x, const struct change *c);
+/* The slots that a command about all slots means here: those of this shard, or in replay those of the
+ * writing log that this shard owns now. */
+bool exec_owns_slot(const struct exec *x, uint16_t slot);
 /* A unit not bound to one slot: FLUSHDB, SWAPDB. */
 void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes *args, uint32_t argc);
 /* More room than the request's size: false: the error was replied; nothing may be changed then. */

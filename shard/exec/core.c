@@ -1,0 +1,255 @@
+#include "shard/exec/core.h"
+
+#include <stdlib.h>
+
+#include "shard/base/log.h"
+#include "shard/exec/exec_priv.h"
+
+/* ---- running a request */
+
+static void init_exec(struct core *c, struct exec *x, struct reply *reply)
+{
+    *x = (struct exec){
+        .core = c,
+        .ks = c->ks,
+        .reply = reply,
+        .scratch = &c->scratch,
+        .rng = &c->rng,
+        .now_ms = reactor_now_ms(&c->reactor),
+        .shard = c->index,
+        .shards = c->count,
+        .databases = c->databases,
+    };
+}
+
+void core__exec_init(struct core *c, struct exec *x, struct reply *reply)
+{
+    init_exec(c, x, reply);
+}
+
+/* What may refuse a write before it runs. False: the error was replied. */
+static bool admit_write(struct core *c, const struct request *rq, struct reply *reply)
+{
+    if (unlikely(atomic_load_explicit(&c->shared->refusing, memory_order_relaxed) != 0)) {
+        exec__reply_refused(reply, (enum rc)atomic_load_explicit(&c->shared->refuse_rc, memory_order_relaxed));
+        return false;
+    }
+    if (c->journal == NULL) return true;
+    enum rc rc = journal_reserve(c->journal, (size_t)rq->wire_bytes * 2 + (size_t)rq->argc * 16 + EXEC_RESERVE_SLACK);
+    if (likely(rc == RC_OK)) return true;
+    exec__reply_refused(reply, rc);
+    return false;
+}
+
+static inline void account(struct core *c, const struct request *rq, uint64_t spent)
+{
+    struct core_cmd_stats *s = &c->cmd_stats[rq->spec->id];
+    s->calls++;
+    s->ticks += spent;
+    if (unlikely(s->latency == NULL)) s->latency = mem_zalloc(MEM_NODE, sizeof *s->latency);
+    uint64_t ns = clock_ticks_to_ns(spent);
+    stat_add(s->latency, ns);
+    int64_t slow_us = atomic_load_explicit(&c->shared->slowlog_us, memory_order_relaxed);
+    if (unlikely(slow_us >= 0 && ns >= (uint64_t)slow_us * 1000) && c->on_slow != NULL)
+        c->on_slow(c, rq, ns / 1000);
+}
+
+void core_run(struct core *c, const struct request *rq, struct reply *reply)
+{
+    const struct cmd_spec *spec = rq->spec;
+    c->gate_lsn = 0;
+    c->stats.commands++;
+    reply->errored = false;
+    if (unlikely(c->oom) && (spec->flags & CMD_DENYOOM)) {
+        reply_error(reply, ERR_OOM);
+        c->cmd_stats[spec->id].rejected++;
+        return;
+    }
+    if ((spec->flags & CMD_WRITE) && unlikely(!admit_write(c, rq, reply))) {
+        c->cmd_stats[spec->id].rejected++;
+        return;
+    }
+    struct arena_mark mark = arena_mark(&c->scratch);
+    struct exec x;
+    init_exec(c, &x, reply);
+    x.spec = spec;
+    x.argv = rq->argv;
+    x.argc = rq->argc;
+    x.key = rq->key;
+    x.no_touch = rq->no_touch;
+    spec->run(&x);
+    arena_rewind(&c->scratch, mark);
+    if (unlikely(c->gated) && (spec->flags & CMD_WRITE) && spec->keys.first == 0) c->gate_lsn = core_newest_lsn(c);
+    if (unlikely(reply->errored)) c->cmd_stats[spec->id].failed++;
+    uint64_t now = clock_ticks();
+    account(c, rq, now - c->ticks);
+    c->ticks = now;
+}
+
+uint64_t core_newest_lsn(const struct core *c)
+{
+    return c->journal == NULL ? 0 : journal_lsn(c->journal);
+}
+
+void core_pass_begin(struct core *c)
+{
+    c->ticks = clock_ticks();
+    uint64_t max = atomic_load_explicit(&c->shared->maxmemory, memory_order_relaxed);
+    c->oom = unlikely(max != 0) && mem_live_bytes_all() > max;
+}
+
+/* ---- errors by first word, for INFO errorstats */
+
+void core_count_error(struct core *c, const uint8_t *wire, size_t len)
+{
+    c->stats.error_replies++;
+    size_t n = 0;
+    while (1 + n < len && n < sizeof c->errors[0].prefix - 1 && wire[1 + n] != ' ' && wire[1 + n] != '\r') n++;
+    for (uint32_t i = 0; i < CORE_ERRORS_MAX; i++) {
+        struct core_error_count *e = &c->errors[i];
+        if (e->count == 0) memcpy(e->prefix, wire + 1, n);
+        if (e->count == 0) e->prefix[n] = 0;
+        if (strlen(e->prefix) == n && memcmp(e->prefix, wire + 1, n) == 0) {
+            e->count++;
+            return;
+        }
+    }
+}
+
+void core_reset_stats(struct core *c)
+{
+    c->stats = (struct core_stats){.dirty = c->stats.dirty, .lazy_pending = c->stats.lazy_pending};
+    memset(c->errors, 0, sizeof c->errors);
+    for (uint32_t i = 0; i < c->cmd_count; i++) {
+        struct core_cmd_stats *s = &c->cmd_stats[i];
+        s->calls = s->ticks = s->rejected = s->failed = 0;
+        if (s->latency != NULL) stat_clear(s->latency);
+    }
+}
+
+/* ---- replay */
+
+struct replay {
+    struct core *core;
+    struct exec x;
+    struct buf sink;
+    struct reply reply;
+    const char *bad; /* why a unit was refused */
+    uint32_t bad_opcode;
+    struct bytes *argv;
+    uint32_t argv_cap;
+    uint64_t units;
+};
+
+static bool replay_unit(void *ctx, const struct journal_unit *u)
+{
+    struct replay *p = ctx;
+    struct core *c = p->core;
+    const struct cmd_spec *spec = u->opcode < c->opcodes ? c->by_opcode[u->opcode] : NULL;
+    if (spec == NULL || u->engine != 0 || u->db >= c->databases) {
+        p->bad = spec == NULL ? "an opcode this version does not know" : "a database or engine that is not there";
+        p->bad_opcode = u->opcode;
+        return false;
+    }
+    if (u->argc + 1 > p->argv_cap) {
+        size_t old = p->argv_cap;
+        p->argv_cap = (u->argc + 1) * 2;
+        p->argv = mem_resize(MEM_EXEC, p->argv, old * sizeof *p->argv, p->argv_cap * sizeof *p->argv);
+    }
+    p->argv[0] = bytes_of(spec->name);
+    if (u->argc > 0) memcpy(p->argv + 1, u->args, u->argc * sizeof *u->args);
+    p->x.spec = spec;
+    p->x.argv = p->argv;
+    p->x.argc = u->argc + 1;
+    p->x.key = (struct db_key){.db = u->db};
+    p->x.replay_log = u->log;
+    p->x.replay_logs = u->logs;
+    if (u->slot != JOURNAL_SLOT_ALL && u->argc > 0)
+        p->x.key = (struct db_key){.name = u->args[0], .hash = hash_bytes(u->args[0]), .slot = u->slot, .db = u->db};
+    struct arena_mark mark = arena_mark(&c->scratch);
+    p->reply.errored = false;
+    spec->run(&p->x);
+    arena_rewind(&c->scratch, mark);
+    p->units++;
+    if (!p->reply.errored) return true;
+    p->bad = "a unit that its command refuses";
+    p->bad_opcode = u->opcode;
+    return false;
+}
+
+static void log_progress(void *ctx, uint64_t done, uint64_t total)
+{
+    const struct core *c = ctx;
+    log_notice("recovery", "shard %u: %llu of %llu MB of log read", c->index, (unsigned long long)(done >> 20),
+               (unsigned long long)(total >> 20));
+}
+
+enum rc core_replay(struct core *c, struct journal_set *set, struct buf *why)
+{
+    struct replay p = {.core = c};
+    p.reply = (struct reply){.out = &p.sink, .proto = 2, .muted = true};
+    buf_init(&p.sink, MEM_EXEC);
+    init_exec(c, &p.x, &p.reply);
+    p.x.replay = true;
+    p.x.now_ms = 0;
+    enum rc rc = journal_set_replay(set, c->io, c->index, c->count, replay_unit, &p, log_progress, why);
+    if (rc == RC_CORRUPT && p.bad != NULL) buf_addf(why, " (%s: opcode %u)", p.bad, p.bad_opcode);
+    mem_free(MEM_EXEC, p.argv, p.argv_cap * sizeof *p.argv);
+    buf_free(&p.sink);
+    c->stats.dirty = 0;
+    return rc;
+}
+
+/* ---- life */
+
+void core_init(struct core *c, const struct core_opts *opts, struct io *io, const struct clock *clock,
+               struct reactor_handler handler)
+{
+    *c = (struct core){
+        .io = io,
+        .shared = opts->shared,
+        .index = opts->index,
+        .count = opts->count,
+        .databases = opts->databases,
+        .by_opcode = opts->by_opcode,
+        .opcodes = opts->opcodes,
+        .cmd_count = opts->cmd_count,
+    };
+    c->slab = slab_new();
+    (void)slab_use(c->slab);
+    reactor_init(&c->reactor, opts->index, io, clock, handler);
+    c->ks = keyspace_new(opts->databases);
+    arena_init(&c->scratch);
+    rng_seed_random(&c->rng);
+    c->cmd_stats = mem_zalloc(MEM_NODE, opts->cmd_count * sizeof *c->cmd_stats);
+    core__upkeep_init(c);
+}
+
+void core_set_gated(struct core *c, bool gated)
+{
+    if (gated && c->slot_lsn == NULL) c->slot_lsn = mem_alloc(MEM_EXEC, SLOT_COUNT * sizeof *c->slot_lsn);
+    /* Whatever was written before gates began counts as looked at: nothing older may slip out. */
+    if (gated && !c->gated)
+        for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) c->slot_lsn[slot] = core_newest_lsn(c);
+    c->gated = gated && c->journal != NULL;
+}
+
+void core_set_journal(struct core *c, struct journal *j, bool gated)
+{
+    c->journal = j;
+    core_set_gated(c, gated);
+}
+
+void core_fini(struct core *c)
+{
+    core__upkeep_fini(c);
+    keyspace_free(c->ks);
+    for (uint32_t i = 0; i < c->cmd_count; i++)
+        mem_free(MEM_NODE, c->cmd_stats[i].latency, sizeof *c->cmd_stats[i].latency);
+    mem_free(MEM_NODE, c->cmd_stats, c->cmd_count * sizeof *c->cmd_stats);
+    mem_free(MEM_EXEC, c->slot_lsn, c->slot_lsn == NULL ? 0 : SLOT_COUNT * sizeof *c->slot_lsn);
+    arena_free(&c->scratch);
+    reactor_fini(&c->reactor);
+    (void)slab_use(NULL);
+    slab_delete(c->slab);
+}

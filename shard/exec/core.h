@@ -1,0 +1,127 @@
+/* shard/exec/core.h: one shard: its reactor, keyspace, log, scratch and statistics. Owned by one thread;
+ * the fields of core_stats may be read by others (relaxed, for INFO). */
+#ifndef MOON_EXEC_CORE_H
+#define MOON_EXEC_CORE_H
+
+#include <stdatomic.h>
+
+#include "shard/base/stat.h"
+#include "shard/exec/exec.h"
+#include "shard/journal/journal.h"
+#include "shard/rt/reactor.h"
+
+/* What all shards of a node share. Written by the config owner or by any shard, read relaxed. */
+struct core_shared {
+    _Atomic uint64_t maxmemory;       /* 0: none */
+    _Atomic uint32_t refusing;        /* logs that refuse writes; > 0: MISCONF on every shard */
+    _Atomic uint32_t refuse_rc;       /* enum rc of the last refusal */
+    atomic_bool active_expire;        /* DEBUG SET-ACTIVE-EXPIRE */
+    _Atomic int64_t slowlog_us;       /* -1: off */
+};
+
+struct core_cmd_stats {
+    uint64_t calls, ticks, rejected, failed;
+    struct stat_histogram *latency; /* allocated at the first call, ns */
+};
+struct core_stats {
+    uint64_t commands, hits, misses, expired, evicted, dirty, error_replies;
+    uint64_t expire_cycle_us, lazy_freed, lazy_pending;
+    uint64_t net_in_bytes, net_out_bytes, connections_received, connections_rejected;
+};
+#define CORE_ERRORS_MAX 64
+struct core_error_count {
+    char prefix[24];
+    uint64_t count;
+};
+struct core_slow {
+    uint64_t id;
+    int64_t time_s;
+    uint64_t duration_us;
+    struct buf text; /* arguments, RESP array of bulks, cut as Redis cuts them */
+    char peer[64], name[64];
+};
+
+/* A request on its shard: what place (local) or a message (remote) hands to core_run(). */
+struct request {
+    const struct cmd_spec *spec;
+    const struct bytes *argv;
+    uint32_t argc;
+    uint32_t wire_bytes; /* size of the request: what its effect may take in the log */
+    struct db_key key;   /* valid if spec->keys.first > 0; db always */
+    bool no_touch;
+};
+
+struct garbage;
+struct core {
+    struct reactor reactor;
+    struct io *io;
+    struct keyspace *ks;
+    struct journal *journal; /* NULL: appendonly no */
+    struct core_shared *shared;
+    struct slab *slab;
+    struct arena scratch;
+    struct rng rng;
+    uint32_t index, count;
+    uint16_t databases;
+    bool oom;              /* of this pass */
+    bool gated;            /* appendfsync always: replies wait for the log */
+    uint64_t gate_lsn;     /* of the running command: newest position it looked at or made */
+    uint64_t *slot_lsn;    /* newest position per slot, kept while gated */
+    uint64_t ticks;        /* clock_ticks() at the end of the last command */
+    const struct cmd_spec *const *by_opcode;
+    uint32_t opcodes;
+    struct core_cmd_stats *cmd_stats; /* by spec->id */
+    uint32_t cmd_count;
+    struct core_stats stats;
+    struct core_error_count errors[CORE_ERRORS_MAX];
+    struct garbage *garbage;  /* values being freed in slices */
+    struct task free_task;
+    struct task expire_task;
+    struct timer expire_timer;
+    int64_t expire_now_ms;
+    /* Told of each change, after the log (watchers, notifications). NULL: nobody listens. */
+    void (*on_event)(void *ctx, const struct db_key *key, enum notify_class cls, const char *event);
+    void *on_event_ctx;
+    /* A command took longer than the slow log's threshold. */
+    void (*on_slow)(struct core *c, const struct request *rq, uint64_t duration_us);
+};
+
+struct core_opts {
+    uint32_t index, count;
+    uint16_t databases;
+    struct core_shared *shared;
+    const struct cmd_spec *const *by_opcode; /* opcode → row, NULL where none */
+    uint32_t opcodes;
+    uint32_t cmd_count;
+};
+/* On the owning thread; io is taken over at core_fini. */
+void core_init(struct core *c, const struct core_opts *opts, struct io *io, const struct clock *clock,
+               struct reactor_handler handler);
+void core_fini(struct core *c);
+/* Replays the logs into this shard; before journal_open. */
+MUST_CHECK enum rc core_replay(struct core *c, struct journal_set *set, struct buf *why);
+/* Gives the core its log. on_durable is passed on through events. */
+void core_set_journal(struct core *c, struct journal *j, bool gated);
+void core_set_gated(struct core *c, bool gated);
+/* Starts expiry and other upkeep. */
+void core_start_upkeep(struct core *c);
+
+/* Runs one data command to its end; the reply is written by it. Counts it. Sets c->gate_lsn to the
+ * position that must be durable before the reply may leave (0: none). */
+void core_run(struct core *c, const struct request *rq, struct reply *reply);
+/* Start of a pass: memory pressure, tick reading. */
+void core_pass_begin(struct core *c);
+/* End of a pass: the log's frame. */
+static inline void core_pass_end(struct core *c)
+{
+    if (c->journal != NULL) journal_pass(c->journal, c->reactor.wall_us);
+}
+/* Position a reply not bound to a slot waits for. */
+uint64_t core_newest_lsn(const struct core *c);
+/* Counts an error reply by its first word ("ERR", "WRONGTYPE"); wire begins at '-'. */
+void core_count_error(struct core *c, const uint8_t *wire, size_t len);
+void core_reset_stats(struct core *c);
+/* Values waiting to be freed in slices. */
+void core_free_garbage(struct core *c, struct db_garbage *g);
+
+#endif

@@ -1,0 +1,310 @@
+#include "shard/exec/exec.h"
+
+#include <limits.h>
+#include <math.h>
+
+#include "shard/exec/core.h"
+#include "shard/exec/exec_priv.h"
+
+/* A value of up to this many elements is freed at once; more goes to the free task. 64 elements are a
+ * few µs, well inside a command's share of a pass. */
+#define FREE_AT_ONCE_MAX 64
+
+struct db_key exec_key_db(const struct exec *x, struct bytes name, uint8_t db)
+{
+    if (name.data == x->key.name.data && name.len == x->key.name.len) {
+        struct db_key key = x->key;
+        key.db = db;
+        return key;
+    }
+    return db_key(db, name);
+}
+
+struct db_key exec_key(const struct exec *x, struct bytes name)
+{
+    return exec_key_db(x, name, x->key.db);
+}
+
+/* What a reply shows must be durable before it leaves (architecture.md §4.6): the newest position of
+ * each slot it looked at. */
+static inline void gate_on(struct exec *x, uint16_t slot)
+{
+    struct core *c = x->core;
+    if (unlikely(c->gated) && c->slot_lsn[slot] > c->gate_lsn) c->gate_lsn = c->slot_lsn[slot];
+}
+
+static inline void tell(struct exec *x, const struct db_key *key, enum notify_class cls, const char *event)
+{
+    struct core *c = x->core;
+    if (unlikely(c->on_event != NULL) && event != NULL) c->on_event(c->on_event_ctx, key, cls, event);
+}
+
+/* ---- reading */
+
+/* Deletes a key whose time has come; false if the log has no room now, then it merely reads as absent. */
+static bool expire_key(struct exec *x, const struct db_key *key)
+{
+    if (x->replay) return true; /* now_ms is 0 there, so this cannot be */
+    if (x->core->journal != NULL && journal_reserve(x->core->journal, key->name.len + 32) != RC_OK) return false;
+    struct change c = {.key = *key};
+    db_open(x->ks, key, &c.e);
+    if (c.e.record == NULL) return true;
+    exec__expire_open(x, &c);
+    return true;
+}
+
+void exec__expire_open(struct exec *x, struct change *c)
+{
+    struct bytes name = c->key.name;
+    exec_log(x, c, OP_DEL, &name, 1); /* before the delete: the name may lie in the record */
+    exec_delete(x, c, NOTIFY_EXPIRED, "expired");
+    x->core->stats.expired++;
+}
+
+static struct record *find_live(struct exec *x, const struct db_key *key)
+{
+    gate_on(x, key->slot);
+    struct record *r = db_find(x->ks, key);
+    if (unlikely(r != NULL && record_expired(r, x->now_ms))) {
+        expire_key(x, key);
+        return NULL;
+    }
+    return r;
+}
+
+struct record *exec_peek(struct exec *x, const struct db_key *key)
+{
+    return find_live(x, key);
+}
+
+struct record *exec_read(struct exec *x, struct bytes name)
+{
+    struct db_key key = exec_key(x, name);
+    struct record *r = find_live(x, &key);
+    if (r == NULL) {
+        x->core->stats.misses++;
+        tell(x, &key, NOTIFY_KEY_MISS, "keymiss");
+    } else {
+        x->core->stats.hits++;
+    }
+    return r;
+}
+
+bool exec_read_as(struct exec *x, struct bytes name, enum value_type type, struct record **record_out)
+{
+    struct record *r = exec_read(x, name);
+    *record_out = r;
+    if (likely(r == NULL || record_type(r) == type)) return true;
+    reply_error(x->reply, ERR_WRONGTYPE);
+    return false;
+}
+
+/* ---- changing */
+
+void exec_open_at(struct exec *x, struct db_key key, struct change *c)
+{
+    c->key = key;
+    gate_on(x, key.slot);
+    db_open(x->ks, &c->key, &c->e);
+    if (unlikely(c->e.record != NULL && record_expired(c->e.record, x->now_ms))) {
+        /* The request's own reservation has room for this small unit: see EXEC_RESERVE_SLACK. */
+        exec__expire_open(x, c);
+        db_open(x->ks, &c->key, &c->e);
+    }
+}
+
+void exec_open(struct exec *x, struct bytes name, struct change *c)
+{
+    exec_open_at(x, exec_key(x, name), c);
+}
+
+bool exec_open_as(struct exec *x, struct bytes name, enum value_type type, struct change *c)
+{
+    exec_open(x, name, c);
+    if (likely(c->e.record == NULL || record_type(c->e.record) == type)) return true;
+    reply_error(x->reply, ERR_WRONGTYPE);
+    return false;
+}
+
+static bool is_empty_collection(const struct record *r)
+{
+    return record_type(r) != VALUE_STRING && record_type(r) != VALUE_STREAM && value_len(r) == 0;
+}
+
+bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const char *event)
+{
+    struct record *r = c->e.record;
+    assert(r != NULL);
+    if (unlikely(is_empty_collection(r))) {
+        tell(x, &c->key, cls, event);
+        exec_delete(x, c, NOTIFY_GENERIC, "del");
+        return true;
+    }
+    bool added = c->e.was == NULL;
+    if (unlikely(!db_commit(x->ks, &c->key, &c->e))) {
+        record_free(r);
+        exec_reply_nomem(x);
+        return false;
+    }
+    x->core->stats.dirty++;
+    if (added) tell(x, &c->key, NOTIFY_NEW, "new");
+    tell(x, &c->key, cls, event);
+    return true;
+}
+
+void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const char *event)
+{
+    struct record *r = c->e.record;
+    assert(r != NULL);
+    struct change told = *c;
+    /* Callers may have named the key by the record's own bytes, which die here. */
+    if (event != NULL && x->core->on_event != NULL && told.key.name.len > 0) {
+        uint8_t *copy = arena_alloc(x->scratch, told.key.name.len);
+        memcpy(copy, told.key.name.data, told.key.name.len);
+        told.key.name.data = copy;
+    }
+    if (c->e.was != NULL) {
+        c->e.record = NULL;
+        bool ok = db_commit(x->ks, &c->key, &c->e);
+        assert(ok); /* only inserts allocate */
+    }
+    c->e.record = NULL;
+    exec_free_record(x, r);
+    x->core->stats.dirty++;
+    tell(x, &told.key, cls, event);
+}
+
+void exec_notify(struct exec *x, const struct db_key *key, enum notify_class cls, const char *event)
+{
+    tell(x, key, cls, event);
+}
+
+void exec_free_record(struct exec *x, struct record *r)
+{
+    if (likely(value_free_cost(r) <= FREE_AT_ONCE_MAX)) {
+        record_free(r);
+        return;
+    }
+    core__garbage_record(x->core, r);
+}
+
+/* ---- the log */
+
+void exec_log(struct exec *x, const struct change *c, enum opcode op, const struct bytes *args, uint32_t argc)
+{
+    struct core *core = x->core;
+    if (core->journal == NULL || x->replay) return;
+    struct journal_head head = {.opcode = op, .slot = c->key.slot, .db = c->key.db};
+    journal_append(core->journal, &head, args, argc);
+    if (unlikely(core->gated)) {
+        core->slot_lsn[c->key.slot] = journal_lsn(core->journal);
+        gate_on(x, c->key.slot);
+    }
+}
+
+void exec_log_same(struct exec *x, const struct change *c)
+{
+    assert(x->spec->opcode != OP_NONE);
+    exec_log(x, c, (enum opcode)x->spec->opcode, x->argv + 1, x->argc - 1);
+}
+
+void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes *args, uint32_t argc)
+{
+    struct core *core = x->core;
+    if (core->journal == NULL || x->replay) return;
+    struct journal_head head = {.opcode = op, .slot = JOURNAL_SLOT_ALL, .db = db};
+    journal_append(core->journal, &head, args, argc);
+    if (!core->gated) return;
+    core->gate_lsn = journal_lsn(core->journal);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) core->slot_lsn[slot] = core->gate_lsn;
+}
+
+bool exec_owns_slot(const struct exec *x, uint16_t slot)
+{
+    if (slot_shard(slot, x->shards) != x->shard) return false;
+    return !x->replay || slot_shard(slot, x->replay_logs) == x->replay_log;
+}
+
+bool exec_reserve(struct exec *x, size_t bytes)
+{
+    if (x->core->journal == NULL || x->replay) return true;
+    enum rc rc = journal_reserve(x->core->journal, bytes + EXEC_RESERVE_SLACK);
+    if (likely(rc == RC_OK)) return true;
+    exec__reply_refused(x->reply, rc);
+    return false;
+}
+
+void exec__reply_refused(struct reply *reply, enum rc rc)
+{
+    if (rc == RC_AGAIN)
+        reply_error(reply, "MISCONF The log cannot keep up with writing; try again");
+    else
+        reply_errorf(reply,
+                     "MISCONF Errors writing to the log: %s. Writes are refused until it works again; "
+                     "see INFO persistence",
+                     rc_text(rc));
+}
+
+void exec_reply_nomem(struct exec *x)
+{
+    reply_error(x->reply, "OOM out of memory: the allocator refused this value");
+}
+
+/* ---- arguments */
+
+bool exec_arg_i64(struct exec *x, uint32_t i, int64_t *out)
+{
+    if (likely(num_parse_i64(x->argv[i], out))) return true;
+    reply_error(x->reply, ERR_NOT_INT);
+    return false;
+}
+
+bool exec_arg_range(struct exec *x, uint32_t i, int64_t min, int64_t max, const char *error, int64_t *out)
+{
+    if (num_parse_i64(x->argv[i], out) && *out >= min && *out <= max) return true;
+    reply_error(x->reply, error != NULL ? error : ERR_NOT_INT);
+    return false;
+}
+
+bool exec_arg_double(struct exec *x, uint32_t i, double *out)
+{
+    if (num_parse_double(x->argv[i], out) && !isnan(*out)) return true;
+    reply_error(x->reply, ERR_NOT_FLOAT);
+    return false;
+}
+
+void exec__name(const struct exec *x, char out[static 64])
+{
+    size_t n = strlen(x->spec->name);
+    for (size_t i = 0; i <= n && i < 63; i++) {
+        char ch = x->spec->name[i];
+        out[i] = (char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
+    }
+    out[63] = 0;
+}
+
+void exec_reply_arity(struct exec *x)
+{
+    char name[64];
+    exec__name(x, name);
+    reply_errorf(x->reply, "ERR wrong number of arguments for '%s' command", name);
+}
+
+bool exec_arg_expire(struct exec *x, uint32_t i, int64_t unit_ms, bool absolute, int64_t *when_ms_out)
+{
+    int64_t v;
+    if (!exec_arg_i64(x, i, &v)) return false;
+    bool bad = v <= 0 || (unit_ms == 1000 && v > INT64_MAX / 1000);
+    if (!bad) {
+        v *= unit_ms;
+        if (!absolute) bad = __builtin_add_overflow(v, x->now_ms, &v);
+    }
+    if (bad) {
+        char name[64];
+        exec__name(x, name);
+        reply_errorf(x->reply, "ERR invalid expire time in '%s' command", name);
+        return false;
+    }
+    *when_ms_out = v;
+    return true;
+}
