@@ -1,0 +1,90 @@
+/* node/conn.h: a client's connection: input, order of replies, output. On one worker for life. */
+#ifndef MOON_NODE_CONN_H
+#define MOON_NODE_CONN_H
+
+#include "node/session.h"
+#include "shard/base/buf.h"
+#include "shard/exec/spec.h"
+#include "shard/resp/parse.h"
+#include "shard/resp/reply.h"
+#include "shard/rt/io.h"
+
+struct worker;
+struct merge;
+
+/* One place in the order of replies. While an answer of another shard is outstanding, every later reply
+ * of the connection waits behind it in `held`. */
+struct pend {
+    uint32_t off, len;   /* in conn.held, when ready */
+    uint32_t parts_left; /* 0: ready */
+    struct merge *merge; /* several shards answer: how they become one reply; NULL: one answer */
+};
+/* Output up to `end` (counted in bytes since the connection began) waits for the log to reach lsn. */
+struct gate_mark {
+    uint64_t end, lsn;
+};
+
+enum conn_flag {
+    CONN_CLOSE_AFTER_REPLY = 1 << 0, /* QUIT, protocol error: send what is there, then close */
+    CONN_CLOSING = 1 << 1,           /* stream_close was called; waiting for on_gone */
+    CONN_WAIT_ORDER = 1 << 2,        /* not parsed until all earlier replies are there */
+    CONN_WAIT_ROOM = 1 << 3,         /* a mailbox was full: tried again next pass */
+    CONN_WAIT_OUTPUT = 1 << 4,       /* unsent output over OUT_PAUSE_BYTES: not parsed */
+    CONN_RECV_PAUSED = 1 << 5,       /* io_stream_pause in force */
+    CONN_READY = 1 << 6,             /* in the worker's ready list */
+    CONN_DIRTY = 1 << 7,             /* in the worker's dirty list */
+    CONN_GATED = 1 << 8,             /* in the worker's gated list */
+    CONN_EOF = 1 << 9,               /* the peer will send no more */
+    CONN_UNIX = 1 << 10,
+    CONN_SENDING = 1 << 11,          /* `sending` is with the kernel */
+};
+
+struct conn {
+    struct io_stream stream; /* first: callbacks cast back */
+    struct worker *worker;
+    uint32_t index; /* in the worker's table */
+    uint32_t flags;
+    uint64_t id;    /* CLIENT ID: unique in the process */
+    struct session session;
+    /* Input: either a view into the receive buffer of this turn, or (left-overs, pieces) `in`. */
+    struct buf in;
+    const uint8_t *chunk;
+    size_t chunk_len;
+    size_t consumed; /* bytes of the input that are done */
+    size_t parsed;   /* … that are in the batch */
+    struct resp_parser parser;
+    /* Output. */
+    struct buf out, sending;
+    uint64_t out_begin; /* stream position of out.data[0] */
+    struct gate_mark *marks;
+    uint32_t marks_head, marks_count, marks_cap;
+    uint64_t gate_lsn;     /* newest position any reply so far depends on */
+    int64_t soft_since_ms; /* output over the soft limit since; 0: it is not */
+    /* Order. */
+    struct pend *pends; /* ring of pends_cap (power of two) */
+    uint32_t pends_head, pends_count, pends_cap;
+    struct buf held;
+    struct conn *ready_next, *dirty_next, *gated_next, *room_next;
+    uint64_t skip_batch;  /* the rest of its requests in this batch are not run: parsed again later */
+    uint32_t pass_bytes, pass_commands; /* taken in this pass (admission) */
+    /* Facts for CLIENT LIST and limits. */
+    int64_t created_ms, active_ms;
+    const struct cmd_spec *last_spec;
+    uint64_t commands, in_bytes, out_bytes;
+    char peer[64], local[64];
+};
+
+static inline struct conn *call_conn(const struct call *c)
+{
+    return c->conn;
+}
+
+/* Closes as soon as what was written so far has been sent. */
+void conn_close_after_reply(struct conn *c);
+/* Closes at once, unsent output is lost. The memory lives until the kernel lets go. */
+void conn_close_now(struct conn *c);
+/* Bytes of output not yet taken by the kernel, held replies included. */
+size_t conn_output_bytes(const struct conn *c);
+size_t conn_memory_bytes(const struct conn *c);
+
+#endif

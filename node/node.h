@@ -1,0 +1,34 @@
+/* node/node.h: the process: its settings, its workers (one per shard), its command registry. One struct
+ * node per process, filled by main.c, alive until exit. */
+#ifndef MOON_NODE_NODE_H
+#define MOON_NODE_NODE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "shard/base/limits.h"
+#include "shard/exec/core.h"
+
+struct worker;
+
+struct node {
+    struct core_shared shared;
+    struct worker *workers[SHARDS_MAX];
+    uint32_t shards;
+    struct journal_set *journal_set; /* NULL: appendonly no */
+    int64_t start_wall_us;
+    char run_id[41];
+    char executable[256], config_file[256]; /* config_file empty: none */
+    char dir[256];                     /* data directory, absolute */
+    _Atomic uint64_t next_client_id;
+    _Atomic uint32_t clients;          /* connected, all shards */
+    atomic_bool loading;               /* recovery runs: LOADING */
+    atomic_bool stopping;
+    const char *io_name;               /* "io_uring" or "epoll" */
+};
+extern struct node node;
+
+/* Asks the process to stop (SHUTDOWN, SIGTERM). Any thread. */
+void node_stop(void);
+
+#endif

@@ -1,0 +1,83 @@
+/* node/worker.h: one thread of the node: a shard's core, the connections that live on it, and the
+ * mailboxes to and from the other workers. */
+#ifndef MOON_NODE_WORKER_H
+#define MOON_NODE_WORKER_H
+
+#include "node/conn.h"
+#include "node/node.h"
+#include "shard/rt/mailbox.h"
+
+#define BATCH_MAX 256u /* requests parsed before they are run: keeps views, buckets and records in cache */
+
+struct held_answer;
+struct slowlog;
+
+/* Requests travel in one ring, answers in another: an answer always has room, because no more requests
+ * are outstanding than answers fit (CREDIT_MAX in place.c). */
+struct peer {
+    struct worker *worker;
+    struct mailbox *requests_out, *requests_in;
+    struct mailbox *answers_out, *answers_in;
+    uint32_t outstanding; /* requests sent, not yet answered */
+};
+
+struct queued { /* one request of a batch */
+    struct request rq;
+    struct conn *conn;  /* NULL: from a peer */
+    size_t end;         /* conn->consumed after it */
+    const char *bad;    /* conn: protocol error after the requests before it */
+    /* From a peer: whose answer it is. */
+    uint64_t conn_id;
+    uint32_t conn_index, pend, part;
+    uint32_t from;
+    uint8_t proto;
+    void *block; /* the request's bytes, if it was too large for the ring; freed after the run */
+    size_t block_bytes;
+};
+
+struct worker {
+    struct core core;
+    uint32_t index;
+    pthread_t thread;
+    struct peer peers[SHARDS_MAX];
+    uint32_t outstanding; /* over all peers */
+    struct conn **conns;  /* by index, NULL: free */
+    uint32_t conns_cap, conns_count;
+    struct conn *ready_head, **ready_tail;
+    struct conn *dirty;
+    struct conn *gated;
+    struct conn *room; /* CONN_WAIT_ROOM */
+    struct queued *batch;
+    uint32_t batch_count;
+    uint64_t batch_id;
+    struct arena args;        /* argv of the batch */
+    struct buf part_reply;    /* an answer to a peer while it is written */
+    struct held_answer *held_head, **held_tail; /* answers waiting for the log */
+    struct timer cron;
+    struct slowlog *slowlog;  /* node/slowlog.c */
+    struct ops_sample {       /* instantaneous_* of INFO, by cron */
+        uint64_t commands, in_bytes, out_bytes;
+        int64_t at_ms;
+        uint64_t commands_per_s, in_per_s, out_per_s;
+    } ops;
+    atomic_bool ready;
+};
+
+/* The worker this thread runs; NULL on other threads. */
+struct worker *worker_self(void);
+/* Takes a connected socket over, on the worker's own thread. */
+void worker_adopt(struct worker *w, int fd, bool is_unix);
+
+/* Work on every worker for one command of a connection: CLIENT LIST, CONFIG SET appendfsync, …
+ * `part` runs on each worker's thread and writes whatever bytes it likes to out; when all have, `join`
+ * runs on the connection's worker with the parts by worker index and writes the reply. The command's
+ * argv is gone by then: what is needed travels in arg. If the connection has gone meanwhile, join is
+ * called with c->conn NULL and a muted reply, so that it can free arg. */
+typedef void everywhere_part(struct worker *w, void *arg, struct buf *out);
+typedef void everywhere_join(struct call *c, void *arg, const struct bytes *parts, uint32_t count);
+void worker_everywhere(struct call *c, everywhere_part *part, everywhere_join *join, void *arg);
+
+/* Every live connection of a worker, on its thread; fn may close but not free. */
+void worker_each_conn(struct worker *w, void (*fn)(struct conn *c, void *ctx), void *ctx);
+
+#endif
