@@ -85,7 +85,7 @@ CODE_tsan := -O1 -DMOON_SANITIZE -DMOON_TEST $(SAN_tsan)
 CODE_fuzz := -O1 -DMOON_SANITIZE -DMOON_TEST -DMOON_FUZZ $(SAN_fuzz) -fsanitize=fuzzer-no-link
 
 WERROR ?= $(CI)
-COMPILE = $(CC) $(CODE) $(CODE_$(MODE)) $(WARN) $(WARN_$(MODE)) $(if $(WERROR),-Werror) -I. -I$(OUT) $(CFLAGS)
+COMPILE = $(CC) $(CODE) $(CODE_$(MODE)) $(WARN) $(WARN_$(MODE)) -I. -I$(OUT) $(CFLAGS)
 LINK_release := -O2 $(if $(LTO),$(LTO)=auto) -Wl,--gc-sections
 LINK = $(CC) -g $(ARCH) $(LINK_$(MODE)) $(SAN_$(MODE)) $(LDFLAGS)
 
@@ -133,7 +133,7 @@ help:
 $(OUT)/%.o: %.c $(OUT)/.flags | $(OUT)/version.h
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC   $(OUT)/$*.o')
-	$(Q)$(COMPILE) -MMD -MP -c -o $@ $<
+	$(Q)$(COMPILE) $(if $(WERROR),-Werror) -MMD -MP -c -o $@ $<
 
 # Other flags, other objects: a change on the command line or here rebuilds what it concerns.
 $(OUT)/.flags: FORCE
@@ -204,25 +204,27 @@ sim-programs: $(call bins,$(SIM_SRCS))
 fuzz-programs: $(call bins,$(FUZZ_SRCS))
 bench-programs: $(call bins,$(BENCH_SRCS))
 
+# build_and_run: mode, kind, sources. What does not build fails; the rest still runs.
+define build_and_run
+@status=0; $(MAKE) -s -k MODE=$1 $2-programs || status=1; \
+    sh tests/run-each $2 $(patsubst %.c,build/$1/%,$(call one,$3)) || status=1; exit $$status
+endef
+
 check:
 	$(call none_named,$(UNIT_SRCS))
-	@$(MAKE) -s MODE=asan unit-programs
-	@sh tests/run-each unit $(patsubst %.c,build/asan/%,$(call one,$(UNIT_SRCS)))
+	$(call build_and_run,asan,unit,$(UNIT_SRCS))
 
 check-tsan:
-	@$(MAKE) -s MODE=tsan tsan-programs
-	@sh tests/run-each tsan $(patsubst %.c,build/tsan/%,$(call one,$(TSAN_SRCS)))
+	$(call build_and_run,tsan,tsan,$(TSAN_SRCS))
 
 sim:
 	$(call none_named,$(SIM_SRCS))
-	@$(MAKE) -s MODE=asan sim-programs
-	@sh tests/run-each sim $(patsubst %.c,build/asan/%,$(call one,$(SIM_SRCS)))
+	$(call build_and_run,asan,sim,$(SIM_SRCS))
 
-FUZZ_SECONDS ?= 10
+export FUZZ_SECONDS ?= 10
 fuzz:
 	$(call none_named,$(FUZZ_SRCS))
-	@$(MAKE) -s MODE=fuzz fuzz-programs
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh tests/run-each fuzz $(patsubst %.c,build/fuzz/%,$(call one,$(FUZZ_SRCS)))
+	$(call build_and_run,fuzz,fuzz,$(FUZZ_SRCS))
 
 bench:
 	$(call none_named,$(BENCH_SRCS))
@@ -230,7 +232,8 @@ bench:
 	@for b in $(patsubst %.c,build/release/%,$(call one,$(BENCH_SRCS))); do echo "== $$b"; $$b || exit 1; done
 
 lint:
-	@status=0; python3 tests/lint/lint || status=1; python3 tests/lint/selftest || status=1; exit $$status
+	@status=0; python3 tests/lint/lint || status=1; python3 tests/lint/selftest || status=1; \
+	    python3 tests/selftest || status=1; exit $$status
 
 format:
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
