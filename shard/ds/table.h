@@ -9,6 +9,7 @@
 #ifndef MOON_DS_TABLE_H
 #define MOON_DS_TABLE_H
 
+#include "shard/base/assert.h"
 #include "shard/base/attr.h"
 #include "shard/base/bytes.h"
 #include "shard/base/mem.h"
