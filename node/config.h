@@ -1,0 +1,59 @@
+/* node/config.h: settings: one table (config.def) says name, type, default, range, live or not, effect.
+ * Precedence: command line > environment MOON_<NAME> > file > profile > built-in. The struct below is
+ * what the rest of the node reads; live fields change only on the thread that runs CONFIG SET and are
+ * single words, read as they are (any shard may see the old value for one pass). */
+#ifndef MOON_NODE_CONFIG_H
+#define MOON_NODE_CONFIG_H
+
+#include "shard/base/buf.h"
+#include "shard/base/log.h"
+#include "shard/exec/core.h"
+
+#define CONFIG_BIND_MAX 16
+enum client_class { CLIENT_NORMAL, CLIENT_REPLICA, CLIENT_PUBSUB, CLIENT_CLASSES };
+
+struct config {
+    /* network */
+    char bind[CONFIG_BIND_MAX][64];
+    uint32_t bind_count;
+    uint32_t port; /* 0: no TCP */
+    char unixsocket[108];
+    uint32_t unixsocketperm; /* 0: as the umask says */
+    uint32_t tcp_backlog, tcp_keepalive_s, timeout_s, maxclients;
+    bool protected_mode;
+    char requirepass[512]; /* empty: none */
+    uint64_t client_query_buffer_limit, proto_max_bulk_len;
+    struct {
+        uint64_t hard, soft;
+        uint32_t soft_seconds;
+    } output_limit[CLIENT_CLASSES];
+    uint32_t client_write_timeout_ms;
+    /* general */
+    uint32_t shards; /* 0: one per CPU */
+    enum io_kind io;
+    uint32_t databases, hz, io_busy_poll_us;
+    char dir[256], logfile[256], pidfile[256];
+    enum log_level loglevel;
+    enum log_format log_format;
+    bool daemonize;
+    uint32_t shutdown_timeout_s;
+    enum { DEBUG_NO, DEBUG_LOCAL, DEBUG_YES } enable_debug_command, enable_protected_configs;
+    /* memory and types: maxmemory lives in node.shared, thresholds in type_limits */
+    uint64_t maxmemory;
+    /* log */
+    bool appendonly;
+    enum journal_fsync appendfsync;
+    /* observing */
+    int64_t slowlog_us;
+    uint32_t slowlog_max_len;
+    bool latency_tracking;
+};
+extern struct config config;
+
+/* Built-in values, then profile, file, environment, command line. False: *why says file, line, directive,
+ * reason and remedy. `--check-config` and `--help` are seen by main. */
+MUST_CHECK bool config_load(int argc, char **argv, struct buf *why);
+/* Warnings gathered while loading (accepted without effect, …), one per line, to be logged at start. */
+struct bytes config_warnings(void);
+
+#endif
