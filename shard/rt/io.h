@@ -77,6 +77,11 @@ struct io_ops {
     void (*read)(struct io *io, struct io_op *op, int fd, void *into, size_t len, uint64_t offset);
     void (*fdatasync)(struct io *io, struct io_op *op, int fd);
     void (*fallocate)(struct io *io, struct io_op *op, int fd, uint64_t offset, uint64_t len);
+    /* As open(2), O_CLOEXEC added; the result is the descriptor. `path` is borrowed until done. */
+    void (*open)(struct io *io, struct io_op *op, const char *path, int flags, int mode);
+    void (*close)(struct io *io, struct io_op *op, int fd);
+    /* Data and all metadata; on a directory its names: a file created in it is found after a crash. */
+    void (*fsync)(struct io *io, struct io_op *op, int fd);
 
     /* Files, blocking: for start, stop and helper threads, never on a serving shard. As the system
      * calls, but -errno is returned. */
