@@ -212,19 +212,19 @@ endef
 
 check:
 	$(call none_named,$(UNIT_SRCS))
-	$(call build_and_run,asan,unit,$(UNIT_SRCS))
+	+$(call build_and_run,asan,unit,$(UNIT_SRCS))
 
 check-tsan:
-	$(call build_and_run,tsan,tsan,$(TSAN_SRCS))
+	+$(call build_and_run,tsan,tsan,$(TSAN_SRCS))
 
 sim:
 	$(call none_named,$(SIM_SRCS))
-	$(call build_and_run,asan,sim,$(SIM_SRCS))
+	+$(call build_and_run,asan,sim,$(SIM_SRCS))
 
 export FUZZ_SECONDS ?= 10
 fuzz:
 	$(call none_named,$(FUZZ_SRCS))
-	$(call build_and_run,fuzz,fuzz,$(FUZZ_SRCS))
+	+$(call build_and_run,fuzz,fuzz,$(FUZZ_SRCS))
 
 bench:
 	$(call none_named,$(BENCH_SRCS))
