@@ -37,7 +37,8 @@ static void pop(struct arena *a)
 
 void arena_free(struct arena *a)
 {
-    while (a->head != NULL) pop(a);
+    while (a->head != NULL)
+        pop(a);
     arena_init(a);
 }
 
@@ -64,7 +65,8 @@ void arena_rewind(struct arena *a, struct arena_mark mark)
     }
     /* A mark of an empty arena has no block: it stands for "before the first one". */
 #ifndef MOON_SANITIZE
-    while (a->head != NULL && a->head->prev != mark.head) pop(a);
+    while (a->head != NULL && a->head->prev != mark.head)
+        pop(a);
     if (mark.head == NULL && a->head != NULL && a->head->bytes == ARENA_BLOCK_BYTES) {
         a->next = block_start(a->head);
         a->end = block_end(a->head);

@@ -51,7 +51,8 @@ __attribute__((constructor)) static void calibrate(void)
 {
     if (!tsc_is_steady()) return;
     uint64_t ns_from = read_ns(CLOCK_MONOTONIC), ticks_from = __rdtsc(), ns_to;
-    do ns_to = read_ns(CLOCK_MONOTONIC);
+    do
+        ns_to = read_ns(CLOCK_MONOTONIC);
     while (ns_to - ns_from < CALIBRATE_NS);
     uint64_t ticks = __rdtsc() - ticks_from;
     if (ticks != 0) ns_per_tick_q32 = ((ns_to - ns_from) << 32) / ticks;

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 struct clock {
-    int64_t (*wall_us)(void *ctx); /* since 1970, may jump */
+    int64_t (*wall_us)(void *ctx);  /* since 1970, may jump */
     uint64_t (*mono_ns)(void *ctx); /* never backwards */
     void *ctx;
 };

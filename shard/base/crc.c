@@ -17,7 +17,8 @@ static uint32_t (*crc32c_raw)(uint32_t crc, const uint8_t *p, size_t len) = crc3
 
 static uint64_t reflected_byte(uint64_t crc, uint64_t poly)
 {
-    for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ ((crc & 1) != 0 ? poly : 0);
+    for (int bit = 0; bit < 8; bit++)
+        crc = (crc >> 1) ^ ((crc & 1) != 0 ? poly : 0);
     return crc;
 }
 
@@ -25,7 +26,8 @@ static void tables_first(void)
 {
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t crc = i << 8;
-        for (int bit = 0; bit < 8; bit++) crc = (crc << 1) ^ ((crc & 0x8000) != 0 ? 0x1021u : 0);
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc << 1) ^ ((crc & 0x8000) != 0 ? 0x1021u : 0);
         table16[0][i] = (uint16_t)crc;
         table32c[0][i] = (uint32_t)reflected_byte(i, 0x82f63b78);
         table64[0][i] = reflected_byte(i, 0x95ac9329ac4bc9b5);
@@ -60,10 +62,11 @@ uint16_t crc16(const void *data, size_t len)
     uint32_t crc = 0;
     for (; len >= 8; len -= 8, p += 8) {
         crc = (uint32_t)(table16[7][p[0] ^ crc >> 8] ^ table16[6][p[1] ^ (crc & 0xff)] ^
-                         table16[5][p[2]] ^ table16[4][p[3]] ^ table16[3][p[4]] ^
-                         table16[2][p[5]] ^ table16[1][p[6]] ^ table16[0][p[7]]);
+                         table16[5][p[2]] ^ table16[4][p[3]] ^ table16[3][p[4]] ^ table16[2][p[5]] ^
+                         table16[1][p[6]] ^ table16[0][p[7]]);
     }
-    for (; len > 0; len--, p++) crc = (crc << 8 & 0xff00) ^ table16[0][crc >> 8 ^ *p];
+    for (; len > 0; len--, p++)
+        crc = (crc << 8 & 0xff00) ^ table16[0][crc >> 8 ^ *p];
     return (uint16_t)crc;
 }
 
@@ -75,7 +78,8 @@ static uint32_t crc32c_raw_table(uint32_t crc, const uint8_t *p, size_t len)
               table32c[4][v >> 24 & 0xff] ^ table32c[3][v >> 32 & 0xff] ^
               table32c[2][v >> 40 & 0xff] ^ table32c[1][v >> 48 & 0xff] ^ table32c[0][v >> 56];
     }
-    for (; len > 0; len--, p++) crc = crc >> 8 ^ table32c[0][(crc ^ *p) & 0xff];
+    for (; len > 0; len--, p++)
+        crc = crc >> 8 ^ table32c[0][(crc ^ *p) & 0xff];
     return crc;
 }
 
@@ -84,9 +88,11 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_raw_sse42(uint32_t crc,
                                                                    size_t len)
 {
     uint64_t wide = crc;
-    for (; len >= 8; len -= 8, p += 8) wide = __builtin_ia32_crc32di(wide, load64(p));
+    for (; len >= 8; len -= 8, p += 8)
+        wide = __builtin_ia32_crc32di(wide, load64(p));
     crc = (uint32_t)wide;
-    for (; len > 0; len--, p++) crc = __builtin_ia32_crc32qi(crc, *p);
+    for (; len > 0; len--, p++)
+        crc = __builtin_ia32_crc32qi(crc, *p);
     return crc;
 }
 #endif
@@ -94,7 +100,8 @@ __attribute__((target("sse4.2"))) static uint32_t crc32c_raw_sse42(uint32_t crc,
 __attribute__((constructor(101))) static void crc_start(void)
 {
     tables_first();
-    for (uint32_t k = 1; k < 8; k++) tables_next(k);
+    for (uint32_t k = 1; k < 8; k++)
+        tables_next(k);
 #ifdef __x86_64__
     __builtin_cpu_init();
     if (__builtin_cpu_supports("sse4.2")) crc32c_raw = crc32c_raw_sse42;
@@ -118,9 +125,10 @@ uint64_t crc64(uint64_t seed, const void *data, size_t len)
     for (; len >= 8; len -= 8, p += 8) {
         uint64_t v = load64(p) ^ crc;
         crc = table64[7][v & 0xff] ^ table64[6][v >> 8 & 0xff] ^ table64[5][v >> 16 & 0xff] ^
-              table64[4][v >> 24 & 0xff] ^ table64[3][v >> 32 & 0xff] ^
-              table64[2][v >> 40 & 0xff] ^ table64[1][v >> 48 & 0xff] ^ table64[0][v >> 56];
+              table64[4][v >> 24 & 0xff] ^ table64[3][v >> 32 & 0xff] ^ table64[2][v >> 40 & 0xff] ^
+              table64[1][v >> 48 & 0xff] ^ table64[0][v >> 56];
     }
-    for (; len > 0; len--, p++) crc = crc >> 8 ^ table64[0][(crc ^ *p) & 0xff];
+    for (; len > 0; len--, p++)
+        crc = crc >> 8 ^ table64[0][(crc ^ *p) & 0xff];
     return crc;
 }

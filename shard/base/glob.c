@@ -81,7 +81,8 @@ static bool match_one(struct glob *g, uint8_t c)
 
 static void skip_stars(struct glob *g)
 {
-    while (g->next != g->end && *g->next == '*') g->next++;
+    while (g->next != g->end && *g->next == '*')
+        g->next++;
 }
 
 bool glob_match(struct bytes pattern, struct bytes text, bool nocase)
@@ -89,7 +90,8 @@ bool glob_match(struct bytes pattern, struct bytes text, bool nocase)
     if (text.len == 0) return pattern.len == 0;
     struct glob g = {.next = pattern.data, .end = pattern.data + pattern.len, .nocase = nocase};
     const uint8_t *t = text.data, *text_end = t + text.len;
-    const uint8_t *star_next = NULL, *star_text = NULL; /* behind the last star; what it left over */
+    const uint8_t *star_next = NULL,
+                  *star_text = NULL; /* behind the last star; what it left over */
     uint32_t stars = 0;
     while (t != text_end) {
         if (g.next != g.end && *g.next == '*') {

@@ -36,8 +36,8 @@ HOT_INLINE uint32_t load32(const uint8_t *p)
 void hash_seed(const uint8_t key[16])
 {
     uint64_t k0 = load64(key), k1 = load64(key + 8);
-    start = (struct sip){k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d,
-                         k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573};
+    start = (struct sip){k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
+                         k1 ^ 0x7465646279746573};
 }
 
 /* The last len & 7 bytes, low byte first, without reading outside the data. */

@@ -67,8 +67,10 @@ void info_human(struct info_writer *w, const char *name, uint64_t bytes)
         scaled /= 1024;
         unit++;
     }
-    if (unit == 0) info_fmt(w, name, "%uB", (unsigned)bytes);
-    else info_fmt(w, name, "%.2f%c", scaled, units[unit]);
+    if (unit == 0)
+        info_fmt(w, name, "%uB", (unsigned)bytes);
+    else
+        info_fmt(w, name, "%.2f%c", scaled, units[unit]);
 }
 
 void info_fmt(struct info_writer *w, const char *name, const char *fmt, ...)

@@ -6,19 +6,19 @@
 
 #include "shard/base/assert.h" /* not <assert.h>: it has no guard and would undo our assert() */
 
-#define SHARDS_MAX 64u           /* threads of one node: mailboxes are pairs, 64² rings is the most we want */
-#define DATABASES_MAX 256u       /* the reference's limit; db travels as one byte */
-#define RECORD_INLINE_MAX 512u   /* a record (head, key, value) up to this stays one block */
+#define SHARDS_MAX 64u /* threads of one node: mailboxes are pairs, 64² rings is the most we want */
+#define DATABASES_MAX 256u         /* the reference's limit; db travels as one byte */
+#define RECORD_INLINE_MAX 512u     /* a record (head, key, value) up to this stays one block */
 #define KEY_BYTES_MAX (512u << 20) /* proto-max-bulk-len of Redis */
 #define STRING_BYTES_MAX (UINT32_MAX - 4096u) /* lengths of blobs are u32 in the record */
 
 /* One pass of a shard (architecture.md §4.2). */
 #define PASS_CONN_BYTES_MAX (64u << 10)
 #define PASS_CONN_COMMANDS_MAX 512u
-#define PASS_COMMANDS_MAX 4096u  /* flat request array of one pass */
+#define PASS_COMMANDS_MAX 4096u /* flat request array of one pass */
 #define PASS_BUDGET_US 1000u
 #define TASK_SLICE_US 50u
-#define OUT_PAUSE_BYTES (1u << 20)   /* unsent output above which a connection is not parsed */
+#define OUT_PAUSE_BYTES (1u << 20) /* unsent output above which a connection is not parsed */
 #define OUT_RESUME_BYTES (256u << 10)
 #define FREE_SLICE_BYTES (64u << 10) /* values above this are freed in slices */
 

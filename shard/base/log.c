@@ -23,7 +23,7 @@
 #include "shard/base/num.h"
 
 #define MESSAGE_BYTES_MAX 2048 /* longer messages are cut */
-#define LINE_BYTES_MAX 8192    /* holds any message but one that is mostly escapes: that is cut too */
+#define LINE_BYTES_MAX 8192 /* holds any message but one that is mostly escapes: that is cut too */
 #define THREAD_NAME_BYTES 16
 
 static _Atomic int log_fd = STDOUT_FILENO;
@@ -159,15 +159,28 @@ static void put_hex_byte(struct line *l, const char *prefix, uint8_t c)
 static void put_escaped(struct line *l, uint8_t c, bool json)
 {
     switch (c) {
-    case '\n': put_text(l, "\\n"); return;
-    case '\r': put_text(l, "\\r"); return;
-    case '\t': put_text(l, "\\t"); return;
-    case '"': put_text(l, "\\\""); return;
-    case '\\': put_text(l, "\\\\"); return;
-    default: break;
+    case '\n':
+        put_text(l, "\\n");
+        return;
+    case '\r':
+        put_text(l, "\\r");
+        return;
+    case '\t':
+        put_text(l, "\\t");
+        return;
+    case '"':
+        put_text(l, "\\\"");
+        return;
+    case '\\':
+        put_text(l, "\\\\");
+        return;
+    default:
+        break;
     }
-    if (json && c >= 0x80) put_text(l, "\\ufffd"); /* JSON has no way to write a stray byte */
-    else put_hex_byte(l, json ? "\\u00" : "\\x", c);
+    if (json && c >= 0x80)
+        put_text(l, "\\ufffd"); /* JSON has no way to write a stray byte */
+    else
+        put_hex_byte(l, json ? "\\u00" : "\\x", c);
 }
 
 static void put_message(struct line *l, const char *text, enum log_format format)
@@ -176,8 +189,10 @@ static void put_message(struct line *l, const char *text, enum log_format format
     while (p != end) {
         bool quoted = format != LOG_TEXT && (*p == '"' || *p == '\\');
         size_t n = *p < 0x20 || *p == 0x7f || quoted ? 0 : utf8_length(p, (size_t)(end - p));
-        if (n != 0) put(l, (const char *)p, n);
-        else put_escaped(l, *p, format == LOG_JSON);
+        if (n != 0)
+            put(l, (const char *)p, n);
+        else
+            put_escaped(l, *p, format == LOG_JSON);
         p += n != 0 ? n : 1;
     }
 }
@@ -193,8 +208,10 @@ static void put_time(struct line *l, bool local)
     int64_t us = clock_wall_us(&clock_real);
     time_t seconds = (time_t)(us / 1000000);
     struct tm tm;
-    if (local) localtime_r(&seconds, &tm);
-    else gmtime_r(&seconds, &tm);
+    if (local)
+        localtime_r(&seconds, &tm);
+    else
+        gmtime_r(&seconds, &tm);
     char text[64];
     size_t n = strftime(text, sizeof text, local ? "%d %b %Y %H:%M:%S" : "%Y-%m-%dT%H:%M:%S", &tm);
     put(l, text, n);
@@ -205,7 +222,8 @@ static void put_time(struct line *l, bool local)
 
 static void line_text(struct line *l, enum log_level level, const char *room, const char *message)
 {
-    const char role_mark[] = {':', atomic_load_explicit(&log_role, memory_order_relaxed), ' ', '\0'};
+    const char role_mark[] = {':', atomic_load_explicit(&log_role, memory_order_relaxed), ' ',
+                              '\0'};
     const char level_mark[] = {' ', ".-*#"[level], ' ', '\0'};
     put_u64(l, (uint64_t)getpid());
     put_text(l, role_mark);
@@ -274,7 +292,8 @@ static void line_write(const struct line *l)
 {
     int fd = atomic_load_explicit(&log_fd, memory_order_relaxed);
     ssize_t n;
-    do n = write(fd, l->text, l->len);
+    do
+        n = write(fd, l->text, l->len);
     while (n < 0 && errno == EINTR);
     /* A full disk must not stop the database: the line is lost, the next one is tried. */
 }
@@ -292,9 +311,15 @@ void log_write(enum log_level level, const char *room, const char *fmt, ...)
     struct line l;
     l.len = 0;
     switch ((enum log_format)atomic_load_explicit(&log_format, memory_order_relaxed)) {
-    case LOG_LOGFMT: line_logfmt(&l, level, room, message); break;
-    case LOG_JSON: line_json(&l, level, room, message); break;
-    case LOG_TEXT: line_text(&l, level, room, message); break;
+    case LOG_LOGFMT:
+        line_logfmt(&l, level, room, message);
+        break;
+    case LOG_JSON:
+        line_json(&l, level, room, message);
+        break;
+    case LOG_TEXT:
+        line_text(&l, level, room, message);
+        break;
     }
     line_write(&l);
     errno = former_errno;

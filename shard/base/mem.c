@@ -83,16 +83,12 @@ static size_t heap_good_size_aligned(size_t align, size_t bytes)
 {
     return mem__class_bytes(aligned_bytes(align, bytes));
 }
-static void heap_check_classes(void)
-{
-}
+static void heap_check_classes(void) {}
 static void heap_stats(struct mem_stats *out)
 {
     (void)out;
 }
-static void heap_purge(void)
-{
-}
+static void heap_purge(void) {}
 
 #else
 
@@ -172,8 +168,10 @@ static void thread_leave(void *unused)
         ended[i] += atomic_load_explicit(&t->live[i], memory_order_relaxed);
         atomic_store_explicit(&t->live[i], 0, memory_order_relaxed);
     }
-    if (t->prev != NULL) t->prev->next = t->next;
-    else threads = t->next;
+    if (t->prev != NULL)
+        t->prev->next = t->next;
+    else
+        threads = t->next;
     if (t->next != NULL) t->next->prev = t->prev;
     t->prev = t->next = NULL;
     t->listed = false; /* a later destructor that frees enters again, and leaves again */
@@ -222,7 +220,8 @@ uint64_t mem_live_bytes(enum mem_tag tag)
 uint64_t mem_live_bytes_all(void)
 {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < MEM__COUNTERS; i++) sum += counter_sum(i);
+    for (uint32_t i = 0; i < MEM__COUNTERS; i++)
+        sum += counter_sum(i);
     return sum;
 }
 
@@ -237,8 +236,8 @@ int64_t mem_thread_data_bytes(void)
 const char *mem_tag_name(enum mem_tag tag)
 {
     static const char *const names[MEM_TAG_COUNT] = {
-        [MEM_BASE] = "base",   [MEM_RT] = "rt",       [MEM_CONN] = "conn",
-        [MEM_REPLY] = "reply", [MEM_DATA] = "data",   [MEM_TABLE] = "table",
+        [MEM_BASE] = "base",       [MEM_RT] = "rt",     [MEM_CONN] = "conn",
+        [MEM_REPLY] = "reply",     [MEM_DATA] = "data", [MEM_TABLE] = "table",
         [MEM_JOURNAL] = "journal", [MEM_EXEC] = "exec", [MEM_NODE] = "node",
         [MEM_TEST] = "test",
     };

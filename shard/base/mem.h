@@ -13,14 +13,14 @@
 
 enum mem_tag {
     MEM_BASE,
-    MEM_RT,      /* reactor, rings, mailboxes */
-    MEM_CONN,    /* connections, their buffers */
-    MEM_REPLY,   /* replies on their way */
-    MEM_DATA,    /* records, blobs, collections: what users stored (slabs included) */
-    MEM_TABLE,   /* hash tables and directories over them */
+    MEM_RT,    /* reactor, rings, mailboxes */
+    MEM_CONN,  /* connections, their buffers */
+    MEM_REPLY, /* replies on their way */
+    MEM_DATA,  /* records, blobs, collections: what users stored (slabs included) */
+    MEM_TABLE, /* hash tables and directories over them */
     MEM_JOURNAL,
-    MEM_EXEC,    /* scratch, sessions, registries */
-    MEM_NODE,    /* config, logs, statistics */
+    MEM_EXEC, /* scratch, sessions, registries */
+    MEM_NODE, /* config, logs, statistics */
     MEM_TEST,
     MEM_TAG_COUNT
 };
@@ -62,7 +62,7 @@ void mem_purge(void);
 #define SLAB_BYTES_MAX 1024
 struct slab;
 struct slab *slab_new(void);
-void slab_delete(struct slab *s); /* every block must be free, or the process about to end */
+void slab_delete(struct slab *s);      /* every block must be free, or the process about to end */
 struct slab *slab_use(struct slab *s); /* returns the former one */
 void *slab_alloc(size_t bytes) __attribute__((returns_nonnull));
 MUST_CHECK void *slab_try_alloc(size_t bytes);

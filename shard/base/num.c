@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 #include "shard/base/assert.h"
-#include "shard/base/mem.h"
+#include "shard/base/num_priv.h"
 
 /* ---- integers */
 
@@ -98,8 +98,10 @@ size_t num_format_u64(char *out, uint64_t v)
         memcpy(p, pairs + v % 100 * 2, 2);
         v /= 100;
     }
-    if (v >= 10) memcpy(out, pairs + v * 2, 2);
-    else out[0] = (char)('0' + v);
+    if (v >= 10)
+        memcpy(out, pairs + v * 2, 2);
+    else
+        out[0] = (char)('0' + v);
     return len;
 }
 
@@ -187,25 +189,6 @@ bool num_parse_ldouble(struct bytes text, long double *out)
 
 /* ---- doubles to text */
 
-/* Shortest digits that read back as v (finite, > 0); *power_out is K. */
-static size_t shortest_digits(double v, char *digits, int *power_out)
-{
-    char text[NUM_DOUBLE_TEXT_MAX];
-    for (int precision = 14; precision < 17; precision++) {
-        (void)snprintf(text, sizeof text, "%.*e", precision, v);
-        if (strtod(text, NULL) == v) break;
-    }
-    const char *e = strchr(text, 'e');
-    size_t n = 0;
-    for (const char *p = text; p != e; p++) {
-        if (*p != '.') digits[n++] = *p;
-    }
-    int exponent = (int)strtol(e + 1, NULL, 10);
-    while (n > 1 && digits[n - 1] == '0') n--;
-    *power_out = exponent - (int)n + 1;
-    return n;
-}
-
 static size_t emit_exponent(char *out, const char *digits, size_t n, int exponent)
 {
     size_t len = 0;
@@ -238,9 +221,9 @@ static size_t emit_point(char *out, const char *digits, size_t n, int power)
 
 static size_t format_positive(char *out, double v)
 {
-    char digits[20];
+    char digits[NUM__DIGITS_MAX];
     int power;
-    size_t n = shortest_digits(v, digits, &power);
+    size_t n = num__shortest(v, digits, &power);
     int exponent = power + (int)n - 1;
     if (power >= 0 && power <= 7) {
         memcpy(out, digits, n);
@@ -278,7 +261,8 @@ size_t num_format_ldouble(char *out, size_t cap, long double v)
     int n = snprintf(out, cap, "%.17Lf", v);
     if (n <= 0 || (size_t)n >= cap) return 0;
     size_t len = (size_t)n; /* there is always a point */
-    while (out[len - 1] == '0') len--;
+    while (out[len - 1] == '0')
+        len--;
     if (out[len - 1] == '.') len--;
     if (len == 2 && memcmp(out, "-0", 2) == 0) return emit_text(out, "0");
     return len;

@@ -5,7 +5,7 @@
 #include "shard/base/attr.h"
 #include "shard/base/bytes.h"
 
-#define NUM_I64_TEXT_MAX 21    /* "-9223372036854775808" and a NUL */
+#define NUM_I64_TEXT_MAX 21 /* "-9223372036854775808" and a NUL */
 #define NUM_DOUBLE_TEXT_MAX 32
 #define NUM_LDOUBLE_TEXT_MAX 5120 /* humanfriendly long double: up to 4933 digits */
 
@@ -20,8 +20,8 @@ MUST_CHECK bool num_parse_ldouble(struct bytes text, long double *out);
 /* Return the length written, no NUL. */
 size_t num_format_i64(char *out, int64_t v);
 size_t num_format_u64(char *out, uint64_t v);
-/* d2string of 7.2+: shortest text that reads back equal; "inf", "-inf", "nan"; integers in
- * (-2^52, 2^52) without exponent. */
+/* d2string of 7.2+: text that reads back equal, shortest but for one double in a thousand (see
+ * num_shortest.c); "inf", "-inf", "nan", "-0"; integers up to 2^62 in full. Shapes: top of num.c. */
 size_t num_format_double(char *out, double v);
 /* ld2string LD_STR_HUMAN: "%.17Lf", trailing zeros cut, "-0" becomes "0". 0 if it does not fit. */
 size_t num_format_ldouble(char *out, size_t cap, long double v);

@@ -16,7 +16,8 @@ static uint64_t splitmix(uint64_t *state)
 
 void rng_seed(struct rng *r, uint64_t seed)
 {
-    for (size_t i = 0; i < 4; i++) r->s[i] = splitmix(&seed); /* never all zero */
+    for (size_t i = 0; i < 4; i++)
+        r->s[i] = splitmix(&seed); /* never all zero */
 }
 
 void rng_seed_random(struct rng *r)

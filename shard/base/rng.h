@@ -13,7 +13,7 @@ void rng_seed(struct rng *r, uint64_t seed);
 void rng_seed_random(struct rng *r);
 uint64_t rng_next(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t bound); /* unbiased; bound > 0 */
-void rng_secret(void *out, size_t bytes); /* from the kernel; aborts if it cannot */
-void rng_hex(char *out, size_t digits);   /* secret hex digits, no NUL: run ids */
+void rng_secret(void *out, size_t bytes);          /* from the kernel; aborts if it cannot */
+void rng_hex(char *out, size_t digits);            /* secret hex digits, no NUL: run ids */
 
 #endif

@@ -113,9 +113,7 @@ void slab_delete(struct slab *s)
     mem_free(MEM_BASE, s, sizeof *s);
 }
 
-void slab__purge(void)
-{
-}
+void slab__purge(void) {}
 
 /* Counted as a slab block, allocated as exactly the bytes asked for, so that overruns are seen. */
 static void *block_take(struct slab *s, size_t bytes)
@@ -218,8 +216,10 @@ static void open_link(struct slab *s, struct chunk *c)
 
 static void open_unlink(struct slab *s, struct chunk *c)
 {
-    if (c->open_prev != NULL) c->open_prev->open_next = c->open_next;
-    else s->open = c->open_next;
+    if (c->open_prev != NULL)
+        c->open_prev->open_next = c->open_next;
+    else
+        s->open = c->open_next;
     if (c->open_next != NULL) c->open_next->open_prev = c->open_prev;
 }
 
@@ -240,8 +240,10 @@ static struct chunk *chunk_new(struct slab *s)
 static void chunk_unmap(struct slab *s, struct chunk *c)
 {
     open_unlink(s, c);
-    if (c->prev != NULL) c->prev->next = c->next;
-    else s->chunks = c->next;
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        s->chunks = c->next;
     if (c->next != NULL) c->next->prev = c->prev;
     s->dirty_runs -= (uint32_t)__builtin_popcount(c->dirty);
     s->idle_chunks--;
@@ -283,7 +285,7 @@ static struct run *run_acquire(struct slab *s, uint32_t class)
     *r = (struct run){.fresh = start,
                       .end = start + room / block_bytes * block_bytes,
                       .owner = s,
-                      .class = (uint16_t)class};
+                      .class = (uint16_t) class};
     atomic_fetch_add_explicit(&total_used_runs_bytes, RUN_BYTES, memory_order_relaxed);
     return r;
 }
@@ -291,8 +293,10 @@ static struct run *run_acquire(struct slab *s, uint32_t class)
 static void list_unlink(struct slab *s, struct run *r)
 {
     assert(r->listed);
-    if (r->prev != NULL) r->prev->next = r->next;
-    else s->heads[r->class] = r->next != NULL ? r->next : &nothing;
+    if (r->prev != NULL)
+        r->prev->next = r->next;
+    else
+        s->heads[r->class] = r->next != NULL ? r->next : &nothing;
     if (r->next != NULL) r->next->prev = r->prev;
     r->listed = false;
 }
@@ -340,7 +344,8 @@ static COLD void run_retire(struct slab *s, struct run *r)
 struct slab *slab_new(void)
 {
     struct slab *s = mem_zalloc(MEM_BASE, sizeof *s);
-    for (uint32_t i = 0; i < CLASS_COUNT; i++) s->heads[i] = &nothing;
+    for (uint32_t i = 0; i < CLASS_COUNT; i++)
+        s->heads[i] = &nothing;
     return s;
 }
 
@@ -389,7 +394,8 @@ void slab__purge(void)
             chunk_unmap(s, c);
             continue;
         }
-        while (c->dirty != 0) run_clean(s, c, (uint32_t)__builtin_ctz(c->dirty));
+        while (c->dirty != 0)
+            run_clean(s, c, (uint32_t)__builtin_ctz(c->dirty));
     }
 }
 
@@ -414,7 +420,7 @@ static COLD void *block_take_slow(struct slab *s, uint32_t class)
         p = r->fresh;
         r->fresh += class * STEP_BYTES;
     }
-    mem__count(MEM__SLAB, (int64_t)class * STEP_BYTES);
+    mem__count(MEM__SLAB, (int64_t) class * STEP_BYTES);
     return p;
 }
 
@@ -432,7 +438,7 @@ HOT_INLINE void *block_take(struct slab *s, size_t bytes)
         return block_take_slow(s, class);
     }
     r->used++;
-    mem__count(MEM__SLAB, (int64_t)class * STEP_BYTES);
+    mem__count(MEM__SLAB, (int64_t) class * STEP_BYTES);
     return p;
 }
 
@@ -445,7 +451,7 @@ HOT_INLINE void block_give(struct slab *s, void *p, size_t bytes)
     assert(r->used > 0);
     *(void **)p = r->free;
     r->free = p;
-    mem__count(MEM__SLAB, -(int64_t)class * STEP_BYTES);
+    mem__count(MEM__SLAB, -(int64_t) class * STEP_BYTES);
     if (unlikely(!r->listed)) list_link(s, r);
     if (unlikely(--r->used == 0)) run_retire(s, r);
 }
@@ -477,6 +483,8 @@ void *slab_alloc(size_t bytes)
 void slab_free(void *p, size_t bytes)
 {
     if (p == NULL) return;
-    if (unlikely(bytes > SLAB_BYTES_MAX)) mem_free(MEM_DATA, p, bytes);
-    else block_give(self_get(), p, bytes);
+    if (unlikely(bytes > SLAB_BYTES_MAX))
+        mem_free(MEM_DATA, p, bytes);
+    else
+        block_give(self_get(), p, bytes);
 }

@@ -39,7 +39,8 @@ void stat_merge(struct stat_histogram *into, const struct stat_histogram *from)
     into->count += from->count;
     into->sum_ns += from->sum_ns;
     if (from->max_ns > into->max_ns) into->max_ns = from->max_ns;
-    for (uint32_t i = 0; i < STAT_BUCKETS; i++) into->bucket[i] += from->bucket[i];
+    for (uint32_t i = 0; i < STAT_BUCKETS; i++)
+        into->bucket[i] += from->bucket[i];
 }
 
 uint64_t stat_percentile(const struct stat_histogram *h, double percent)
