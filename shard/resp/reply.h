@@ -17,7 +17,8 @@ struct reply {
 void reply_raw(struct reply *r, struct bytes wire);
 void reply_ok(struct reply *r);
 void reply_status(struct reply *r, const char *text);
-/* `text` with its prefix and without '-': "ERR syntax error", "WRONGTYPE …". CR, LF become spaces. */
+/* `text` with its prefix and without '-': "ERR syntax error", "WRONGTYPE …". CR, LF at its ends are
+ * dropped, others become spaces. Sets errored even when muted. */
 void reply_error(struct reply *r, const char *text);
 void reply_errorf(struct reply *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void reply_i64(struct reply *r, int64_t v);
@@ -36,7 +37,8 @@ void reply_double(struct reply *r, double v);    /* RESP2: bulk string of num_fo
 void reply_bool(struct reply *r, bool v);        /* RESP2: 1 / 0 */
 void reply_verbatim(struct reply *r, const char ext[3], struct bytes text); /* RESP2: bulk */
 /* Deferred aggregate: reserve the header now, say the count later. `type` one of '*', '%', '~'
- * (count in elements for '*','~', pairs for '%'). Nesting allowed. */
+ * (count in elements for '*','~', pairs for '%'). Nesting allowed, the innermost is done first. Costs
+ * a move of what was written since, unless the count has three digits: know the count if you can. */
 struct reply_later {
     size_t at;
     char type;
