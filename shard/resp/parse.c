@@ -182,7 +182,9 @@ static enum resp_result read_bulk(struct resp_parser *p, const struct resp_limit
     size_t end = 0;
     enum resp_result result =
         find_line_end(p, in, len, start, '\r', "Protocol error: too big bulk count string", &end);
-    if (result != RESP_DONE) return result;
+    if (result == RESP_BAD) return result;
+    size_t least = start + (size_t)p->args_left * ARG_WIRE_BYTES_MIN;
+    if (result == RESP_MORE) return more(p, len < least ? least : len + 1);
     if (len < end + 2) return more(p, end + 2);
     if (in[start] != '$') return bad_dollar(p, in[start]);
 

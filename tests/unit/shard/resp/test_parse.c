@@ -221,7 +221,7 @@ static void test_inline_double_quotes(void **state)
     (void)state;
     EXPECT("SET k \"a b\"\r\n", "done 13:[SET][k][a b]");
     EXPECT("\"\\x41\\x7a\\n\\r\\t\\b\\a\\\\\\\"\\q\"\n", "done 27:[Az\n\r\t\b\a\\\"q]");
-    EXPECT("\"\\x4\" \"\\xzz\" \"\\x4g\"\n", "done 21:[x4][xzz][x4g]");
+    EXPECT("\"\\x4\" \"\\xzz\" \"\\x4g\"\n", "done 20:[x4][xzz][x4g]");
     EXPECT("\"\"\n", "done 3:[]");
     EXPECT("\"\" \"\" a \"\"\n", "done 11:[][][a][]");
     EXPECT("foo\"bar\"\n", "done 9:[foobar]");

@@ -145,7 +145,7 @@ static void test_malformed(void **state)
     (void)state;
     static const char *const wrong[] = {
         "OK\r\n",          "\r\n",        "+O\nK\r\n",   "+OK\rx",        ":\r\n",         ":1x\r\n",
-        ":+-1\r\n",        ":01\r\n",     "$-2\r\n",     "$x\r\n",        "$3\r\nabcd\r\n", "$1\r\nab",
+        ":+-1\r\n",        ":01\r\n",     "$-2\r\n",     "$x\r\n",        "$3\r\nabcd\r\n", "$1\r\nabc",
         "*-2\r\n",         "%-1\r\n",     "~-1\r\n",     ">-1\r\n",       "|-1\r\n",       "=-1\r\n",
         "!-1\r\n",         "=3\r\ntxt\r\n", "=5\r\ntxtx:\r\n", "#x\r\n",  "#tt\r\n",       "_x\r\n",
         ",abc\r\n",        ",\r\n",       "(12a\r\n",    "(\r\n",         "(-\r\n",        "*2147483648\r\n",
