@@ -20,7 +20,7 @@
 #include "shard/base/num.h"
 
 #define ARG_WIRE_BYTES_MIN 6u /* "$0\r\n\r\n" */
-#define HEAD_BYTES_MAX 12u    /* '$' or '*', at most 8 digits, CRLF: what read_count() may look at */
+#define HEAD_BYTES_MAX 12u /* '$' or '*', at most 8 digits, CRLF: what read_count() may look at */
 #define BULK_DEFAULT_MAX (512 << 20)
 
 /* Number of a header at `at` ('*' or '$' passed over), CR after it. Up to 8 digits, no leading zero.
@@ -69,7 +69,8 @@ static bool parse_fast(const struct resp_limits *limits, struct arena *args, con
     const uint8_t *const end = in + len;
     const uint8_t *at = read_count(in, &count);
     if (at == NULL || count == 0) return false;
-    if (unlikely(count > 9) && (!limits->authenticated || count > len / ARG_WIRE_BYTES_MIN)) return false;
+    if (unlikely(count > 9) && (!limits->authenticated || count > len / ARG_WIRE_BYTES_MIN))
+        return false;
     if (unlikely(count > limits->multibulk_max)) return false;
     int64_t bulk_max = limits->bulk_max;
     if (unlikely(!limits->authenticated) && bulk_max > BULK_UNAUTH_MAX) bulk_max = BULK_UNAUTH_MAX;
@@ -114,14 +115,16 @@ static enum resp_result done(struct resp_parser *p)
 
 /* Finds `stop`, the end of the line that begins at `start`. A line may be found up to 64 KiB long;
  * a longer one is `error`, however its bytes arrive. */
-static enum resp_result find_line_end(struct resp_parser *p, const uint8_t *in, size_t len, size_t start,
-                                      uint8_t stop, const char *error, size_t *end_out)
+static enum resp_result find_line_end(struct resp_parser *p, const uint8_t *in, size_t len,
+                                      size_t start, uint8_t stop, const char *error,
+                                      size_t *end_out)
 {
     size_t seen = len - start > INLINE_BYTES_MAX ? start + INLINE_BYTES_MAX + 1 : len;
     size_t from = p->scanned_to > start ? p->scanned_to : start;
     if (from < seen) {
         const uint8_t *hit = memchr(in + from, stop, seen - from);
-        const uint8_t *nul = memchr(in + from, '\0', hit != NULL ? (size_t)(hit - in) - from : seen - from);
+        const uint8_t *nul =
+            memchr(in + from, '\0', hit != NULL ? (size_t)(hit - in) - from : seen - from);
         if (nul != NULL) hit = NULL;
         p->scanned_to = nul != NULL ? (size_t)(nul - in) : hit != NULL ? (size_t)(hit - in) : seen;
         if (hit != NULL) {
@@ -133,8 +136,9 @@ static enum resp_result find_line_end(struct resp_parser *p, const uint8_t *in, 
     return more(p, len + 1);
 }
 
-static enum resp_result read_multibulk_header(struct resp_parser *p, const struct resp_limits *limits,
-                                              const uint8_t *in, size_t len)
+static enum resp_result read_multibulk_header(struct resp_parser *p,
+                                              const struct resp_limits *limits, const uint8_t *in,
+                                              size_t len)
 {
     size_t end = 0;
     enum resp_result result =
@@ -175,8 +179,8 @@ static enum resp_result bulk_len_check(struct resp_parser *p, const struct resp_
 }
 
 /* The argument that begins at p->resume_at, header and bytes; moves resume_at behind it. */
-static enum resp_result read_bulk(struct resp_parser *p, const struct resp_limits *limits, const uint8_t *in,
-                                  size_t len)
+static enum resp_result read_bulk(struct resp_parser *p, const struct resp_limits *limits,
+                                  const uint8_t *in, size_t len)
 {
     size_t start = p->resume_at;
     size_t end = 0;
@@ -207,11 +211,13 @@ static void collect(const struct resp_parser *p, struct arena *args, const uint8
 {
     const uint8_t *at = in;
     struct bytes *argv = arena_alloc(args, p->args_seen * sizeof *argv);
-    while (*at != '\r') at++;
+    while (*at != '\r')
+        at++;
     at += 2;
     for (uint32_t i = 0; i < p->args_seen; i++) {
         size_t bulk_len = 0;
-        for (at++; *at != '\r'; at++) bulk_len = bulk_len * 10 + (*at - '0');
+        for (at++; *at != '\r'; at++)
+            bulk_len = bulk_len * 10 + (*at - '0');
         argv[i] = bytes_view(at + 2, bulk_len);
         at += 2 + bulk_len + 2;
     }
@@ -261,12 +267,18 @@ struct split {
 static uint8_t escaped(uint8_t c)
 {
     switch (c) {
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    case 'b': return '\b';
-    case 'a': return '\a';
-    default: return c;
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    case 'b':
+        return '\b';
+    case 'a':
+        return '\a';
+    default:
+        return c;
     }
 }
 
@@ -285,7 +297,8 @@ static bool split_double_quoted(struct split *s)
         if (*s->at == '"') return quote_closed(s);
         if (*s->at != '\\' || left < 2) {
             *s->text++ = *s->at;
-        } else if (left >= 4 && s->at[1] == 'x' && hex_value(s->at[2]) >= 0 && hex_value(s->at[3]) >= 0) {
+        } else if (left >= 4 && s->at[1] == 'x' && hex_value(s->at[2]) >= 0 &&
+                   hex_value(s->at[3]) >= 0) {
             *s->text++ = (uint8_t)(hex_value(s->at[2]) << 4 | hex_value(s->at[3]));
             s->at += 3;
         } else {
@@ -316,7 +329,8 @@ static bool ends_bare_argument(uint8_t c)
 static bool split_one(struct split *s, struct arena *args, struct bytes *arg_out)
 {
     const uint8_t *start = s->at;
-    while (s->at < s->end && !ends_bare_argument(*s->at) && *s->at != '"' && *s->at != '\'') s->at++;
+    while (s->at < s->end && !ends_bare_argument(*s->at) && *s->at != '"' && *s->at != '\'')
+        s->at++;
     size_t bare = (size_t)(s->at - start);
     if (s->at == s->end || ends_bare_argument(*s->at)) {
         *arg_out = bytes_view(start, bare);
@@ -332,11 +346,12 @@ static bool split_one(struct split *s, struct arena *args, struct bytes *arg_out
     return closed;
 }
 
-static enum resp_result parse_inline(struct resp_parser *p, struct arena *args, const uint8_t *in, size_t len,
-                                     struct resp_request *out)
+static enum resp_result parse_inline(struct resp_parser *p, struct arena *args, const uint8_t *in,
+                                     size_t len, struct resp_request *out)
 {
     size_t end = 0;
-    enum resp_result result = find_line_end(p, in, len, 0, '\n', "Protocol error: too big inline request", &end);
+    enum resp_result result =
+        find_line_end(p, in, len, 0, '\n', "Protocol error: too big inline request", &end);
     if (result != RESP_DONE) return result;
 
     size_t line_len = end > 0 && in[end - 1] == '\r' ? end - 1 : end;
@@ -345,7 +360,8 @@ static enum resp_result parse_inline(struct resp_parser *p, struct arena *args, 
     struct bytes *argv = arena_alloc(args, (line_len / 2 + 1) * sizeof *argv); /* "a b c" */
     uint32_t argc = 0;
     for (;;) {
-        while (s.at < s.end && is_space(*s.at)) s.at++;
+        while (s.at < s.end && is_space(*s.at))
+            s.at++;
         if (s.at == s.end) break;
         if (!split_one(&s, args, &argv[argc])) {
             arena_rewind(args, mark);
@@ -357,12 +373,14 @@ static enum resp_result parse_inline(struct resp_parser *p, struct arena *args, 
     return done(p);
 }
 
-enum resp_result resp_parse(struct resp_parser *p, const struct resp_limits *limits, struct arena *args,
-                            const uint8_t *in, size_t len, struct resp_request *out)
+enum resp_result resp_parse(struct resp_parser *p, const struct resp_limits *limits,
+                            struct arena *args, const uint8_t *in, size_t len,
+                            struct resp_request *out)
 {
     if (len == 0) return more(p, 1);
     if (unlikely(*in != '*')) return parse_inline(p, args, in, len, out);
     /* bytes_wanted is set by every RESP_MORE: 0 says that nothing of this request was seen yet. */
-    if (likely(p->bytes_wanted == 0) && likely(parse_fast(limits, args, in, len, out))) return RESP_DONE;
+    if (likely(p->bytes_wanted == 0) && likely(parse_fast(limits, args, in, len, out)))
+        return RESP_DONE;
     return parse_multibulk(p, limits, args, in, len, out);
 }

@@ -12,8 +12,8 @@
 #define LATER_BYTES 6u     /* "*NNN\r\n", the header that reply_later() makes room for */
 
 #define TENS(t) t "0" t "1" t "2" t "3" t "4" t "5" t "6" t "7" t "8" t "9"
-static const char digit_pairs[] = TENS("0") TENS("1") TENS("2") TENS("3")
-    TENS("4") TENS("5") TENS("6") TENS("7") TENS("8") TENS("9");
+static const char digit_pairs[] = TENS("0") TENS("1") TENS("2") TENS("3") TENS("4") TENS("5")
+    TENS("6") TENS("7") TENS("8") TENS("9");
 
 static bool dropped(const struct reply *r)
 {
@@ -130,7 +130,8 @@ static struct bytes trim_newlines(struct bytes text)
         text.data++;
         text.len--;
     }
-    while (text.len > 0 && (text.data[text.len - 1] == '\r' || text.data[text.len - 1] == '\n')) text.len--;
+    while (text.len > 0 && (text.data[text.len - 1] == '\r' || text.data[text.len - 1] == '\n'))
+        text.len--;
     return text;
 }
 

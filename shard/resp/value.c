@@ -9,7 +9,8 @@
 #include "shard/base/assert.h"
 #include "shard/base/num.h"
 
-static_assert(sizeof(struct resp_value) <= 60, "the header promises 20 bytes per byte; an element takes at least 3");
+static_assert(sizeof(struct resp_value) <= 60,
+              "the header promises 20 bytes per byte; an element takes at least 3");
 
 /* What one head says. `children`: values that follow and belong to it. */
 struct token {
@@ -60,7 +61,8 @@ static bool is_bignum(struct bytes line)
 }
 
 /* Length-prefixed text: `line` is its length, `in` what follows. */
-static int read_blob(struct bytes line, const uint8_t *in, size_t len, struct resp_value *v, size_t *used_out)
+static int read_blob(struct bytes line, const uint8_t *in, size_t len, struct resp_value *v,
+                     size_t *used_out)
 {
     int64_t blob_len = 0;
     if (!num_parse_i64(line, &blob_len) || blob_len > RESP_VALUE_BULK_MAX) return -1;
@@ -100,11 +102,17 @@ static int read_scalar(struct bytes line, struct resp_value *v)
     v->text = line;
     switch (v->type) {
     case RESP_SIMPLE:
-    case RESP_ERROR: return 1;
-    case RESP_INTEGER: return parse_integer(line, &v->integer) ? 1 : -1;
-    case RESP_DOUBLE: return parse_number(line, &v->number) ? 1 : -1;
-    case RESP_BIGNUM: return is_bignum(line) ? 1 : -1;
-    case RESP_NULL: v->null = true; return line.len == 0 ? 1 : -1;
+    case RESP_ERROR:
+        return 1;
+    case RESP_INTEGER:
+        return parse_integer(line, &v->integer) ? 1 : -1;
+    case RESP_DOUBLE:
+        return parse_number(line, &v->number) ? 1 : -1;
+    case RESP_BIGNUM:
+        return is_bignum(line) ? 1 : -1;
+    case RESP_NULL:
+        v->null = true;
+        return line.len == 0 ? 1 : -1;
     case RESP_BOOL:
         if (line.len != 1 || (line.data[0] != 't' && line.data[0] != 'f')) return -1;
         v->integer = line.data[0] == 't';
@@ -117,7 +125,8 @@ static int read_scalar(struct bytes line, struct resp_value *v)
     case RESP_SET:
     case RESP_PUSH:
     case RESP_ATTRIBUTE:
-    default: return -1;
+    default:
+        return -1;
     }
 }
 
@@ -136,12 +145,16 @@ static int read_token(const uint8_t *in, size_t len, struct token *t, size_t *us
     switch (t->value.type) {
     case RESP_BULK:
     case RESP_BLOB_ERROR:
-    case RESP_VERBATIM: got = read_blob(line, in + at, len - at, &t->value, &blob); break;
+    case RESP_VERBATIM:
+        got = read_blob(line, in + at, len - at, &t->value, &blob);
+        break;
     case RESP_ARRAY:
     case RESP_MAP:
     case RESP_SET:
     case RESP_PUSH:
-    case RESP_ATTRIBUTE: got = read_aggregate(line, t); break;
+    case RESP_ATTRIBUTE:
+        got = read_aggregate(line, t);
+        break;
     case RESP_SIMPLE:
     case RESP_ERROR:
     case RESP_INTEGER:
@@ -149,7 +162,9 @@ static int read_token(const uint8_t *in, size_t len, struct token *t, size_t *us
     case RESP_BOOL:
     case RESP_DOUBLE:
     case RESP_BIGNUM:
-    default: got = read_scalar(line, &t->value); break;
+    default:
+        got = read_scalar(line, &t->value);
+        break;
     }
     *used_out = at + blob;
     return got;
@@ -174,7 +189,8 @@ int64_t resp_value_skip(const uint8_t *in, size_t len)
             if (depth == RESP_VALUE_DEPTH_MAX) return -1;
             left[depth++] = t.children;
         }
-        while (depth > 0 && left[depth - 1] == 0) depth--;
+        while (depth > 0 && left[depth - 1] == 0)
+            depth--;
     } while (depth > 0);
     return (int64_t)at;
 }
@@ -190,13 +206,15 @@ static size_t build(struct arena *a, const uint8_t *in, size_t len, struct resp_
     if (t.children == 0) return at;
     out->items = arena_alloc(a, t.children * sizeof *out->items);
     for (uint32_t i = 0; i < t.children; i++) {
-        while (in[at] == RESP_ATTRIBUTE) at += (size_t)resp_value_skip(in + at, len - at);
+        while (in[at] == RESP_ATTRIBUTE)
+            at += (size_t)resp_value_skip(in + at, len - at);
         at += build(a, in + at, len - at, &out->items[i]);
     }
     return at;
 }
 
-int resp_value_parse(struct arena *a, const uint8_t *in, size_t len, struct resp_value *out, size_t *used_out)
+int resp_value_parse(struct arena *a, const uint8_t *in, size_t len, struct resp_value *out,
+                     size_t *used_out)
 {
     int64_t size = resp_value_skip(in, len);
     if (size <= 0) return (int)size;

@@ -27,7 +27,8 @@ static void fill(struct input *in, unsigned argc, const size_t *sizes)
         buf_addf(&in->wire, "*%u\r\n", argc);
         for (unsigned i = 0; i < argc; i++) {
             buf_addf(&in->wire, "$%zu\r\n", sizes[i]);
-            for (size_t j = 0; j < sizes[i]; j++) buf_add_byte(&in->wire, (uint8_t)('a' + (r + j) % 26));
+            for (size_t j = 0; j < sizes[i]; j++)
+                buf_add_byte(&in->wire, (uint8_t)('a' + (r + j) % 26));
             buf_add(&in->wire, "\r\n", 2);
         }
     }
@@ -35,13 +36,14 @@ static void fill(struct input *in, unsigned argc, const size_t *sizes)
 
 static void parse_lap(struct input *in)
 {
-    static const struct resp_limits limits = {.multibulk_max = 1 << 20, .bulk_max = 512 << 20, .authenticated = true};
+    static const struct resp_limits limits = {
+        .multibulk_max = 1 << 20, .bulk_max = 512 << 20, .authenticated = true};
     struct resp_parser parser = {0};
     struct resp_request request;
     struct arena_mark mark = arena_mark(&in->args);
     for (size_t at = 0; at < in->wire.len; at += request.wire_bytes) {
-        enum resp_result result =
-            resp_parse(&parser, &limits, &in->args, in->wire.data + at, in->wire.len - at, &request);
+        enum resp_result result = resp_parse(&parser, &limits, &in->args, in->wire.data + at,
+                                             in->wire.len - at, &request);
         assert(result == RESP_DONE);
     }
     arena_rewind(&in->args, mark);
@@ -59,7 +61,8 @@ static void bench_parse(const char *name, unsigned argc, const size_t *sizes)
     uint64_t best = UINT64_MAX;
     for (int round = 0; round < ROUNDS; round++) {
         uint64_t start = clock_mono_ns(&clock_real);
-        for (unsigned lap = 0; lap < LAPS; lap++) parse_lap(&in);
+        for (unsigned lap = 0; lap < LAPS; lap++)
+            parse_lap(&in);
         uint64_t took = clock_mono_ns(&clock_real) - start;
         if (took < best) best = took;
     }
@@ -89,7 +92,8 @@ static void write_i64_large(struct reply *r, unsigned i)
 static void write_bulk(struct reply *r, unsigned i)
 {
     (void)i;
-    static const uint8_t value[64] = "a value of sixty-four bytes, as the benchmarks of others have it";
+    static const uint8_t value[64] =
+        "a value of sixty-four bytes, as the benchmarks of others have it";
     reply_bulk(r, bytes_view(value, sizeof value));
 }
 
@@ -103,7 +107,8 @@ static void bench_reply(const char *name, void (*write)(struct reply *, unsigned
         uint64_t start = clock_mono_ns(&clock_real);
         for (unsigned lap = 0; lap < LAPS; lap++) {
             out.len = 0;
-            for (unsigned i = 0; i < PIPELINE; i++) write(&r, i);
+            for (unsigned i = 0; i < PIPELINE; i++)
+                write(&r, i);
         }
         uint64_t took = clock_mono_ns(&clock_real) - start;
         if (took < best) best = took;

@@ -22,11 +22,13 @@ struct outcome {
 static uint64_t mix(uint64_t digest, const void *data, size_t len)
 {
     const uint8_t *at = data;
-    for (size_t i = 0; i < len; i++) digest = (digest ^ at[i]) * 0x100000001b3u;
+    for (size_t i = 0; i < len; i++)
+        digest = (digest ^ at[i]) * 0x100000001b3u;
     return digest;
 }
 
-static void check_request(const struct resp_request *request, const uint8_t *in, size_t len, struct outcome *o)
+static void check_request(const struct resp_request *request, const uint8_t *in, size_t len,
+                          struct outcome *o)
 {
     assert(request->wire_bytes > 0);
     assert(request->wire_bytes <= len);
@@ -43,7 +45,8 @@ static void check_request(const struct resp_request *request, const uint8_t *in,
 }
 
 /* Gives the stream in steps of `step` bytes (0: whole), each call with a block of exactly that size. */
-static void run(const struct resp_limits *limits, const uint8_t *data, size_t size, size_t step, struct outcome *o)
+static void run(const struct resp_limits *limits, const uint8_t *data, size_t size, size_t step,
+                struct outcome *o)
 {
     struct resp_parser parser = {0};
     struct arena args;

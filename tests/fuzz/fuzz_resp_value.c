@@ -44,7 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(used > 0);
         assert(used <= size);
         assert(check_value(&v, in, used, 0) <= used / 3);
-        for (size_t len = 0; len < used && used <= 256; len++) assert(resp_value_skip(in, len) == 0);
+        for (size_t len = 0; len < used && used <= 256; len++)
+            assert(resp_value_skip(in, len) == 0);
     } else {
         assert(arena.head == NULL);
     }

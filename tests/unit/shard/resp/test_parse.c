@@ -2,11 +2,11 @@
  * by byte and cut in two at every place: the answer must not depend on it. */
 #include "shard/resp/parse.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 
 #include "shard/base/buf.h"
 #include "shard/base/limits.h"
@@ -34,7 +34,8 @@ static void describe(struct buf *text, enum resp_result result, const struct res
 }
 
 /* Feeds `in` up to each of the given lengths in turn until the answer is not "more". */
-static void feed(const struct resp_limits *limits, struct bytes in, size_t first, size_t step, struct buf *text)
+static void feed(const struct resp_limits *limits, struct bytes in, size_t first, size_t step,
+                 struct buf *text)
 {
     struct resp_parser parser = {0};
     struct resp_request request = {0};
@@ -87,7 +88,8 @@ static void test_multibulk(void **state)
     EXPECT("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n", "done 26:[SET][k][]");
     EXPECT("*2\r\n$3\r\nGET\r\n$12\r\nabcdefghijkl\r\n*1\r\n", "done 32:[GET][abcdefghijkl]");
     EXPECT("*2\r\n$3\r\nGET\r\n$5\r\na\r\nb\n\r\n", "done 24:[GET][a\r\nb\n]");
-    EXPECT("*10\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\nf\r\n$1\r\ng\r\n$1\r\nh\r\n$1\r\ni\r\n$1\r\nj\r\n",
+    EXPECT("*10\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\nf\r\n$1\r\ng\r\n$"
+           "1\r\nh\r\n$1\r\ni\r\n$1\r\nj\r\n",
            "done 75:[a][b][c][d][e][f][g][h][i][j]");
     EXPECT("", "more");
     EXPECT("*", "more");
@@ -148,7 +150,8 @@ static void test_bulk_max_is_obeyed_by_the_fast_path(void **state)
     (void)state;
     struct resp_limits small = {.multibulk_max = 2, .bulk_max = 5, .authenticated = true};
     expect_bytes(&small, BYTES_LIT("*1\r\n$5\r\nabcde\r\n"), "done 15:[abcde]");
-    expect_bytes(&small, BYTES_LIT("*1\r\n$6\r\nabcdef\r\n"), "bad: Protocol error: invalid bulk length");
+    expect_bytes(&small, BYTES_LIT("*1\r\n$6\r\nabcdef\r\n"),
+                 "bad: Protocol error: invalid bulk length");
     expect_bytes(&small, BYTES_LIT("*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n"),
                  "bad: Protocol error: invalid multibulk length");
 }
@@ -168,11 +171,13 @@ static void test_before_auth(void **state)
     expect_bytes(&stranger_limits, BYTES_LIT("*11\r\n$1\r\na\r\n"),
                  "bad: Protocol error: unauthenticated multibulk length");
     expect_bytes(&stranger_limits, BYTES_LIT("*10\r\n"), "more");
-    expect_bytes(&stranger_limits, BYTES_LIT("*2147483648\r\n"), "bad: Protocol error: invalid multibulk length");
+    expect_bytes(&stranger_limits, BYTES_LIT("*2147483648\r\n"),
+                 "bad: Protocol error: invalid multibulk length");
     expect_bytes(&stranger_limits, BYTES_LIT("*1\r\n$16385\r\n"),
                  "bad: Protocol error: unauthenticated bulk length");
     expect_bytes(&stranger_limits, BYTES_LIT("*1\r\n$16384\r\n"), "more");
-    expect_bytes(&stranger_limits, BYTES_LIT("*1\r\n$536870913\r\n"), "bad: Protocol error: invalid bulk length");
+    expect_bytes(&stranger_limits, BYTES_LIT("*1\r\n$536870913\r\n"),
+                 "bad: Protocol error: invalid bulk length");
     expect_bytes(&stranger_limits, BYTES_LIT("*1\r\n$4\r\nPING\r\n"), "done 14:[PING]");
 }
 
@@ -180,9 +185,12 @@ static void test_before_auth(void **state)
 static void test_before_auth_with_small_numbers(void **state)
 {
     (void)state;
-    struct resp_limits limits = {.multibulk_max = MULTIBULK_UNAUTH_MAX, .bulk_max = BULK_UNAUTH_MAX};
-    expect_bytes(&limits, BYTES_LIT("*11\r\n"), "bad: Protocol error: unauthenticated multibulk length");
-    expect_bytes(&limits, BYTES_LIT("*1\r\n$16385\r\n"), "bad: Protocol error: unauthenticated bulk length");
+    struct resp_limits limits = {.multibulk_max = MULTIBULK_UNAUTH_MAX,
+                                 .bulk_max = BULK_UNAUTH_MAX};
+    expect_bytes(&limits, BYTES_LIT("*11\r\n"),
+                 "bad: Protocol error: unauthenticated multibulk length");
+    expect_bytes(&limits, BYTES_LIT("*1\r\n$16385\r\n"),
+                 "bad: Protocol error: unauthenticated bulk length");
 }
 
 static void test_unauthenticated_large_argument_whole(void **state)
@@ -191,7 +199,8 @@ static void test_unauthenticated_large_argument_whole(void **state)
     struct buf in;
     buf_init(&in, MEM_TEST);
     buf_addf(&in, "*1\r\n$16385\r\n");
-    for (int i = 0; i < 16387; i++) buf_add_byte(&in, 'x');
+    for (int i = 0; i < 16387; i++)
+        buf_add_byte(&in, 'x');
     struct buf text;
     buf_init(&text, MEM_TEST);
     feed(&stranger_limits, buf_bytes(&in), in.len, 1, &text);
@@ -236,7 +245,8 @@ static void test_inline_quoted_nul_and_high_bytes(void **state)
     struct arena args;
     arena_init(&args);
     struct bytes in = BYTES_LIT("SET k \"\\x00\\xff\"\r\n");
-    assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data, in.len, &request), RESP_DONE);
+    assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data, in.len, &request),
+                     RESP_DONE);
     assert_int_equal(request.argc, 3);
     assert_true(bytes_equal(request.argv[2], BYTES_LIT("\0\xff")));
     arena_free(&args);
@@ -271,14 +281,16 @@ static void test_inline_many_quoted(void **state)
     (void)state;
     struct buf in;
     buf_init(&in, MEM_TEST);
-    for (int i = 0; i < 16000; i++) buf_addf(&in, "'a' ");
+    for (int i = 0; i < 16000; i++)
+        buf_addf(&in, "'a' ");
     buf_addf(&in, "\n");
     struct resp_parser parser = {0};
     struct resp_request request = {0};
     struct arena args;
     arena_init(&args);
     uint64_t before = mem_live_bytes_all();
-    assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data, in.len, &request), RESP_DONE);
+    assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data, in.len, &request),
+                     RESP_DONE);
     assert_int_equal(request.argc, 16000);
     assert_true(bytes_equal(request.argv[15999], BYTES_LIT("a")));
     assert_true(mem_live_bytes_all() - before < 2 << 20);
@@ -288,13 +300,15 @@ static void test_inline_many_quoted(void **state)
 
 /* ---- lines that do not end */
 
-static void expect_long(const char *head, size_t line_start, const char *tail, size_t line_bytes, const char *expected)
+static void expect_long(const char *head, size_t line_start, const char *tail, size_t line_bytes,
+                        const char *expected)
 {
     struct buf in, text;
     buf_init(&in, MEM_TEST);
     buf_init(&text, MEM_TEST);
     buf_addf(&in, "%s", head);
-    while (in.len < line_start + line_bytes) buf_add_byte(&in, '1');
+    while (in.len < line_start + line_bytes)
+        buf_add_byte(&in, '1');
     buf_addf(&in, "%s", tail);
     feed(&open_limits, buf_bytes(&in), in.len, 1, &text);
     assert_string_equal((char *)text.data, expected);
@@ -325,13 +339,15 @@ static void test_inline_of_full_length(void **state)
     (void)state;
     struct buf in;
     buf_init(&in, MEM_TEST);
-    while (in.len < INLINE_BYTES_MAX) buf_add_byte(&in, 'x');
+    while (in.len < INLINE_BYTES_MAX)
+        buf_add_byte(&in, 'x');
     buf_addf(&in, "\n");
     struct resp_parser parser = {0};
     struct resp_request request = {0};
     struct arena args;
     arena_init(&args);
-    assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data, in.len, &request), RESP_DONE);
+    assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data, in.len, &request),
+                     RESP_DONE);
     assert_int_equal(request.argv[0].len, INLINE_BYTES_MAX);
     arena_free(&args);
     buf_free(&in);
@@ -349,7 +365,8 @@ static void test_nul_hides_line_end(void **state)
     buf_init(&in, MEM_TEST);
     buf_init(&text, MEM_TEST);
     buf_add(&in, "*\0", 2);
-    while (in.len <= INLINE_BYTES_MAX) buf_addf(&in, "payload\r\n");
+    while (in.len <= INLINE_BYTES_MAX)
+        buf_addf(&in, "payload\r\n");
     feed(&open_limits, buf_bytes(&in), 1, 1021, &text);
     assert_string_equal((char *)text.data, "bad: Protocol error: too big mbulk count string");
     buf_free(&text);
@@ -367,7 +384,8 @@ static void test_half_frame_allocates_nothing(void **state)
     arena_init(&args);
     uint64_t before = mem_live_bytes_all();
     struct bytes in = BYTES_LIT("*1000000\r\n$3\r\nDEL\r\n$1\r\na\r\n");
-    assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data, in.len, &request), RESP_MORE);
+    assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data, in.len, &request),
+                     RESP_MORE);
     assert_int_equal(mem_live_bytes_all(), before);
     assert_true(parser.bytes_wanted > 5000000); /* what a million arguments take at least */
     arena_free(&args);
@@ -383,7 +401,8 @@ static void test_failed_fast_path_gives_memory_back(void **state)
     (void)arena_alloc(&args, 16);
     struct arena_mark before = arena_mark(&args);
     struct bytes in = BYTES_LIT("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\nhal");
-    assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data, in.len, &request), RESP_MORE);
+    assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data, in.len, &request),
+                     RESP_MORE);
     assert_ptr_equal(arena_mark(&args).next, before.next);
     assert_int_equal(parser.bytes_wanted, in.len + 3);
     arena_free(&args);
@@ -396,7 +415,8 @@ static void test_pipeline_of_all_kinds(void **state)
     struct buf in;
     buf_init(&in, MEM_TEST);
     buf_addf(&in, "*1\r\n$4\r\nPING\r\nPING x\r\n*0\r\n*300\r\n");
-    for (int i = 0; i < 300; i++) buf_addf(&in, "$%d\r\n%0*d\r\n", 1 + i, 1 + i, i);
+    for (int i = 0; i < 300; i++)
+        buf_addf(&in, "$%d\r\n%0*d\r\n", 1 + i, 1 + i, i);
     buf_addf(&in, "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n");
     const uint32_t argc[] = {1, 2, 0, 300, 2};
     struct resp_parser parser = {0};
@@ -405,7 +425,9 @@ static void test_pipeline_of_all_kinds(void **state)
     size_t at = 0;
     for (size_t i = 0; i < COUNT_OF(argc); i++) {
         struct resp_request request = {0};
-        assert_int_equal(resp_parse(&parser, &open_limits, &args, in.data + at, in.len - at, &request), RESP_DONE);
+        assert_int_equal(
+            resp_parse(&parser, &open_limits, &args, in.data + at, in.len - at, &request),
+            RESP_DONE);
         assert_int_equal(request.argc, argc[i]);
         if (argc[i] == 300) assert_int_equal(request.argv[299].len, 300);
         at += request.wire_bytes;

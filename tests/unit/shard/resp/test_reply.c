@@ -1,12 +1,12 @@
 /* tests/unit/shard/resp/test_reply.c: the bytes of every kind of reply in both protocols. */
 #include "shard/resp/reply.h"
 
+#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <cmocka.h>
 
 struct both {
     struct buf out2, out3;
@@ -24,24 +24,24 @@ static void begin(struct both *b)
 static void expect_out(struct buf *out, struct bytes expected)
 {
     if (!bytes_equal(buf_bytes(out), expected)) {
-        print_error("expected: %.*s\nwritten:  %.*s\n", (int)expected.len, (const char *)expected.data,
-                    (int)out->len, (const char *)out->data);
+        print_error("expected: %.*s\nwritten:  %.*s\n", (int)expected.len,
+                    (const char *)expected.data, (int)out->len, (const char *)out->data);
         fail();
     }
     buf_free(out);
 }
 
 /* Runs `call` on r in both protocols and compares the bytes. */
-#define EXPECT(call, wire2, wire3)                                                                           \
-    do {                                                                                                     \
-        struct both b;                                                                                       \
-        begin(&b);                                                                                           \
-        struct reply *r = &b.r2;                                                                             \
-        call;                                                                                                \
-        r = &b.r3;                                                                                           \
-        call;                                                                                                \
-        expect_out(&b.out2, BYTES_LIT(wire2));                                                               \
-        expect_out(&b.out3, BYTES_LIT(wire3));                                                               \
+#define EXPECT(call, wire2, wire3)                                                                 \
+    do {                                                                                           \
+        struct both b;                                                                             \
+        begin(&b);                                                                                 \
+        struct reply *r = &b.r2;                                                                   \
+        call;                                                                                      \
+        r = &b.r3;                                                                                 \
+        call;                                                                                      \
+        expect_out(&b.out2, BYTES_LIT(wire2));                                                     \
+        expect_out(&b.out3, BYTES_LIT(wire3));                                                     \
     } while (0)
 #define EXPECT_SAME(call, wire) EXPECT(call, wire, wire)
 
@@ -95,9 +95,9 @@ static void test_long_error(void **state)
 static void test_numbers(void **state)
 {
     (void)state;
-    static const int64_t numbers[] = {0,    1,     9,      10,    99,   100,       101,       999,
-                                      1000, 12345, -1,     -9,    -10,  -1000,     INT64_MAX, INT64_MIN,
-                                      500,  42,     INT32_MAX};
+    static const int64_t numbers[] = {0,         1,         9,     10, 99,       100, 101,
+                                      999,       1000,      12345, -1, -9,       -10, -1000,
+                                      INT64_MAX, INT64_MIN, 500,   42, INT32_MAX};
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
         struct both b;
         begin(&b);
@@ -178,7 +178,8 @@ static void write_later(struct reply *r, char type, int64_t count)
 {
     reply_ok(r);
     struct reply_later later = reply_later(r, type);
-    for (int64_t i = 0; i < (type == '%' ? 2 * count : count); i++) reply_i64(r, i % 10);
+    for (int64_t i = 0; i < (type == '%' ? 2 * count : count); i++)
+        reply_i64(r, i % 10);
     reply_later_done(r, later, count);
     reply_ok(r);
 }
@@ -199,7 +200,8 @@ static void test_later_of_every_header_size(void **state)
                 if (*type == '*') reply_array(r, counts[i]);
                 if (*type == '%') reply_map(r, counts[i]);
                 if (*type == '~') reply_set(r, counts[i]);
-                for (int64_t n = 0; n < (*type == '%' ? 2 : 1) * counts[i]; n++) reply_i64(r, n % 10);
+                for (int64_t n = 0; n < (*type == '%' ? 2 : 1) * counts[i]; n++)
+                    reply_i64(r, n % 10);
                 reply_ok(r);
             }
             expect_out(&later.out2, buf_bytes(&known.out2));
@@ -273,18 +275,12 @@ static void test_muted_writes_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_error_is_remembered),
-        cmocka_unit_test(test_long_error),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_bulks),
-        cmocka_unit_test(test_bulk_of_every_header_size),
-        cmocka_unit_test(test_nulls_and_bools),
-        cmocka_unit_test(test_aggregates),
-        cmocka_unit_test(test_doubles),
-        cmocka_unit_test(test_later_of_every_header_size),
-        cmocka_unit_test(test_later_nested),
-        cmocka_unit_test(test_muted_writes_nothing),
+        cmocka_unit_test(test_lines),           cmocka_unit_test(test_error_is_remembered),
+        cmocka_unit_test(test_long_error),      cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_bulks),           cmocka_unit_test(test_bulk_of_every_header_size),
+        cmocka_unit_test(test_nulls_and_bools), cmocka_unit_test(test_aggregates),
+        cmocka_unit_test(test_doubles),         cmocka_unit_test(test_later_of_every_header_size),
+        cmocka_unit_test(test_later_nested),    cmocka_unit_test(test_muted_writes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

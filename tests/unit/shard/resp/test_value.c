@@ -1,11 +1,11 @@
 /* tests/unit/shard/resp/test_value.c: replies of servers, whole, cut short at every byte, and wrong. */
 #include "shard/resp/value.h"
 
+#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <cmocka.h>
 
 #include "shard/base/buf.h"
 
@@ -123,7 +123,8 @@ static void test_push_and_attribute_at_the_top(void **state)
 
 static void test_inner_attributes_are_passed_over(void **state)
 {
-    struct resp_value v = PARSE("*2\r\n|1\r\n+ttl\r\n:5\r\n:1\r\n|0\r\n|1\r\n+a\r\n*1\r\n|0\r\n+b\r\n:2\r\n");
+    struct resp_value v =
+        PARSE("*2\r\n|1\r\n+ttl\r\n:5\r\n:1\r\n|0\r\n|1\r\n+a\r\n*1\r\n|0\r\n+b\r\n:2\r\n");
     assert_int_equal(v.count, 2);
     assert_int_equal(v.items[0].integer, 1);
     assert_int_equal(v.items[1].integer, 2);
@@ -144,12 +145,13 @@ static void test_malformed(void **state)
 {
     (void)state;
     static const char *const wrong[] = {
-        "OK\r\n",          "\r\n",        "+O\nK\r\n",   "+OK\rx",        ":\r\n",         ":1x\r\n",
-        ":+-1\r\n",        ":01\r\n",     "$-2\r\n",     "$x\r\n",        "$3\r\nabcd\r\n", "$1\r\nabc",
-        "*-2\r\n",         "%-1\r\n",     "~-1\r\n",     ">-1\r\n",       "|-1\r\n",       "=-1\r\n",
-        "!-1\r\n",         "=3\r\ntxt\r\n", "=5\r\ntxtx:\r\n", "#x\r\n",  "#tt\r\n",       "_x\r\n",
-        ",abc\r\n",        ",\r\n",       "(12a\r\n",    "(\r\n",         "(-\r\n",        "*2147483648\r\n",
-        "$4294967297\r\n", "*1\r\n>0\r\n", "*1\r\n?",    "$?\r\n",        "*?\r\n",
+        "OK\r\n",          "\r\n",         "+O\nK\r\n", "+OK\rx",  ":\r\n",
+        ":1x\r\n",         ":+-1\r\n",     ":01\r\n",   "$-2\r\n", "$x\r\n",
+        "$3\r\nabcd\r\n",  "$1\r\nabc",    "*-2\r\n",   "%-1\r\n", "~-1\r\n",
+        ">-1\r\n",         "|-1\r\n",      "=-1\r\n",   "!-1\r\n", "=3\r\ntxt\r\n",
+        "=5\r\ntxtx:\r\n", "#x\r\n",       "#tt\r\n",   "_x\r\n",  ",abc\r\n",
+        ",\r\n",           "(12a\r\n",     "(\r\n",     "(-\r\n",  "*2147483648\r\n",
+        "$4294967297\r\n", "*1\r\n>0\r\n", "*1\r\n?",   "$?\r\n",  "*?\r\n",
     };
     for (size_t i = 0; i < COUNT_OF(wrong); i++) {
         int64_t got = resp_value_skip((const uint8_t *)wrong[i], strlen(wrong[i]));
@@ -160,7 +162,8 @@ static void test_malformed(void **state)
 static void nest(struct buf *in, int depth, const char *head)
 {
     buf_init(in, MEM_TEST);
-    for (int i = 0; i < depth; i++) buf_addf(in, "%s", head);
+    for (int i = 0; i < depth; i++)
+        buf_addf(in, "%s", head);
     buf_addf(in, ":1\r\n");
 }
 
@@ -169,7 +172,8 @@ static void test_depth(void **state)
     struct buf in;
     nest(&in, RESP_VALUE_DEPTH_MAX, "*1\r\n");
     struct resp_value v = parse(state, buf_bytes(&in));
-    for (int i = 0; i < RESP_VALUE_DEPTH_MAX; i++) v = v.items[0];
+    for (int i = 0; i < RESP_VALUE_DEPTH_MAX; i++)
+        v = v.items[0];
     assert_int_equal(v.integer, 1);
     buf_free(&in);
     nest(&in, RESP_VALUE_DEPTH_MAX + 1, "*1\r\n");
@@ -183,7 +187,8 @@ static void test_lines_are_bounded(void **state)
     struct buf in;
     buf_init(&in, MEM_TEST);
     buf_add_byte(&in, '+');
-    while (in.len <= RESP_VALUE_LINE_MAX) buf_add_byte(&in, 'x');
+    while (in.len <= RESP_VALUE_LINE_MAX)
+        buf_add_byte(&in, 'x');
     assert_int_equal(resp_value_skip(in.data, in.len), 0);
     buf_add_byte(&in, 'x');
     assert_int_equal(resp_value_skip(in.data, in.len), -1);
