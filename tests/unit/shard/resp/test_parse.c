@@ -2,11 +2,12 @@
  * by byte and cut in two at every place: the answer must not depend on it. */
 #include "shard/resp/parse.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "shard/base/buf.h"
 #include "shard/base/limits.h"

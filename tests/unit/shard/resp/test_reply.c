@@ -1,12 +1,13 @@
 /* tests/unit/shard/resp/test_reply.c: the bytes of every kind of reply in both protocols. */
 #include "shard/resp/reply.h"
 
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 struct both {
     struct buf out2, out3;

@@ -1,11 +1,12 @@
 /* tests/unit/shard/resp/test_value.c: replies of servers, whole, cut short at every byte, and wrong. */
 #include "shard/resp/value.h"
 
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 #include "shard/base/buf.h"
 
