@@ -106,11 +106,13 @@ struct io {
 struct io_opts {
     enum io_kind kind;
     uint32_t entries;    /* ring size, power of two */
-    uint32_t buffers;    /* receive buffers in the ring, power of two */
-    uint32_t buffer_bytes;
+    uint32_t buffers;    /* receive buffers in the ring, power of two, ≤ 32,768 */
+    uint32_t buffer_bytes; /* ≥ 512; what one on_data brings at most */
 };
 /* IO_AUTO: io_uring if the kernel grants what we need, else epoll and *why_out says what was refused
- * and the remedy (static text; NULL if io_uring was taken). Must be called on the owning thread. */
+ * and the remedy (static text; NULL if io_uring was taken). IO_URING: RC_UNSUPPORTED and *why_out
+ * instead. Must be called on the owning thread. io_free(): when no stream, listener or operation is
+ * left. */
 MUST_CHECK enum rc io_open(const struct io_opts *opts, struct io **out, const char **why_out);
 
 static inline uint32_t io_turn(struct io *io, int64_t timeout_us)
