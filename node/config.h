@@ -51,9 +51,9 @@ struct config {
 extern struct config config;
 
 /* Built-in values, then profile, file, environment, command line. False: *why says file, line, directive,
- * reason and remedy. `--check-config` and `--help` are seen by main. */
+ * reason and remedy. --help, --version and --check-config print and exit by themselves. */
 MUST_CHECK bool config_load(int argc, char **argv, struct buf *why);
-/* Warnings gathered while loading (accepted without effect, …), one per line, to be logged at start. */
-struct bytes config_warnings(void);
+/* Logs the warnings gathered while loading (accepted without effect, …), when the log is open. */
+void config_log_warnings(void);
 
 #endif

@@ -17,6 +17,7 @@ struct merge;
 struct pend {
     uint32_t off, len;   /* in conn.held, when ready */
     uint32_t parts_left; /* 0: ready */
+    bool muted;          /* CLIENT REPLY OFF or SKIP was in force: the answer is dropped */
     struct merge *merge; /* several shards answer: how they become one reply; NULL: one answer */
 };
 /* Output up to `end` (counted in bytes since the connection began) waits for the log to reach lsn. */
@@ -59,14 +60,17 @@ struct conn {
     struct gate_mark *marks;
     uint32_t marks_head, marks_count, marks_cap;
     uint64_t gate_lsn;     /* newest position any reply so far depends on */
+    uint64_t open_end;     /* with marks: output up to here may leave */
     int64_t soft_since_ms; /* output over the soft limit since; 0: it is not */
     /* Order. */
     struct pend *pends; /* ring of pends_cap (power of two) */
     uint32_t pends_head, pends_count, pends_cap;
     struct buf held;
     struct conn *ready_next, *dirty_next, *gated_next, *room_next;
+    struct conn *touched_next; /* had input in this pass: settled at its end */
     uint64_t skip_batch;  /* the rest of its requests in this batch are not run: parsed again later */
     uint32_t pass_bytes, pass_commands; /* taken in this pass (admission) */
+    bool drained; /* all that can be parsed of the input is in the batch */
     /* Facts for CLIENT LIST and limits. */
     int64_t created_ms, active_ms;
     const struct cmd_spec *last_spec;

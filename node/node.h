@@ -22,7 +22,6 @@ struct node {
     char dir[256];                     /* data directory, absolute */
     _Atomic uint64_t next_client_id;
     _Atomic uint32_t clients;          /* connected, all shards */
-    atomic_bool loading;               /* recovery runs: LOADING */
     atomic_bool stopping;
     const char *io_name;               /* "io_uring" or "epoll" */
 };

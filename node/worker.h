@@ -43,6 +43,7 @@ struct worker {
     uint32_t outstanding; /* over all peers */
     struct conn **conns;  /* by index, NULL: free */
     uint32_t conns_cap, conns_count;
+    uint32_t *conns_free, conns_free_count; /* indexes */
     struct conn *ready_head, **ready_tail;
     struct conn *dirty;
     struct conn *gated;

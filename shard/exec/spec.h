@@ -107,6 +107,10 @@ struct cmd_spec {
     uint16_t id;            /* dense, given by the registry when it copies the rows: statistics index */
 };
 
+/* Positions in argv of all keys of a call, in order, by `keys` or by the key specs; 0 if there are none or
+ * a count among the arguments is not one. positions_out has room for argc. */
+uint32_t spec_key_positions(const struct cmd_spec *spec, const struct bytes *argv, uint32_t argc, uint32_t *positions_out);
+
 struct cmd_table {
     const struct cmd_spec *rows;
     uint32_t count;

@@ -1,0 +1,41 @@
+/* node/conn_priv.h: what conn.c, place.c, worker.c and listen.c share about connections on a worker. */
+#ifndef MOON_NODE_CONN_PRIV_H
+#define MOON_NODE_CONN_PRIV_H
+
+#include "node/worker.h"
+
+/* ---- conn.c */
+struct conn *conn__open(struct worker *w, int fd, bool is_unix);
+void conn__ready(struct conn *c);  /* has input that may be parsed */
+void conn__dirty(struct conn *c);  /* has output to be sent at the end of the pass */
+/* Puts requests of c into the batch; false: the batch is full (c has more). */
+bool conn__fill(struct worker *w, struct conn *c);
+/* End of pass: what was not consumed moves to c->in; views of this turn end. */
+void conn__settle(struct conn *c);
+void conn__flush(struct conn *c);  /* starts a send of what may leave */
+/* Where the next reply of c goes, in order; the reply writer is then finished with conn__reply_end. */
+struct reply conn__reply_begin(struct conn *c, size_t *start_out);
+void conn__reply_end(struct conn *c, const struct reply *r, size_t start);
+/* A place in the order for an answer to come; returns its number. */
+uint32_t conn__pend(struct conn *c, uint32_t parts, struct merge *merge);
+struct pend *conn__pend_at(struct conn *c, uint32_t number); /* NULL: gone */
+/* The answer of a place: moves everything that is in order now to out. */
+void conn__answer(struct conn *c, uint32_t number, struct bytes wire);
+/* The log's durable position moved. */
+void conn__durable(struct worker *w, uint64_t lsn);
+void conn__cron(struct conn *c, int64_t now_ms); /* timeouts, buffers of idle connections */
+/* Reads again after WAIT_ROOM or WAIT_ORDER. */
+void conn__unblock(struct conn *c, uint32_t flag);
+
+/* ---- place.c */
+void place__run(struct worker *w); /* the batch, in order */
+void place__take_requests(struct worker *w); /* from peers into the batch */
+void place__take_answers(struct worker *w);
+void place__publish(struct worker *w); /* end of pass: messages become visible, sleepers are woken */
+bool place__pending(struct worker *w); /* a message waits */
+void place__durable(struct worker *w, uint64_t lsn);
+/* Hands a socket to another worker; false: its ring is full, keep it. */
+bool place__hand_over(struct worker *w, struct worker *to, int fd, bool is_unix);
+void place__merge_drop(struct merge *m); /* the connection is gone */
+
+#endif

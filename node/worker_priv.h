@@ -1,0 +1,25 @@
+/* node/worker_priv.h: how main.c starts workers, and the listeners of worker 0. */
+#ifndef MOON_NODE_WORKER_PRIV_H
+#define MOON_NODE_WORKER_PRIV_H
+
+#include <stdio.h>
+
+#include "node/worker.h"
+
+struct worker_start {
+    struct worker *worker;
+    pthread_barrier_t *replayed, *opened, *serving;
+    const bool *go; /* set by main between barriers: false ends the thread */
+    bool ok;
+};
+struct worker *worker_new(uint32_t index);
+void worker_link(struct worker *a, struct worker *b); /* rings from a to b and for b's answers */
+void *worker_main(void *worker_start);
+
+/* Listeners, on worker 0: accepts and deals connections out round robin. False: logged why. */
+bool listen__open(struct worker *w);
+void listen__close(struct worker *w);
+/* Sockets are bound before the shards start, so that a taken port is told at once. */
+bool listen__bind(void);
+
+#endif
