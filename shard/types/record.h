@@ -92,8 +92,27 @@ static inline struct bytes record_blob(const struct record *r)
     return bytes_view(key.data + key.len, r->value_len);
 }
 
+/* Full encodings: record_out.ptr is a structure of the type; all others are blobs. */
+static inline bool record_is_full(const struct record *r)
+{
+    enum value_encoding e = record_encoding(r);
+    return e == ENC_QUICKLIST || e == ENC_HASHTABLE || e == ENC_SKIPLIST || e == ENC_STREAM;
+}
+/* Whether a value of value_len bytes lies inside the record: the whole stays within
+ * RECORD_INLINE_MAX, or the value is no larger than the record_out it would need instead. */
+static inline bool record_fits_inline(size_t key_len, size_t value_len, bool expires)
+{
+    size_t rest = 8u + (expires ? 8u : 0u) + (key_len > UINT8_MAX ? 4u : 0u) + key_len;
+    return value_len <= sizeof(struct record_out) ||
+           (value_len < RECORD_INLINE_MAX && rest + value_len <= RECORD_INLINE_MAX);
+}
+/* Blobs: the only way to get and to give back what a blob's record_out.ptr points to. cap_out is for
+ * record_out.cap: at least len, and no byte of the allocator's size class is left unused. */
+MUST_CHECK void *record_blob_try_alloc(uint32_t len, uint32_t *cap_out);
+void record_blob_free(void *ptr, uint32_t cap);
+
 /* A record without value: type and encoding as said, inline value of value_len bytes, uninitialised
- * (whole record ≤ RECORD_INLINE_MAX unless value_len is 0), or RECORD_OUT with a zeroed record_out if
+ * (record_fits_inline() says whether it may), or RECORD_OUT with a zeroed record_out if
  * `out`. expire_ms -1: none. NULL: out of memory. */
 MUST_CHECK struct record *record_try_new(struct bytes key, enum value_type t, enum value_encoding e,
                                          uint32_t value_len, bool out, int64_t expire_ms);
@@ -101,6 +120,9 @@ MUST_CHECK struct record *record_try_new(struct bytes key, enum value_type t, en
  * line as the size asks (growing out-of-line blobs with slack in record_out.cap). False: no memory,
  * nothing changed. Not for full encodings. */
 MUST_CHECK bool record_try_resize_blob(struct record **r, uint32_t value_len);
+/* A record with a copy of `value` as its blob, inline or out of line as it fits. */
+MUST_CHECK struct record *record_try_new_blob(struct bytes key, enum value_type t, enum value_encoding e,
+                                              struct bytes value, int64_t expire_ms);
 /* Turns a blob record into one whose record_out.ptr is `full` (the blob is freed), and back is never
  * needed. Keeps key, expiry, lru. */
 MUST_CHECK bool record_try_set_full(struct record **r, enum value_encoding e, void *full);
