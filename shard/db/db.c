@@ -1,0 +1,336 @@
+/* shard/db/db.c: find, open, commit, and what keeps their counts true. */
+#include "shard/db/db.h"
+
+#include "shard/db/db_priv.h"
+
+uint64_t db__hash_of(const void *item)
+{
+    return hash_bytes(record_key(item));
+}
+
+/* ---- databases */
+
+static bool database_fill(struct database *db)
+{
+    db->slots = mem_try_zalloc(MEM_TABLE, SLOT_COUNT * sizeof *db->slots);
+    db->counters = mem_try_zalloc(MEM_TABLE, SLOT_COUNT * sizeof *db->counters);
+    db->groups = mem_try_zalloc(MEM_TABLE, GROUPS * sizeof *db->groups);
+    if (db->slots != NULL && db->counters != NULL && db->groups != NULL) return true;
+    mem_free(MEM_TABLE, db->slots, SLOT_COUNT * sizeof *db->slots);
+    mem_free(MEM_TABLE, db->counters, SLOT_COUNT * sizeof *db->counters);
+    mem_free(MEM_TABLE, db->groups, GROUPS * sizeof *db->groups);
+    *db = (struct database){0};
+    return false;
+}
+
+static size_t keyspace_bytes(uint32_t databases)
+{
+    return sizeof(struct keyspace) + databases * sizeof(struct database);
+}
+
+struct keyspace *keyspace_new(uint32_t databases)
+{
+    assert(databases > 0);
+    assert(databases <= DATABASES_MAX);
+    struct keyspace *ks = mem_zalloc(MEM_TABLE, keyspace_bytes(databases));
+    ks->databases = databases;
+    ks->epoch_ms = -1;
+    return ks;
+}
+
+void keyspace_free(struct keyspace *ks)
+{
+    if (ks == NULL) return;
+    for (uint32_t i = 0; i < ks->databases; i++) {
+        struct db_garbage *g = db_detach(ks, (uint8_t)i);
+        while (g != NULL && !db_garbage_free_slice(g, UINT32_MAX)) continue;
+    }
+    mem_free(MEM_TABLE, ks, keyspace_bytes(ks->databases));
+}
+
+static struct database *database_of(struct keyspace *ks, const struct db_key *key)
+{
+    assert(key->db < ks->databases);
+    assert(key->slot < SLOT_COUNT);
+    return &ks->db[key->db];
+}
+
+/* NULL if the database has no slots. */
+static inline const struct table *slot_table(const struct keyspace *ks, const struct db_key *key)
+{
+    assert(key->db < ks->databases);
+    const struct table *slots = ks->db[key->db].slots;
+    return likely(slots != NULL) ? &slots[key->slot & (SLOT_COUNT - 1)] : NULL;
+}
+
+/* ---- find and commit */
+
+void db_prefetch_bucket(const struct keyspace *ks, const struct db_key *key)
+{
+    const struct table *t = slot_table(ks, key);
+    if (likely(t != NULL)) table_prefetch_bucket(t, key->hash);
+}
+
+void db_prefetch_record(const struct keyspace *ks, const struct db_key *key)
+{
+    const struct table *t = slot_table(ks, key);
+    if (likely(t != NULL)) table_prefetch_item(t, key->hash);
+}
+
+struct record *db_find(const struct keyspace *ks, const struct db_key *key)
+{
+    const struct table *t = slot_table(ks, key);
+    return likely(t != NULL) ? table_find(t, key->hash, key->name, db__key_of, NULL) : NULL;
+}
+
+static void entry_settle(const struct keyspace *ks, struct db_entry *entry)
+{
+    entry->was = entry->record;
+    entry->expire_before = entry->record != NULL ? record_expire_ms(entry->record) : -1;
+    entry->bytes_before = mem_thread_data_bytes() - ks->attributed;
+}
+
+void db_open(struct keyspace *ks, const struct db_key *key, struct db_entry *entry_out)
+{
+    const struct table *t = slot_table(ks, key);
+    *entry_out = (struct db_entry){0};
+    if (likely(t != NULL)) {
+        entry_out->record = table_find(t, key->hash, key->name, db__key_of, &entry_out->pos);
+    }
+    entry_settle(ks, entry_out);
+}
+
+/* Not `attributed`: the memory does not change, so what entries have seen stays true. */
+void db_move_bytes(struct keyspace *ks, const struct db_key *key, int64_t bytes)
+{
+    struct database *db = database_of(ks, key);
+    assert(db->counters != NULL);
+    db->bytes += bytes;
+    db->counters[key->slot].bytes += bytes;
+}
+
+static void count_expiry(struct database *db, int64_t before_ms, int64_t after_ms)
+{
+    if (before_ms != -1) {
+        db->expires--;
+        db->expire_sum_ms -= before_ms;
+    }
+    if (after_ms != -1) {
+        db->expires++;
+        db->expire_sum_ms += after_ms;
+    }
+}
+
+static bool commit_insert(struct database *db, const struct db_key *key, struct db_entry *entry)
+{
+    if (unlikely(db->slots == NULL) && !database_fill(db)) return false;
+    struct table *t = &db->slots[key->slot];
+    uint32_t buckets = t->buckets;
+    bool inserted = table_insert(t, key->hash, entry->record, db__hash_of, &entry->pos);
+    if (unlikely(db->deadlines != NULL)) db__deadlines_follow(db, key->slot, buckets);
+    if (!inserted) return false;
+    db->keys++;
+    db->groups[key->slot / GROUP_SLOTS]++;
+    return true;
+}
+
+static void commit_remove(struct database *db, const struct db_key *key, const struct db_entry *entry)
+{
+    struct table *t = &db->slots[key->slot];
+    uint32_t buckets = t->buckets;
+    table_remove(t, &entry->pos, db__hash_of);
+    if (unlikely(db->deadlines != NULL)) db__deadlines_follow(db, key->slot, buckets);
+    db->keys--;
+    db->groups[key->slot / GROUP_SLOTS]--;
+}
+
+bool db_commit(struct keyspace *ks, const struct db_key *key, struct db_entry *entry)
+{
+    struct database *db = database_of(ks, key);
+    struct record *r = entry->record;
+    if (entry->was != NULL) {
+        assert(table__entry_item(entry->pos.bucket->entry[entry->pos.entry]) == entry->was);
+        if (r == NULL) commit_remove(db, key, entry);
+        else if (r != entry->was) table_replace(&db->slots[key->slot], &entry->pos, r);
+    } else if (r != NULL) {
+        if (!commit_insert(db, key, entry)) return false;
+    } else {
+        return true;
+    }
+    int64_t expire_ms = r != NULL ? record_expire_ms(r) : -1;
+    if (unlikely(expire_ms != entry->expire_before)) count_expiry(db, entry->expire_before, expire_ms);
+    if (unlikely(expire_ms != -1) && (expire_ms != entry->expire_before || entry->was == NULL)) {
+        db__deadline_add(ks, db, key->slot, entry->pos.home_index, expire_ms);
+    }
+    db->counters[key->slot].writes++;
+    int64_t bytes = mem_thread_data_bytes() - ks->attributed - entry->bytes_before;
+    db_move_bytes(ks, key, bytes);
+    ks->attributed += bytes;
+    entry_settle(ks, entry);
+    return true;
+}
+
+/* ---- counts */
+
+uint64_t db_count(const struct keyspace *ks, uint8_t db)
+{
+    assert(db < ks->databases);
+    return ks->db[db].keys;
+}
+
+uint64_t db_count_expires(const struct keyspace *ks, uint8_t db)
+{
+    assert(db < ks->databases);
+    return ks->db[db].expires;
+}
+
+int64_t db_average_ttl_ms(const struct keyspace *ks, uint8_t db, int64_t now_ms)
+{
+    assert(db < ks->databases);
+    const struct database *d = &ks->db[db];
+    if (d->expires == 0) return 0;
+    __int128 average = d->expire_sum_ms / (__int128)d->expires - now_ms;
+    return average > 0 ? (int64_t)average : 0;
+}
+
+uint64_t db_slot_count(const struct keyspace *ks, uint8_t db, uint16_t slot)
+{
+    assert(db < ks->databases);
+    assert(slot < SLOT_COUNT);
+    return ks->db[db].slots != NULL ? ks->db[db].slots[slot].count : 0;
+}
+
+void db_slot_stats(const struct keyspace *ks, uint16_t slot, struct db_slot_stats *out)
+{
+    assert(slot < SLOT_COUNT);
+    *out = (struct db_slot_stats){0};
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < ks->databases; i++) {
+        const struct database *db = &ks->db[i];
+        if (db->slots == NULL) continue;
+        const struct slot_counters *c = &db->counters[slot];
+        out->keys += db->slots[slot].count;
+        out->reads += c->reads;
+        out->writes += c->writes;
+        bytes += c->bytes;
+    }
+    out->bytes = bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+uint64_t db_data_bytes(const struct keyspace *ks)
+{
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < ks->databases; i++) bytes += ks->db[i].bytes;
+    return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
+void db_note_read(struct keyspace *ks, const struct db_key *key)
+{
+    struct database *db = database_of(ks, key);
+    if (db->counters != NULL) db->counters[key->slot].reads++;
+}
+
+/* ---- whole databases */
+
+/* What a flushed database was, being given back. */
+struct db_garbage {
+    struct database db;
+    uint32_t slot;
+};
+
+struct db_garbage *db_detach(struct keyspace *ks, uint8_t db)
+{
+    assert(db < ks->databases);
+    struct database *d = &ks->db[db];
+    if (d->slots == NULL) return NULL;
+    struct db_garbage *g = mem_alloc(MEM_TABLE, sizeof *g);
+    *g = (struct db_garbage){.db = *d};
+    *d = (struct database){0};
+    return g;
+}
+
+static void free_item(void *ctx, void *item)
+{
+    (void)ctx;
+    record_free(item);
+}
+
+bool db_garbage_free_slice(struct db_garbage *g, uint32_t max_items)
+{
+    struct database *db = &g->db;
+    for (; g->slot < SLOT_COUNT; g->slot++) {
+        struct table *t = &db->slots[g->slot];
+        if (t->root == 0) continue;
+        if (db->deadlines != NULL) db__deadlines_drop_slot(db->deadlines, (uint16_t)g->slot, t->buckets);
+        uint32_t before = t->count;
+        if (table_drain(t, max_items, free_item, NULL)) return false;
+        max_items -= before;
+        if (max_items == 0) return false;
+    }
+    if (db->deadlines != NULL) db__deadlines_free(db->deadlines);
+    mem_free(MEM_TABLE, db->slots, SLOT_COUNT * sizeof *db->slots);
+    mem_free(MEM_TABLE, db->counters, SLOT_COUNT * sizeof *db->counters);
+    mem_free(MEM_TABLE, db->groups, GROUPS * sizeof *db->groups);
+    mem_free(MEM_TABLE, g, sizeof *g);
+    return true;
+}
+
+void db_swap(struct keyspace *ks, uint8_t a, uint8_t b)
+{
+    assert(a < ks->databases);
+    assert(b < ks->databases);
+    struct database t = ks->db[a];
+    ks->db[a] = ks->db[b];
+    ks->db[b] = t;
+}
+
+/* ---- check */
+
+struct check {
+    const struct keyspace *ks;
+    uint16_t slot;
+    uint64_t expires;
+    __int128 expire_sum_ms;
+    bool ok;
+};
+
+static void check_record(void *ctx, void *item)
+{
+    struct check *c = ctx;
+    const struct record *r = item;
+    if (slot_of_key(record_key(r)) != c->slot) c->ok = false;
+    if (!(r->flags & RECORD_EXPIRES)) return;
+    c->expires++;
+    c->expire_sum_ms += record_expire_ms(r);
+}
+
+static bool check_database(const struct keyspace *ks, const struct database *db)
+{
+    if (db->slots == NULL) return db->keys == 0 && db->expires == 0 && db->bytes == 0 && db->deadlines == NULL;
+    struct check c = {.ks = ks, .ok = true};
+    uint64_t keys = 0, group = 0;
+    int64_t bytes = 0;
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        const struct table *t = &db->slots[slot];
+        if (!table_check(t, db__key_of, db__hash_of)) return false;
+        c.slot = (uint16_t)slot;
+        for (uint32_t i = 0; i < t->buckets; i++) table_bucket_each(t, i, check_record, &c);
+        keys += t->count;
+        group += t->count;
+        bytes += db->counters[slot].bytes;
+        if ((slot + 1) % GROUP_SLOTS != 0) continue;
+        if (group != db->groups[slot / GROUP_SLOTS]) return false;
+        group = 0;
+    }
+    if (keys != db->keys || bytes != db->bytes) return false;
+    if (c.expires != db->expires || c.expire_sum_ms != db->expire_sum_ms) return false;
+    return c.ok && db__deadlines_check(ks, db);
+}
+
+bool keyspace_check(const struct keyspace *ks)
+{
+    for (uint32_t i = 0; i < ks->databases; i++) {
+        if (!check_database(ks, &ks->db[i])) return false;
+    }
+    return true;
+}
