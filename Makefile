@@ -123,7 +123,8 @@ help:
 	@echo 'make check-tsan [T=…]    the tests of mailbox and reactor under TSan'
 	@echo 'make sim [T=…]           simulations with their fixed seeds'
 	@echo 'make fuzz [T=…] [FUZZ_SECONDS=10]    every fuzz target for some seconds'
-	@echo 'make bench [T=…]         microbenchmarks, release build'
+	@echo 'make bench [BENCH=--quick]   moon beside redis-server; docs/benchmarks.md'
+	@echo 'make bench T=bench_resp  one microbenchmark of tests/bench, release build'
 	@echo 'make lint                the rules of the tree; make format rewrites by .clang-format'
 	@echo 'make install [PREFIX=/usr/local] [DESTDIR=…]'
 	@echo 'make clean               removes what was compiled; build/venv and build/run stay'
@@ -226,10 +227,16 @@ fuzz:
 	$(call none_named,$(FUZZ_SRCS))
 	+$(call build_and_run,fuzz,fuzz,$(FUZZ_SRCS))
 
+# The product beside redis-server; with T a microbenchmark of one room.
 bench:
+ifeq ($(T),)
+	@$(MAKE) -s MODE=release all
+	@python3 tests/bench/bench.py $(BENCH)
+else
 	$(call none_named,$(BENCH_SRCS))
 	@$(MAKE) -s MODE=release bench-programs
 	@for b in $(patsubst %.c,build/release/%,$(call one,$(BENCH_SRCS))); do echo "== $$b"; $$b || exit 1; done
+endif
 
 lint:
 	@status=0; python3 tests/lint/lint || status=1; python3 tests/lint/selftest || status=1; \

@@ -190,6 +190,7 @@ static void add_up(const struct load_run *run, struct bench_result *out)
     out->server_known = run->server_known && run->usage_end.cpu_ns >= run->usage_start.cpu_ns;
     if (!out->server_known) return;
     out->server_cpu_ns = run->usage_end.cpu_ns - run->usage_start.cpu_ns;
+    out->server_wait_ns = run->usage_end.wait_ns - run->usage_start.wait_ns;
     out->server_requests = run->done_end - run->done_start;
     out->server_rss_before = run->usage_first.rss_bytes;
     out->server_rss_after = run->usage_end.rss_bytes;

@@ -44,6 +44,7 @@ struct bench_result {
     double generator_share; /* CPU time over wall time of the busiest thread */
     bool server_known;
     uint64_t server_cpu_ns;   /* inside the window */
+    uint64_t server_wait_ns;  /* ready to run, but another process had its CPU: noise */
     uint64_t server_requests; /* answered in it, as counted when the server was looked at */
     uint64_t server_rss_before, server_rss_after; /* around the whole run, warm-up included */
     enum io_kind io;                              /* what was used */

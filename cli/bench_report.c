@@ -121,7 +121,8 @@ void bench_json_row(struct buf *out, const char *name, const struct bench_result
                  ", \"server\": {\"cpu_us_per_request\": %.5f, \"cpu_s\": %.6f, "
                  "\"rss_bytes_before\": %" PRIu64,
                  bench_server_us(r), (double)r->server_cpu_ns / 1e9, r->server_rss_before);
-        buf_addf(out, ", \"rss_bytes_after\": %" PRIu64 "}", r->server_rss_after);
+        buf_addf(out, ", \"rss_bytes_after\": %" PRIu64 ", \"cpu_wait_s\": %.6f}",
+                 r->server_rss_after, (double)r->server_wait_ns / 1e9);
     }
     buf_add_byte(out, '}');
 }

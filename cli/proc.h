@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 struct proc_usage {
-    uint64_t cpu_ns; /* user + system of all its live threads; a running one lags ≤ one tick */
+    uint64_t cpu_ns;  /* user + system of all its live threads; a running one lags ≤ one tick */
+    uint64_t wait_ns; /* they were ready to run, but another process had the CPU */
     uint64_t rss_bytes;
 };
 /* False if the process is not there or may not be looked at. */
