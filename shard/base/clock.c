@@ -47,15 +47,34 @@ static int tsc_is_steady(void)
     return __get_cpuid(0x80000007, &a, &b, &c, &d) != 0 && (d & 1u << 8) != 0;
 }
 
+struct reading {
+    uint64_t ns, ticks;
+};
+
+/* Both clocks at one moment. Of several tries the one that took least: a pause between the two
+ * readings would spoil the ratio for the life of the process. */
+static struct reading read_both(void)
+{
+    struct reading best = {0};
+    uint64_t best_width = UINT64_MAX;
+    for (int i = 0; i < 8; i++) {
+        uint64_t before = __rdtsc(), ns = read_ns(CLOCK_MONOTONIC), width = __rdtsc() - before;
+        if (width >= best_width) continue;
+        best_width = width;
+        best = (struct reading){.ns = ns, .ticks = before + width / 2};
+    }
+    return best;
+}
+
 __attribute__((constructor)) static void calibrate(void)
 {
     if (!tsc_is_steady()) return;
-    uint64_t ns_from = read_ns(CLOCK_MONOTONIC), ticks_from = __rdtsc(), ns_to;
-    do
-        ns_to = read_ns(CLOCK_MONOTONIC);
-    while (ns_to - ns_from < CALIBRATE_NS);
-    uint64_t ticks = __rdtsc() - ticks_from;
-    if (ticks != 0) ns_per_tick_q32 = ((ns_to - ns_from) << 32) / ticks;
+    struct reading from = read_both();
+    while (read_ns(CLOCK_MONOTONIC) - from.ns < CALIBRATE_NS)
+        continue;
+    struct reading to = read_both();
+    if (to.ticks > from.ticks)
+        ns_per_tick_q32 = ((to.ns - from.ns) << 32) / (to.ticks - from.ticks);
 }
 #endif
 

@@ -290,7 +290,7 @@ static void *count_new(enum mem_tag tag, void *p, size_t class_bytes)
     return p;
 }
 
-static void *alloc_raw(enum mem_tag tag, size_t bytes)
+void *mem__alloc(enum mem_tag tag, size_t bytes)
 {
     if (unlikely(bytes > PTRDIFF_MAX)) return NULL;
     return count_new(tag, heap_alloc(bytes + (bytes == 0)), mem__class_bytes(bytes));
@@ -304,7 +304,7 @@ static void *zalloc_raw(enum mem_tag tag, size_t bytes)
 
 void *mem_alloc(enum mem_tag tag, size_t bytes)
 {
-    void *p = alloc_raw(tag, bytes);
+    void *p = mem__alloc(tag, bytes);
     if (unlikely(p == NULL)) mem__die(bytes);
     return p;
 }
@@ -319,7 +319,7 @@ void *mem_zalloc(enum mem_tag tag, size_t bytes)
 void *mem_try_alloc(enum mem_tag tag, size_t bytes)
 {
     if (unlikely(mem__fault())) return NULL;
-    return alloc_raw(tag, bytes);
+    return mem__alloc(tag, bytes);
 }
 
 void *mem_try_zalloc(enum mem_tag tag, size_t bytes)
@@ -341,7 +341,7 @@ void *mem_alloc_aligned(enum mem_tag tag, size_t align, size_t bytes)
 
 static void *resize_raw(enum mem_tag tag, void *p, size_t old_bytes, size_t new_bytes)
 {
-    if (p == NULL) return alloc_raw(tag, new_bytes);
+    if (p == NULL) return mem__alloc(tag, new_bytes);
     if (unlikely(new_bytes > PTRDIFF_MAX)) return NULL;
     size_t old_class = mem__class_bytes(old_bytes), new_class = mem__class_bytes(new_bytes);
 #ifdef MOON_SANITIZE
@@ -393,12 +393,11 @@ void mem_stats_read(struct mem_stats *out)
 {
     *out = (struct mem_stats){0};
     heap_stats(out);
-    uint64_t used_runs_bytes = 0, mapped_bytes = 0;
-    slab__totals(&used_runs_bytes, &mapped_bytes);
-    if (mapped_bytes == 0) return;
+    uint64_t runs_bytes = counter_sum(MEM__SLAB_RUNS), mapped_bytes = counter_sum(MEM__SLAB_MAPPED);
+    if (mapped_bytes == 0) return; /* no slabs, or a sanitizer's, which are in its heap */
     out->allocated_bytes += counter_sum(MEM__SLAB);
-    out->active_bytes += used_runs_bytes;
-    out->resident_bytes += used_runs_bytes; /* upper bound: the tail of a young run is untouched */
+    out->active_bytes += runs_bytes;
+    out->resident_bytes += runs_bytes; /* upper bound: the tail of a young run is untouched */
     out->mapped_bytes += mapped_bytes;
 }
 

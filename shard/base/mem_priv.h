@@ -6,10 +6,16 @@
 
 #include "shard/base/mem.h"
 
-/* Slab blocks have a counter of their own, so that counting one is one addition and the totals of
- * the allocator can still tell them apart. Readers see them under MEM_DATA. */
-#define MEM__SLAB MEM_TAG_COUNT
-#define MEM__COUNTERS (MEM_TAG_COUNT + 1)
+/* Counters beside those of the tags. Slab blocks have one of their own, so that counting a block is
+ * one addition and the totals of the allocator can still tell them apart; readers see them under
+ * MEM_DATA. The other two are for mem_stats_read. */
+enum {
+    MEM__SLAB = MEM_TAG_COUNT,
+    MEM__LIVE_COUNTERS, /* those up to here add up to what is live */
+    MEM__SLAB_RUNS = MEM__LIVE_COUNTERS,
+    MEM__SLAB_MAPPED,
+    MEM__COUNTERS
+};
 
 struct mem__thread {
     _Atomic int64_t live[MEM__COUNTERS]; /* one writer, its thread; anybody reads */
@@ -51,8 +57,8 @@ static inline bool mem__fault(void)
 }
 #endif
 
-/* Bytes of the slabs, for mem_stats_read. */
-void slab__totals(uint64_t *used_runs_bytes_out, uint64_t *mapped_bytes_out);
+/* mem_try_alloc without the fault: for callers that have asked mem__fault() themselves. */
+MUST_CHECK void *mem__alloc(enum mem_tag tag, size_t bytes);
 /* Gives back what the slab set of this thread keeps spare. */
 void slab__purge(void);
 

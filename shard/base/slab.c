@@ -17,13 +17,12 @@
  * A class keeps a list of its runs that may have room; the head serves. A full head is found at the
  * next allocation and dropped from the list; the first free into a full run puts it back, behind
  * the head. A run without blocks goes back to its chunk at once. Its pages stay for the next taker
- * until the set has more than DIRTY_RUNS_MAX of them; above that each retired run costs one
- * madvise(), so mass deletion never stalls in one big purge. A chunk without runs is unmapped,
- * except for one.
+ * until the set has too many of them (dirty_runs_max); above that each retired run costs a madvise()
+ * or two, so mass deletion never stalls in one big purge. A chunk without runs is unmapped, except
+ * for one.
  *
  * A set belongs to one thread at a time (slab_use). Under sanitizers blocks are plain allocations. */
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
 
 #include "shard/base/assert.h"
@@ -36,7 +35,7 @@
 #define CHUNK_BYTES ((size_t)2 << 20)
 #define CHUNK_RUNS (CHUNK_BYTES / RUN_BYTES)
 #define CHUNK_HEAD_BYTES 4096u
-#define DIRTY_RUNS_MAX 32u /* 2 MiB kept ready */
+#define YOUNG_BYTES_MAX 4096u
 
 static uint32_t class_of(size_t bytes)
 {
@@ -47,7 +46,6 @@ static _Thread_local struct slab *self __attribute__((tls_model("initial-exec"))
 static _Thread_local struct slab *self_private; /* made on first use by a thread without a set */
 static pthread_key_t private_key;
 static pthread_once_t private_key_once = PTHREAD_ONCE_INIT;
-static _Atomic uint64_t total_used_runs_bytes, total_mapped_bytes;
 
 static bool slab_is_empty(const struct slab *s);
 
@@ -85,12 +83,6 @@ struct slab *slab_use(struct slab *s)
     return former;
 }
 
-void slab__totals(uint64_t *used_runs_bytes_out, uint64_t *mapped_bytes_out)
-{
-    *used_runs_bytes_out = atomic_load_explicit(&total_used_runs_bytes, memory_order_relaxed);
-    *mapped_bytes_out = atomic_load_explicit(&total_mapped_bytes, memory_order_relaxed);
-}
-
 #ifdef MOON_SANITIZE
 
 struct slab {
@@ -118,7 +110,7 @@ void slab__purge(void) {}
 /* Counted as a slab block, allocated as exactly the bytes asked for, so that overruns are seen. */
 static void *block_take(struct slab *s, size_t bytes)
 {
-    void *p = mem_try_alloc(MEM_DATA, bytes);
+    void *p = mem__alloc(MEM_DATA, bytes);
     if (p == NULL) return NULL;
     mem__count(MEM_DATA, -(int64_t)mem_good_size(bytes));
     mem__count(MEM__SLAB, (int64_t)class_of(bytes) * STEP_BYTES);
@@ -164,7 +156,8 @@ struct slab {
     struct run *heads[CLASS_COUNT]; /* never NULL: &nothing ends the search */
     struct chunk *chunks;
     struct chunk *open;
-    uint32_t dirty_runs;
+    uint32_t used_runs;   /* of a class */
+    uint32_t dirty_runs;  /* idle, pages perhaps resident */
     uint32_t idle_chunks; /* chunks whose runs are all idle */
 };
 
@@ -227,7 +220,7 @@ static struct chunk *chunk_new(struct slab *s)
 {
     struct chunk *c = map_aligned();
     if (c == NULL) return NULL;
-    atomic_fetch_add_explicit(&total_mapped_bytes, CHUNK_BYTES, memory_order_relaxed);
+    mem__count(MEM__SLAB_MAPPED, CHUNK_BYTES);
     c->idle = ALL_IDLE;
     c->next = s->chunks;
     if (s->chunks != NULL) s->chunks->prev = c;
@@ -248,7 +241,7 @@ static void chunk_unmap(struct slab *s, struct chunk *c)
     s->dirty_runs -= (uint32_t)__builtin_popcount(c->dirty);
     s->idle_chunks--;
     munmap(c, CHUNK_BYTES);
-    atomic_fetch_sub_explicit(&total_mapped_bytes, CHUNK_BYTES, memory_order_relaxed);
+    mem__count(MEM__SLAB_MAPPED, -(int64_t)CHUNK_BYTES);
 }
 
 static void run_clean(struct slab *s, struct chunk *c, uint32_t index)
@@ -286,7 +279,8 @@ static struct run *run_acquire(struct slab *s, uint32_t class)
                       .end = start + room / block_bytes * block_bytes,
                       .owner = s,
                       .class = (uint16_t) class};
-    atomic_fetch_add_explicit(&total_used_runs_bytes, RUN_BYTES, memory_order_relaxed);
+    s->used_runs++;
+    mem__count(MEM__SLAB_RUNS, RUN_BYTES);
     return r;
 }
 
@@ -318,12 +312,19 @@ static void list_link(struct slab *s, struct run *r)
     head->next = r;
 }
 
+/* 2 MiB, or 3 % of a large set: what churns should find its pages, a fault costs more than a SET. */
+static uint32_t dirty_runs_max(const struct slab *s)
+{
+    return 32 + s->used_runs / 32;
+}
+
 static COLD void run_retire(struct slab *s, struct run *r)
 {
     struct chunk *c = chunk_of(r);
     uint32_t index = (uint32_t)(r - c->runs);
     list_unlink(s, r);
-    atomic_fetch_sub_explicit(&total_used_runs_bytes, RUN_BYTES, memory_order_relaxed);
+    s->used_runs--;
+    mem__count(MEM__SLAB_RUNS, -(int64_t)RUN_BYTES);
     if (c->idle != 0) open_unlink(s, c);
     open_link(s, c);
     c->idle |= 1u << index;
@@ -336,7 +337,20 @@ static COLD void run_retire(struct slab *s, struct run *r)
             return;
         }
     }
-    if (s->dirty_runs > DIRTY_RUNS_MAX) run_clean(s, c, index);
+    /* Two per run retired: the limit falls while runs are retired. */
+    for (int i = 0; i < 2 && c->dirty != 0 && s->dirty_runs > dirty_runs_max(s); i++) {
+        run_clean(s, c, (uint32_t)__builtin_ctz(c->dirty));
+    }
+}
+
+/* No block is out. A head that has touched one page only stays: a block taken and given back in
+ * turns would otherwise cost a run each time, and a page per class is cheap. */
+static COLD void run_emptied(struct slab *s, struct run *r)
+{
+    const struct chunk *c = chunk_of(r);
+    size_t touched_bytes = (size_t)(r->fresh - run_start(c, (uint32_t)(r - c->runs)));
+    if (r == s->heads[r->class] && touched_bytes <= YOUNG_BYTES_MAX) return;
+    run_retire(s, r);
 }
 
 /* ---- the set */
@@ -374,12 +388,10 @@ void slab_delete(struct slab *s)
     for (struct chunk *c = s->chunks; c != NULL; c = next) {
         next = c->next;
         mem__count(MEM__SLAB, -(int64_t)chunk_live_bytes(c));
-        uint32_t used_runs = (uint32_t)__builtin_popcount(~c->idle);
-        atomic_fetch_sub_explicit(&total_used_runs_bytes, used_runs * RUN_BYTES,
-                                  memory_order_relaxed);
         munmap(c, CHUNK_BYTES);
-        atomic_fetch_sub_explicit(&total_mapped_bytes, CHUNK_BYTES, memory_order_relaxed);
+        mem__count(MEM__SLAB_MAPPED, -(int64_t)CHUNK_BYTES);
     }
+    mem__count(MEM__SLAB_RUNS, -(int64_t)(s->used_runs * RUN_BYTES));
     mem_free(MEM_BASE, s, sizeof *s);
 }
 
@@ -387,6 +399,9 @@ void slab__purge(void)
 {
     struct slab *s = self;
     if (s == NULL) return;
+    for (uint32_t i = 0; i < CLASS_COUNT; i++) {
+        if (s->heads[i] != &nothing && s->heads[i]->used == 0) run_retire(s, s->heads[i]);
+    }
     struct chunk *next;
     for (struct chunk *c = s->open; c != NULL; c = next) {
         next = c->open_next;
@@ -453,7 +468,7 @@ HOT_INLINE void block_give(struct slab *s, void *p, size_t bytes)
     r->free = p;
     mem__count(MEM__SLAB, -(int64_t) class * STEP_BYTES);
     if (unlikely(!r->listed)) list_link(s, r);
-    if (unlikely(--r->used == 0)) run_retire(s, r);
+    if (unlikely(--r->used == 0)) run_emptied(s, r);
 }
 
 #endif
@@ -468,7 +483,7 @@ static struct slab *self_get(void)
 void *slab_try_alloc(size_t bytes)
 {
     if (unlikely(mem__fault())) return NULL;
-    if (unlikely(bytes > SLAB_BYTES_MAX)) return mem_try_alloc(MEM_DATA, bytes);
+    if (unlikely(bytes > SLAB_BYTES_MAX)) return mem__alloc(MEM_DATA, bytes);
     return block_take(self_get(), bytes);
 }
 

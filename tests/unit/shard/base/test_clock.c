@@ -28,8 +28,9 @@ static void test_clocks_advance_together(void **state)
     int64_t wall_us = clock_wall_us(&clock_real) - wall;
     assert_true(mono_ns >= 30000000);
     assert_true(wall_us >= 29000);
-    assert_true(ticks_ns <= mono_ns);
-    assert_true(ticks_ns >= 29000000); /* wrong by 3 % would mean wrongly calibrated */
+    /* Read inside the other pair: never longer, but for the error of the calibration. */
+    assert_true(ticks_ns <= mono_ns + mono_ns / 50);
+    assert_true(ticks_ns >= 29000000);
 }
 
 static void test_mono_never_goes_back(void **state)

@@ -145,6 +145,27 @@ static void test_fault_fires_once_at_the_nth(void **state)
     }
 }
 
+static void test_fault_counts_try_calls_only(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {24, 5000}; /* a slab block, and one beyond */
+    for (size_t i = 0; i < 2; i++) {
+        mem_fault_arm(2);
+        void *must = mem_alloc(MEM_TEST, 8), *record = slab_alloc(sizes[i]);
+        void *first = slab_try_alloc(sizes[i]), *second = slab_try_alloc(sizes[i]);
+        void *third = slab_try_alloc(sizes[i]);
+        assert_true(mem_fault_disarm());
+        assert_non_null(first);
+        assert_null(second);
+        assert_non_null(third);
+        mem_free(MEM_TEST, must, 8);
+        slab_free(record, sizes[i]);
+        slab_free(first, sizes[i]);
+        slab_free(third, sizes[i]);
+    }
+    assert_int_equal(mem_live_bytes(MEM_DATA), 0);
+}
+
 static void *thread_takes(void *out)
 {
     void **block = out;
@@ -244,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_null_and_zero),
         cmocka_unit_test(test_try_refuses_the_impossible),
         cmocka_unit_test(test_fault_fires_once_at_the_nth),
+        cmocka_unit_test(test_fault_counts_try_calls_only),
         cmocka_unit_test(test_counters_outlive_their_threads),
         cmocka_unit_test(test_counters_are_read_while_threads_run),
         cmocka_unit_test(test_data_bytes_are_this_threads_data_and_tables),
