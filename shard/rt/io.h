@@ -54,7 +54,8 @@ struct io_ops {
     enum io_kind kind;
     void (*free)(struct io *io);
     /* Submits what was queued, waits up to timeout_us for the first completion (0: no wait, -1: no
-     * bound), dispatches all that is there. Returns the number dispatched. */
+     * bound), dispatches all that is there. Returns the number dispatched; a signal may end the wait
+     * early with 0. */
     uint32_t (*turn)(struct io *io, int64_t timeout_us);
     void (*wake)(struct io *io); /* any thread: the running or next waiting turn returns */
 
