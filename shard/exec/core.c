@@ -19,6 +19,7 @@ static void init_exec(struct core *c, struct exec *x, struct reply *reply)
         .shard = c->index,
         .shards = c->count,
         .databases = c->databases,
+        .string_bytes_max = atomic_load_explicit(&c->shared->string_bytes_max, memory_order_relaxed),
     };
 }
 

@@ -13,6 +13,7 @@
 /* What all shards of a node share. Written by the config owner or by any shard, read relaxed. */
 struct core_shared {
     _Atomic uint64_t maxmemory;       /* 0: none */
+    _Atomic uint64_t string_bytes_max; /* proto-max-bulk-len */
     _Atomic uint32_t refusing;        /* logs that refuse writes; > 0: MISCONF on every shard */
     _Atomic uint32_t refuse_rc;       /* enum rc of the last refusal */
     atomic_bool active_expire;        /* DEBUG SET-ACTIVE-EXPIRE */

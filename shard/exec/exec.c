@@ -208,6 +208,16 @@ void exec_log_same(struct exec *x, const struct change *c)
     exec_log(x, c, (enum opcode)x->spec->opcode, x->argv + 1, x->argc - 1);
 }
 
+void exec_log_group_begin(struct exec *x)
+{
+    if (x->core->journal != NULL && !x->replay) journal_group_begin(x->core->journal);
+}
+
+void exec_log_group_end(struct exec *x)
+{
+    if (x->core->journal != NULL && !x->replay) journal_group_end(x->core->journal);
+}
+
 void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes *args, uint32_t argc)
 {
     struct core *core = x->core;

@@ -48,6 +48,7 @@ struct exec {
     struct db_key key;     /* of the first key: hash and slot computed when the request was routed */
     uint32_t shard, shards;
     uint16_t databases;
+    uint64_t string_bytes_max; /* proto-max-bulk-len: the longest string a command may make */
     bool replay;
     uint16_t replay_log, replay_logs; /* in replay: whose unit it is; a unit about all slots means those of
                                        * replay_log among replay_logs */
@@ -95,6 +96,15 @@ void exec_log_same(struct exec *x, const struct change *c);
 /* The slots that a command about all slots means here: those of this shard, or in replay those of the
  * writing log that this shard owns now. */
 bool exec_owns_slot(const struct exec *x, uint16_t slot);
+/* Units that build the whole value of c->e.record anew (in chunks of ordinary effects, the expiry last),
+ * for RENAME, COPY and the like; the key is absent, or was logged as deleted, before. The caller reserved
+ * exec_value_log_bytes(record) and opened a group. */
+void exec_log_value(struct exec *x, const struct change *c);
+size_t exec_value_log_bytes(const struct record *r);
+/* Units between the two are replayed whole or not at all. A command that logs more than one unit opens
+ * a group; not nested. */
+void exec_log_group_begin(struct exec *x);
+void exec_log_group_end(struct exec *x);
 /* A unit not bound to one slot: FLUSHDB, SWAPDB. */
 void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes *args, uint32_t argc);
 /* More room than the request's size: false: the error was replied; nothing may be changed then. */
