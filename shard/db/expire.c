@@ -63,19 +63,19 @@ static uint32_t first_due(const uint32_t *at, uint32_t count, uint32_t from, uin
 
 static uint32_t *none_alloc(uint32_t count)
 {
-    uint32_t *p = slab_alloc(count * sizeof *p);
+    uint32_t *p = mem_alloc(MEM_TABLE, count * sizeof *p);
     for (uint32_t i = 0; i < count; i++) p[i] = NONE;
     return p;
 }
 
 static void none_free(uint32_t *p, uint32_t count)
 {
-    slab_free(p, count * sizeof *p);
+    mem_free(MEM_TABLE, p, count * sizeof *p);
 }
 
 /* ---- one slot */
 
-/* Slabs go in steps of 8 bytes. */
+/* In steps of 8 bytes: every other split moves the array. */
 static uint32_t array_cap(uint32_t buckets)
 {
     return (buckets + 1) & ~1u;
@@ -403,24 +403,28 @@ static void look_earliest(void *ctx, void *item)
 }
 
 /* Hands out what is due in a bucket and makes its deadline exact. Deleting may merge buckets and even
- * empty the slot, so where things lie is asked again afterwards. */
-static void visit(struct keyspace *ks, uint64_t place, struct look *l,
+ * empty the slot, so where things lie is asked again afterwards. True: buckets were merged, and keys
+ * with them into others. */
+static bool visit(struct keyspace *ks, uint64_t place, struct look *l,
                   void (*each)(void *ctx, uint8_t db, uint16_t slot, struct record *r), void *ctx)
 {
     uint32_t i = (uint32_t)(place >> 32) / SLOT_COUNT, slot = (uint32_t)(place >> 32) % SLOT_COUNT;
     uint32_t bucket = (uint32_t)place;
     struct database *db = &ks->db[i];
+    uint32_t buckets = db->slots[slot].buckets;
     l->count = 0;
     table_bucket_each(&db->slots[slot], bucket, look_due, l);
     for (uint32_t n = 0; n < l->count; n++) each(ctx, (uint8_t)i, (uint16_t)slot, l->due[n]);
     struct table *t = &db->slots[slot];
-    if (db->deadlines == NULL || db->deadlines->slot[slot] == NULL || bucket >= t->buckets) return;
+    bool merged = t->buckets < buckets;
+    if (db->deadlines->slot[slot] == NULL || bucket >= t->buckets) return merged;
     l->earliest_ms = INT64_MAX;
     table_bucket_each(t, bucket, look_earliest, l);
     bool none = l->earliest_ms == INT64_MAX;
     if (none) table_bucket_set_expires(t, bucket, false);
     uint32_t unit = none ? NONE : unit_of(ks, l->earliest_ms);
     raise_slot(db->deadlines, slot, slot_set(db->deadlines->slot[slot], t->buckets, bucket, unit, true));
+    return merged;
 }
 
 bool db_expire_due(struct keyspace *ks, int64_t now_ms, uint32_t max_buckets,
@@ -431,21 +435,26 @@ bool db_expire_due(struct keyspace *ks, int64_t now_ms, uint32_t max_buckets,
     uint32_t now = unit_of(ks, now_ms);
     struct look look = {.now_ms = now_ms};
     /* One round: from where the last call stopped to the end, then from the start to there. Buckets
-     * that stay due (within the unit, or left alone by `each`) are so looked at once per round. */
-    uint64_t start = ks->expire_at, at = start, end = UINT64_MAX;
-    for (int half = 0; half < 2; half++) {
-        while ((at = next_due(ks, now, at)) < end) {
-            if (max_buckets == 0) {
-                ks->expire_at = at;
-                return true;
+     * that stay due (within the unit, or left alone by `each`) are so looked at once per round. A merge
+     * may carry due keys to where the round has been: then there is another one. */
+    bool again;
+    do {
+        uint64_t start = ks->expire_at, at = start, end = UINT64_MAX;
+        again = false;
+        for (int half = 0; half < 2; half++) {
+            while ((at = next_due(ks, now, at)) < end) {
+                if (max_buckets == 0) {
+                    ks->expire_at = at;
+                    return true;
+                }
+                max_buckets--;
+                again |= visit(ks, at, &look, each, ctx);
+                at++;
             }
-            max_buckets--;
-            visit(ks, at, &look, each, ctx);
-            at++;
+            end = start;
+            at = 0;
         }
-        end = start;
-        at = 0;
-    }
+    } while (again);
     return false;
 }
 
