@@ -99,13 +99,8 @@ static void pack(struct record **r)
 {
     struct quicklist *ql = list_full(*r);
     uint32_t used = ql->head == NULL ? 0 : ql_used(ql->head);
-    struct record *old = *r, *fresh = packed_try_new(record_key(old), VALUE_LIST, record_expire_ms(old));
+    struct record *old = *r, *fresh = packed_try_remake(old, ENC_LISTPACK, LP_HEAD_BYTES + used);
     if (fresh == NULL) return;
-    if (!record_try_resize_blob(&fresh, LP_HEAD_BYTES + used)) {
-        record_free(fresh);
-        return;
-    }
-    memcpy(fresh->lru, old->lru, sizeof fresh->lru);
     lp_set_count(packed_bytes(fresh), (uint32_t)ql->count);
     if (used > 0) memcpy(packed_bytes(fresh) + LP_HEAD_BYTES, ql_begin(ql->head), used);
     list_full_free_slice(ql, UINT32_MAX);

@@ -62,3 +62,16 @@ struct record *packed_try_new(struct bytes key, enum value_type t, int64_t expir
     lp_set_count(packed_bytes(r), 0);
     return r;
 }
+
+struct record *packed_try_remake(const struct record *r, enum value_encoding e, uint32_t value_len)
+{
+    struct record *fresh = packed_try_new(record_key(r), record_type(r), record_expire_ms(r));
+    if (fresh == NULL) return NULL;
+    if (!record_try_resize_blob(&fresh, value_len)) {
+        record_free(fresh);
+        return NULL;
+    }
+    record_set_kind(fresh, record_type(r), e);
+    memcpy(fresh->lru, r->lru, sizeof fresh->lru);
+    return fresh;
+}

@@ -28,5 +28,8 @@ void packed_cut(struct record **r, const uint8_t *at, size_t cut, uint32_t entri
 
 /* A record with an empty listpack. NULL: out of memory. */
 MUST_CHECK struct record *packed_try_new(struct bytes key, enum value_type t, int64_t expire_ms);
+/* A record with r's key, type, expiry and stamp whose blob has value_len uninitialised bytes; r stays
+ * as it is. NULL: out of memory. */
+MUST_CHECK struct record *packed_try_remake(const struct record *r, enum value_encoding e, uint32_t value_len);
 
 #endif
