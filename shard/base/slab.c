@@ -24,6 +24,9 @@
  * A set belongs to one thread at a time (slab_use). Under sanitizers blocks are plain allocations. */
 #include <pthread.h>
 #include <sys/mman.h>
+#ifdef MOON_SANITIZE
+#include <sanitizer/asan_interface.h> /* without ASan its macros are empty */
+#endif
 
 #include "shard/base/assert.h"
 #include "shard/base/mem.h"
@@ -107,24 +110,38 @@ void slab_delete(struct slab *s)
 
 void slab__purge(void) {}
 
+/* Before each block, poisoned: what the real runs know of a block by its address. */
+struct block_head {
+    struct slab *owner;
+    size_t bytes;
+};
+static_assert(sizeof(struct block_head) == 16, "blocks keep the alignment of the heap");
+
 /* Counted as a slab block, allocated as exactly the bytes asked for, so that overruns are seen. */
 static void *block_take(struct slab *s, size_t bytes)
 {
-    void *p = mem__alloc(MEM_DATA, bytes);
-    if (p == NULL) return NULL;
-    mem__count(MEM_DATA, -(int64_t)mem_good_size(bytes));
+    struct block_head *head = mem__alloc(MEM_DATA, sizeof *head + bytes);
+    if (head == NULL) return NULL;
+    *head = (struct block_head){.owner = s, .bytes = bytes};
+    ASAN_POISON_MEMORY_REGION(head, sizeof *head);
+    mem__count(MEM_DATA, -(int64_t)mem_good_size(sizeof *head + bytes));
     mem__count(MEM__SLAB, (int64_t)class_of(bytes) * STEP_BYTES);
     s->blocks++;
-    return p;
+    return head + 1;
 }
 
 static void block_give(struct slab *s, void *p, size_t bytes)
 {
+    struct block_head *head = (struct block_head *)p - 1;
+    ASAN_UNPOISON_MEMORY_REGION(head, sizeof *head);
+    assert(head->owner == s); /* as in the real runs below */
+    assert(class_of(head->bytes) == class_of(bytes));
     assert(s->blocks > 0);
     s->blocks--;
-    mem__count(MEM_DATA, (int64_t)mem_good_size(bytes));
+    bytes = head->bytes;
+    mem__count(MEM_DATA, (int64_t)mem_good_size(sizeof *head + bytes));
     mem__count(MEM__SLAB, -(int64_t)class_of(bytes) * STEP_BYTES);
-    mem_free(MEM_DATA, p, bytes);
+    mem_free(MEM_DATA, head, sizeof *head + bytes);
 }
 
 #else

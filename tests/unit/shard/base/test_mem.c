@@ -2,10 +2,14 @@
 
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -166,6 +170,52 @@ static void test_fault_counts_try_calls_only(void **state)
     assert_int_equal(mem_live_bytes(MEM_DATA), 0);
 }
 
+static struct slab *wrong_set;
+static void *wrong_block;
+
+static void free_into_wrong_set(void)
+{
+    slab_use(wrong_set);
+    slab_free(wrong_block, 40);
+}
+
+static void free_with_wrong_size(void)
+{
+    slab_free(wrong_block, 48);
+}
+
+static bool dies(void (*run)(void))
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct rlimit no_core = {0, 0};
+        setrlimit(RLIMIT_CORE, &no_core);
+        signal(SIGABRT, SIG_DFL); /* not cmocka's */
+        close(STDERR_FILENO);
+        run();
+        _exit(0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void test_blocks_must_go_home_at_their_size(void **state)
+{
+    (void)state;
+    struct slab *own = slab_new();
+    struct slab *former = slab_use(own);
+    wrong_set = slab_new();
+    wrong_block = slab_alloc(40);
+    assert_true(dies(free_into_wrong_set));
+    assert_true(dies(free_with_wrong_size));
+    slab_free(wrong_block, 40);
+    slab_use(former);
+    slab_delete(own);
+    slab_delete(wrong_set);
+}
+
 static void *thread_takes(void *out)
 {
     void **block = out;
@@ -266,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_try_refuses_the_impossible),
         cmocka_unit_test(test_fault_fires_once_at_the_nth),
         cmocka_unit_test(test_fault_counts_try_calls_only),
+        cmocka_unit_test(test_blocks_must_go_home_at_their_size),
         cmocka_unit_test(test_counters_outlive_their_threads),
         cmocka_unit_test(test_counters_are_read_while_threads_run),
         cmocka_unit_test(test_data_bytes_are_this_threads_data_and_tables),
