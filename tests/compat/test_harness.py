@@ -1,0 +1,243 @@
+"""The differential harness itself: two equal servers never differ, a fault in between is found and the
+commands that show it are boiled down to a few."""
+import socket
+import threading
+
+import pytest
+
+import compare
+import generators
+from moonlib.resp import Client, Disconnected, encode, parse_at, reply_end
+from moonlib.server import start_oracle
+from pair import Pair
+from shrink import attempt, find_failures, quote, shrink
+
+
+@pytest.fixture(scope="module")
+def second():
+    with start_oracle() as server:
+        yield server
+
+
+class Proxy:
+    """Stands before a server as one that is at fault: `corrupt(words, reply)` returns the reply to give,
+    and `swallow(words)` true means that the server never hears of the command (+OK or `:1` is faked)."""
+
+    def __init__(self, server, corrupt=lambda words, reply: reply, swallow=lambda words: None):
+        self.server, self.corrupt, self.swallow = server, corrupt, swallow
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.open = True
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    # what Pair needs of a server
+    def client(self, **more):
+        return Client(self.port, **more)
+
+    def is_alive(self):
+        return self.server.is_alive()
+
+    def log_tail(self):
+        return self.server.log_tail()
+
+    def stop(self):
+        self.close()
+        return self.server.stop()
+
+    def close(self):
+        self.open = False
+        self.listener.close()
+
+    def accept(self):
+        while self.open:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        upstream = self.server.client()
+        buffer = bytearray()
+        with client:
+            while data := client.recv(1 << 16):
+                buffer += data
+                at, replies = 0, []
+                while at < len(buffer) and (end := reply_end(buffer, at)) > 0:
+                    request, _ = parse_at(buffer, at)
+                    words = [node.held for node in request.held]
+                    try:
+                        replies.append(self.answer(upstream, words))
+                    except Disconnected:
+                        return
+                    at = end
+                del buffer[:at]
+                client.sendall(b"".join(replies))
+
+    def answer(self, upstream, words):
+        name = words[0].upper()
+        faked = self.swallow([name, *words[1:]])
+        if faked is not None:
+            return faked
+        upstream.send(encode(words))
+        return self.corrupt([name, *words[1:]], upstream.read_raw())
+
+
+def draw(seed, length=2500):
+    return generators.draw_sequence(seed, length)
+
+
+@pytest.mark.parametrize("resp", [2, 3])
+@pytest.mark.parametrize("family", ["all", *generators.FAMILIES])
+def test_equal_servers_agree(oracle, second, resp, family):
+    before = [difference.hits for difference in compare.KNOWN_DIFFERENCES]
+    names = None if family == "all" else generators.FAMILIES[family]
+    pair = Pair(oracle, second, resp)
+    assert find_failures(pair, generators.draw_sequence(f"self {family}", 2500, names)) == []
+    assert [difference.hits for difference in compare.KNOWN_DIFFERENCES] == before
+    pair.close()
+
+
+def most_replies_are_no_errors(client, commands):
+    replies = client.pipeline_raw(commands)
+    return sum(raw[:1] != b"-" for raw in replies) / len(replies)
+
+
+def test_generators_reach_more_than_errors(second):
+    with second.client() as c:
+        c.call("FLUSHALL")
+        commands = [command for command in draw(5, 4000)]
+        assert most_replies_are_no_errors(c, commands) > 0.5
+        stats = c.call("INFO", "commandstats").decode()
+    for name in generators.GENERATORS:
+        line = next((row for row in stats.split("\r\n") if row.split(":")[0] in
+                     (f"cmdstat_{name.lower()}", f"cmdstat_{name.lower()}|encoding")), None)
+        assert line is not None, f"{name} was never run"
+
+
+def plus_one(words, reply):
+    """LLEN of longer lists is off by one."""
+    if words[0] == b"LLEN" and reply[:1] == b":" and int(reply[1:]) > 3:
+        return b":%d\r\n" % (int(reply[1:]) + 1)
+    return reply
+
+
+def other_null(words, reply):
+    return b"*-1\r\n" if words[0] == b"GET" and reply == b"$-1\r\n" else reply
+
+
+def other_error(words, reply):
+    return reply.replace(b"WRONGTYPE", b"ERR") if words[0] == b"HGET" else reply
+
+
+def one_member_less(words, reply):
+    if words[0] == b"SMEMBERS" and reply[:3] == b"*2\r":
+        return b"*1\r\n" + reply[4:reply_end(reply, 4)]
+    return reply
+
+
+def other_order(words, reply):
+    if words[0] == b"LRANGE" and reply[:3] == b"*2\r":
+        middle = reply_end(reply, 4)
+        return b"*2\r\n" + reply[middle:] + reply[4:middle]
+    return reply
+
+
+def stranger_drawn(words, reply):
+    return b"$8\r\nstranger\r\n" if words[0] == b"SRANDMEMBER" and reply[:1] == b"$" and reply != b"$-1\r\n" else reply
+
+
+def scan_forgets(words, reply):
+    """A portion of HSCAN comes empty."""
+    return b"*2\r\n$1\r\n0\r\n*0\r\n" if words[0] == b"HSCAN" and reply[:1] == b"*" else reply
+
+
+@pytest.mark.parametrize("fault", [plus_one, other_null, other_error, one_member_less, other_order, stranger_drawn,
+                                   scan_forgets], ids=lambda f: f.__name__)
+def test_a_wrong_reply_is_caught(oracle, second, fault):
+    proxy = Proxy(second, corrupt=fault)
+    pair = Pair(oracle, proxy, 2)
+    failure = attempt(pair, draw(3, 4000))
+    assert failure is not None
+    assert failure.kind[0] != "died", failure.text
+    pair.close()
+    proxy.close()
+
+
+def lost_persist(words):
+    return b":1\r\n" if words[0] == b"PERSIST" else None
+
+
+def lost_setrange(words):
+    return b":5\r\n" if words[0] == b"SETRANGE" else None
+
+
+def test_a_lost_write_is_caught_in_the_data(oracle, second):
+    """The reply is right, the data are not: nothing but the comparison of all data sees it."""
+    proxy = Proxy(second, swallow=lost_persist)
+    pair = Pair(oracle, proxy, 2)
+    failure = attempt(pair, [["SET", "k", "v", "EX", 5000], ["PERSIST", "k"]])
+    assert failure is not None
+    assert failure.kind == ("data", "PTTL")
+    pair.close()
+    proxy.close()
+
+
+def test_a_hidden_encoding_is_caught(oracle, second):
+    pair = Pair(oracle, second, 2)
+    pair.reset()
+    pair.o.call("SET", "k", "123")
+    pair.m.call("SET", "k", "12")
+    pair.m.call("APPEND", "k", "3")
+    assert "encoding" in pair.compare_data()
+    pair.close()
+
+
+def test_failures_shrink_to_what_matters(oracle, second):
+    proxy = Proxy(second, corrupt=plus_one)
+    pair = Pair(oracle, proxy, 2)
+    commands = draw(3, 3000)
+    failure = attempt(pair, commands)
+    short, last = shrink(pair, commands, failure)
+    assert failure.index > 20
+    assert len(short) <= 5, short
+    assert last.kind == failure.kind
+    assert str(short[-1][0]).upper() == "LLEN"
+    pair.close()
+    proxy.close()
+
+
+def test_find_failures_tells_faults_apart(oracle, second):
+    def two_faults(words, reply):
+        return other_null(words, plus_one(words, reply))
+    proxy = Proxy(second, corrupt=two_faults)
+    pair = Pair(oracle, proxy, 2)
+    texts = find_failures(pair, draw(3, 3000), seconds=30.0)
+    assert len(texts) == 2, texts
+    assert "LLEN" in "".join(texts).upper()
+    pair.close()
+    proxy.close()
+
+
+def test_a_dead_server_is_a_failure(oracle):
+    victim, spare = start_oracle(), start_oracle()
+
+    def die(words):
+        if words[0] == b"GETDEL":
+            victim.process.kill()
+            victim.process.wait()
+
+    pair = Pair(oracle, Proxy(victim, swallow=die), 2, start_subject=lambda: spare)
+    failure = attempt(pair, [["SET", "a", "1"], ["GET", "a"], ["GETDEL", "a"]])
+    assert failure.kind == ("died",)
+    assert pair.subject is spare
+    assert pair.last_words != ""
+    assert attempt(pair, [["SET", "a", "1"]]) is None
+    pair.close()
+    spare.stop()
+
+
+def test_quoting_is_redis_cli_s():
+    assert quote("plain") == "plain"
+    assert quote("") == '""'
+    assert quote(b'a b"\\\n\x00\xff') == '"a b\\"\\\\\\n\\x00\\xff"'
