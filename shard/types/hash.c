@@ -10,11 +10,16 @@
 #include "shard/types/hash.h"
 
 #include "shard/base/hash.h"
-#include "shard/types/hash_priv.h"
 #include "shard/types/packed_priv.h"
+#include "shard/types/types_priv.h"
 #include "shard/types/value.h"
 
 enum { NODE_LARGE = 1, NODE_OUT = 2 };
+struct hash_full {
+    struct table fields; /* of nodes, by field name */
+    uint64_t node_bytes; /* nodes with what hangs off them, as allocated */
+};
+
 #define NODE_INLINE_MAX 512u
 #define SMALL_HEAD 4u
 #define LARGE_HEAD 12u
@@ -140,7 +145,13 @@ static size_t node_free(void *node)
 
 /* ---- full */
 
-struct hash_full *hash_full_try_new(uint64_t count)
+static struct hash_full *hash_full(const struct record *r)
+{
+    return record_out(r)->ptr;
+}
+
+/* An empty one sized for `count` fields. NULL: out of memory. */
+static struct hash_full *full_try_new(uint64_t count)
 {
     struct hash_full *h = slab_try_alloc(sizeof *h);
     if (h == NULL) return NULL;
@@ -152,28 +163,24 @@ struct hash_full *hash_full_try_new(uint64_t count)
     return h;
 }
 
-size_t hash_full_bytes(const struct hash_full *h)
-{
-    return slab_good_size(sizeof *h) + table_bytes(&h->fields) + h->node_bytes;
-}
-
 static void drain_one(void *ctx, void *item)
 {
     struct hash_full *h = ctx;
     h->node_bytes -= node_free(item);
 }
 
-bool hash_full_free_slice(struct hash_full *h, uint32_t max)
+static bool full_free_slice(void *full, uint32_t max)
 {
+    struct hash_full *h = full;
     if (table_drain(&h->fields, max, drain_one, h)) return false;
     assert(h->node_bytes == 0);
     slab_free(h, sizeof *h);
     return true;
 }
 
-static void full_free(struct hash_full *h)
+static void full_free_all(struct hash_full *h)
 {
-    while (!hash_full_free_slice(h, UINT32_MAX)) {
+    while (!full_free_slice(h, UINT32_MAX)) {
     }
 }
 
@@ -219,7 +226,7 @@ static bool convert(struct record **r, uint64_t expected)
 {
     struct bytes blob = record_blob(*r);
     uint64_t count = lp_count(blob) / 2;
-    struct hash_full *h = hash_full_try_new(count > expected ? count : expected);
+    struct hash_full *h = full_try_new(count > expected ? count : expected);
     if (h == NULL) return false;
     const uint8_t *end = lp_end(blob);
     for (const uint8_t *p = lp_begin(blob); p < end;) {
@@ -232,7 +239,7 @@ static bool convert(struct record **r, uint64_t expected)
     if (!record_try_set_full(r, ENC_HASHTABLE, h)) goto out_free;
     return true;
 out_free:
-    full_free(h);
+    full_free_all(h);
     return false;
 }
 
@@ -417,6 +424,36 @@ void hash_random(const struct record *r, struct rng *rng, char tmp_f[NUM_I64_TEX
     *value_out = lp_text(lp_next(p), tmp_v);
 }
 
+/* ---- for all types */
+
+static uint64_t full_len(const void *full)
+{
+    return ((const struct hash_full *)full)->fields.count;
+}
+
+static size_t full_bytes(const void *full)
+{
+    const struct hash_full *h = full;
+    return slab_good_size(sizeof *h) + table_bytes(&h->fields) + h->node_bytes;
+}
+
+static void *full_try_copy(const void *full)
+{
+    const struct hash_full *h = full;
+    struct hash_full *copy = full_try_new(h->fields.count);
+    if (copy == NULL) return NULL;
+    struct window w;
+    window_start(&w, &h->fields);
+    for (const void *node; (node = window_next(&w)) != NULL;) {
+        struct node_view v;
+        node_view(node, &v);
+        if (full_try_add(copy, hash_bytes(v.field), v.field, v.value)) continue;
+        full_free_all(copy);
+        return NULL;
+    }
+    return copy;
+}
+
 static void sum_node(void *ctx, void *item)
 {
     struct node_view v;
@@ -424,14 +461,15 @@ static void sum_node(void *ctx, void *item)
     *(uint64_t *)ctx += node_bytes(&v);
 }
 
-bool hash_check(const struct record *r)
+static bool full_check(const void *full)
 {
-    if (!is_full(r)) {
-        struct bytes blob = record_blob(r);
-        return lp_check(blob) && lp_count(blob) % 2 == 0;
-    }
-    const struct hash_full *h = hash_full(r);
+    const struct hash_full *h = full;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < h->fields.buckets; i++) table_bucket_each(&h->fields, i, sum_node, &bytes);
     return bytes == h->node_bytes && table_check(&h->fields, node_field, node_hash);
 }
+
+const struct full_ops hash_full_ops = {
+    .len = full_len, .bytes = full_bytes, .cost = full_len,
+    .free_slice = full_free_slice, .try_copy = full_try_copy, .check = full_check,
+};

@@ -1,11 +1,12 @@
 /* Three states: a listpack blob in the record; chunks that OBJECT ENCODING still calls listpack
- * (list_priv.h, LIST_QUICK); chunks. The rules by which the name changes are Redis 7.4's and are
+ * (LIST_QUICK); chunks. The rules by which the name changes are Redis 7.4's and are
  * checked where it checks them: growing before a push, insert or set, shrinking after a removal or
  * set, to half the limit so that a list at the edge does not change back and forth. */
 #include "shard/types/list.h"
 
-#include "shard/types/list_priv.h"
+#include "shard/ds/quicklist.h"
 #include "shard/types/packed_priv.h"
+#include "shard/types/types_priv.h"
 #include "shard/types/value.h"
 
 /* Blobs stay inline with a key of usual length; an eighth of a chunk would be copied otherwise. */
@@ -13,6 +14,11 @@
 #define BLOB_BYTES_BACK 224u /* a chunked list at or under this becomes a blob again */
 #define REDIS_LISTPACK_FRAME 7u /* head and end byte that Redis counts in */
 #define REDIS_SAFETY_BYTES 8192u /* bound of a node when the limit is a count */
+
+/* In quicklist.flags: the list is a quicklist by Redis's rules. Without it the list is one that Redis
+ * would keep in a single listpack; we chunk it already when it no longer fits its record, so that
+ * pushing at the head does not move kilobytes. */
+#define LIST_QUICK 1u
 
 /* ---- limits */
 
@@ -45,6 +51,11 @@ static bool is_full(const struct record *r)
 {
     assert(record_type(r) == VALUE_LIST);
     return record_encoding(r) == ENC_QUICKLIST;
+}
+
+static struct quicklist *list_full(const struct record *r)
+{
+    return record_out(r)->ptr;
 }
 
 bool list_is_quick(const struct record *r)
@@ -103,7 +114,7 @@ static void pack(struct record **r)
     if (fresh == NULL) return;
     lp_set_count(packed_bytes(fresh), (uint32_t)ql->count);
     if (used > 0) memcpy(packed_bytes(fresh) + LP_HEAD_BYTES, ql_begin(ql->head), used);
-    list_full_free_slice(ql, UINT32_MAX);
+    full_free(old);
     record_free_shell(old);
     *r = fresh;
 }
@@ -309,22 +320,35 @@ uint64_t list_remove_equal(struct record **r, struct bytes element, uint64_t cou
     return removed;
 }
 
-/* ---- for value.c */
+/* ---- for all types */
 
-size_t list_full_bytes(const struct quicklist *ql)
+static uint64_t full_len(const void *full)
 {
+    return ((const struct quicklist *)full)->count;
+}
+
+static size_t full_bytes(const void *full)
+{
+    const struct quicklist *ql = full;
     return slab_good_size(sizeof *ql) + ql->bytes;
 }
 
-bool list_full_free_slice(struct quicklist *ql, uint32_t max_chunks)
+static uint64_t full_cost(const void *full)
 {
-    if (!quicklist_free_slice(ql, max_chunks)) return false;
+    return ((const struct quicklist *)full)->chunks;
+}
+
+static bool full_free_slice(void *full, uint32_t max)
+{
+    struct quicklist *ql = full;
+    if (!quicklist_free_slice(ql, max)) return false;
     slab_free(ql, sizeof *ql);
     return true;
 }
 
-struct quicklist *list_full_try_copy(const struct quicklist *ql)
+static void *full_try_copy(const void *full)
 {
+    const struct quicklist *ql = full;
     struct quicklist *copy = slab_try_alloc(sizeof *copy);
     if (copy == NULL) return NULL;
     quicklist_init(copy);
@@ -336,7 +360,12 @@ struct quicklist *list_full_try_copy(const struct quicklist *ql)
     return copy;
 }
 
-bool list_check(const struct record *r)
+static bool full_check(const void *full)
 {
-    return is_full(r) ? quicklist_check(list_full(r)) : lp_check(record_blob(r));
+    return quicklist_check(full);
 }
+
+const struct full_ops list_full_ops = {
+    .len = full_len, .bytes = full_bytes, .cost = full_cost,
+    .free_slice = full_free_slice, .try_copy = full_try_copy, .check = full_check,
+};

@@ -50,15 +50,8 @@ void packed_cut(struct record **r, const uint8_t *at, size_t cut, uint32_t entri
 
 struct record *packed_try_new(struct bytes key, enum value_type t, int64_t expire_ms)
 {
-    size_t whole = sizeof(struct record) + (expire_ms >= 0 ? 8u : 0u) + (key.len > UINT8_MAX ? 4u : 0u) + key.len;
-    bool fits = whole + LP_HEAD_BYTES <= RECORD_INLINE_MAX;
-    struct record *r = record_try_new(key, t, ENC_LISTPACK, fits ? LP_HEAD_BYTES : 0, false, expire_ms);
+    struct record *r = record_try_new(key, t, ENC_LISTPACK, LP_HEAD_BYTES, false, expire_ms);
     if (r == NULL) return NULL;
-    /* A key that leaves no room inline: the blob is made beside the record. */
-    if (!fits && !record_try_resize_blob(&r, LP_HEAD_BYTES)) {
-        record_free(r);
-        return NULL;
-    }
     lp_set_count(packed_bytes(r), 0);
     return r;
 }

@@ -157,7 +157,7 @@ void record_free_shell(struct record *r)
 void record_free(struct record *r)
 {
     if (record_is_full(r)) {
-        value_ops_by_type[record_type(r)].free_full(r);
+        full_free(r);
     } else if (r->flags & RECORD_OUT) {
         record_blob_free(record_out(r)->ptr, record_out(r)->cap);
     }

@@ -6,10 +6,15 @@
 #include "shard/base/hash.h"
 #include "shard/ds/intset.h"
 #include "shard/types/packed_priv.h"
-#include "shard/types/set_priv.h"
+#include "shard/types/types_priv.h"
 #include "shard/types/value.h"
 
 #define LEN_LONG 255u
+
+struct set_full {
+    struct table members; /* of nodes */
+    uint64_t node_bytes;  /* as allocated */
+};
 
 /* ---- nodes */
 
@@ -58,6 +63,12 @@ static size_t node_free(void *node)
 
 /* ---- full */
 
+static struct set_full *set_full(const struct record *r)
+{
+    return record_out(r)->ptr;
+}
+
+/* An empty one sized for so many members. NULL: out of memory. */
 static struct set_full *full_try_new(uint64_t expected)
 {
     struct set_full *s = slab_try_alloc(sizeof *s);
@@ -70,28 +81,24 @@ static struct set_full *full_try_new(uint64_t expected)
     return s;
 }
 
-size_t set_full_bytes(const struct set_full *s)
-{
-    return slab_good_size(sizeof *s) + table_bytes(&s->members) + s->node_bytes;
-}
-
 static void drain_one(void *ctx, void *item)
 {
     struct set_full *s = ctx;
     s->node_bytes -= node_free(item);
 }
 
-bool set_full_free_slice(struct set_full *s, uint32_t max)
+static bool full_free_slice(void *full, uint32_t max)
 {
+    struct set_full *s = full;
     if (table_drain(&s->members, max, drain_one, s)) return false;
     assert(s->node_bytes == 0);
     slab_free(s, sizeof *s);
     return true;
 }
 
-static void full_free(struct set_full *s)
+static void full_free_all(struct set_full *s)
 {
-    while (!set_full_free_slice(s, UINT32_MAX)) {
+    while (!full_free_slice(s, UINT32_MAX)) {
     }
 }
 
@@ -114,22 +121,6 @@ static int full_add(struct set_full *s, struct bytes member)
     return full_try_add_absent(s, hash, member) ? 1 : -1;
 }
 
-struct set_full *set_full_try_copy(const struct set_full *s)
-{
-    struct set_full *copy = full_try_new(s->members.count);
-    if (copy == NULL) return NULL;
-    struct window w;
-    window_start(&w, &s->members);
-    for (const void *node; (node = window_next(&w)) != NULL;) {
-        struct bytes member = node_member(node);
-        if (!full_try_add_absent(copy, hash_bytes(member), member)) {
-            full_free(copy);
-            return NULL;
-        }
-    }
-    return copy;
-}
-
 /* ---- conversions */
 
 static bool to_full(struct record **r, uint64_t expected)
@@ -146,7 +137,7 @@ static bool to_full(struct record **r, uint64_t expected)
     if (!record_try_set_full(r, ENC_HASHTABLE, s)) goto out_free;
     return true;
 out_free:
-    full_free(s);
+    full_free_all(s);
     return false;
 }
 
@@ -404,17 +395,49 @@ struct bytes set_random(const struct record *r, struct rng *rng, char tmp[NUM_I6
     return lp_text(lp_seek(lp_begin(blob), lp_end(blob), lp_count(blob), index), tmp);
 }
 
+/* ---- for all types */
+
+static uint64_t full_len(const void *full)
+{
+    return ((const struct set_full *)full)->members.count;
+}
+
+static size_t full_bytes(const void *full)
+{
+    const struct set_full *s = full;
+    return slab_good_size(sizeof *s) + table_bytes(&s->members) + s->node_bytes;
+}
+
+static void *full_try_copy(const void *full)
+{
+    const struct set_full *s = full;
+    struct set_full *copy = full_try_new(s->members.count);
+    if (copy == NULL) return NULL;
+    struct window w;
+    window_start(&w, &s->members);
+    for (const void *node; (node = window_next(&w)) != NULL;) {
+        struct bytes member = node_member(node);
+        if (full_try_add_absent(copy, hash_bytes(member), member)) continue;
+        full_free_all(copy);
+        return NULL;
+    }
+    return copy;
+}
+
 static void sum_node(void *ctx, void *item)
 {
     *(uint64_t *)ctx += node_size(node_member(item).len);
 }
 
-bool set_check(const struct record *r)
+static bool full_check(const void *full)
 {
-    if (encoding(r) == ENC_INTSET) return intset_check(record_blob(r));
-    if (encoding(r) == ENC_LISTPACK) return lp_check(record_blob(r));
-    const struct set_full *s = set_full(r);
+    const struct set_full *s = full;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < s->members.buckets; i++) table_bucket_each(&s->members, i, sum_node, &bytes);
     return bytes == s->node_bytes && table_check(&s->members, node_member, node_hash);
 }
+
+const struct full_ops set_full_ops = {
+    .len = full_len, .bytes = full_bytes, .cost = full_len,
+    .free_slice = full_free_slice, .try_copy = full_try_copy, .check = full_check,
+};

@@ -1,17 +1,25 @@
 /* shard/types/zset.h: sorted sets. Encodings: listpack (member, score, … in order), skiplist (the name
- * Redis gives the full form; here a counted B+ tree by (score, member) and a struct table by member). */
+ * Redis gives the full form; here a counted B+ tree by (score, member) and a struct table by member).
+ *
+ * A member given to zset_put must not lie inside the record that it changes; zset_remove may be given
+ * what a read of the same record has returned. */
 #ifndef MOON_TYPES_ZSET_H
 #define MOON_TYPES_ZSET_H
 
 #include "shard/base/num.h"
 #include "shard/base/rng.h"
+#include "shard/ds/bptree.h"
 #include "shard/types/record.h"
 
-MUST_CHECK struct record *zset_try_new(struct bytes key, int64_t expire_ms);
+MUST_CHECK struct record *zset_try_new(struct bytes key, int64_t expire_ms); /* empty */
+/* Before `count` members, the longest of longest_bytes, are added: converts at once if they are too
+ * many or too long for a packed set. False: out of memory, nothing changed. */
+MUST_CHECK bool zset_try_expect(struct record **r, uint64_t count, size_t longest_bytes);
 uint64_t zset_len(const struct record *r);
 MUST_CHECK bool zset_score(const struct record *r, struct bytes member, double *out);
 /* Adds or moves. 1 added, 0 was there (score changed or same), -1 out of memory. score is not NaN. */
 int zset_put(struct record **r, struct bytes member, double score);
+/* True: it was there. An empty sorted set is the caller's to delete. */
 bool zset_remove(struct record **r, struct bytes member);
 /* 0-based rank in ascending order; false if absent. */
 MUST_CHECK bool zset_rank(const struct record *r, struct bytes member, uint64_t *rank_out);
@@ -33,12 +41,13 @@ void zset_remove_ranks(struct record **r, uint64_t first, uint64_t count);
 
 struct zset_iter {
     const struct record *record;
-    uint64_t left;
-    uint64_t at;
-    void *state[4];
+    uint64_t left; /* members to come */
+    uint64_t at;   /* packed: where the next one begins, or (downwards) ends */
+    struct bptree_cursor cursor;
     int8_t step;
 };
-/* From an ascending rank, upwards (+1) or downwards (-1). Invalid after any change. */
+/* From an ascending rank, upwards (+1) or downwards (-1); nothing from rank = len on. Invalid after
+ * any change. */
 void zset_iter_start(const struct record *r, uint64_t rank, int step, struct zset_iter *it_out);
 MUST_CHECK bool zset_iter_next(struct zset_iter *it, char tmp[NUM_I64_TEXT_MAX], struct bytes *member_out, double *score_out);
 uint64_t zset_scan(const struct record *r, uint64_t cursor, void (*each)(void *ctx, struct bytes member, double score), void *ctx);
