@@ -547,7 +547,7 @@ static void test_every_failure_changes_nothing(void **state)
         for (uint32_t nth = 1; fired; nth++) {
             uint64_t count = db_count(ks, 0);
             mem_fault_arm(nth);
-            bool ok = set(ks, n, 0, n % 2 ? 100 + n : -1);
+            bool ok = set(ks, n, 0, n % 2 ? 100 + (int64_t)n : -1);
             fired = mem_fault_disarm();
             assert_true(ok || fired);
             failures += !ok;
