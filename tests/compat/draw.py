@@ -1,7 +1,7 @@
 """Draws arguments from small pools, seeded. Small, so that commands meet the same keys, fields and
 members again and again; with edges in them, so that every kind of refusal is met, too.
 
-Kinds of keys: s string, h hash, l list, t set, z sorted set, y sorted set of equal scores, n nothing. A key bears the letter of the kind it mostly holds. Keys with {t} lie in one slot: commands
+Kinds of keys: s string, i string with a number, h hash, l list, t set, z sorted set, y sorted set of equal scores, n nothing. A key bears the letter of the kind it mostly holds. Keys with {t} lie in one slot: commands
 with several keys use only those where `tagged` is asked for.
 """
 import random
