@@ -27,8 +27,10 @@ enum rc io_open(const struct io_opts *opts, struct io **out, const char **why_ou
     *why_out = NULL;
     if (opts->kind != IO_EPOLL) {
         enum rc rc = RC_UNSUPPORTED;
-        if (uring_forbidden()) *why_out = "io_uring is switched off by MOON_NO_URING in the environment";
-        else rc = io__uring_open(opts, out, why_out);
+        if (uring_forbidden())
+            *why_out = "io_uring is switched off by MOON_NO_URING in the environment";
+        else
+            rc = io__uring_open(opts, out, why_out);
         if (rc == RC_OK || opts->kind == IO_URING) return rc;
     }
     return io__epoll_open(opts, out);

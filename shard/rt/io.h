@@ -37,15 +37,16 @@ struct io_stream_events {
 struct io_stream {
     const struct io_stream_events *events;
     int fd;
-    uint32_t slot;      /* backend: direct descriptor or table index */
-    uint32_t state;     /* backend */
+    uint32_t slot;            /* backend: direct descriptor or table index */
+    uint32_t state;           /* backend */
     const uint8_t *send_data; /* backend: the send in flight */
     size_t send_left;
     void *backend_next;
     uint64_t backend[4];
 };
 struct io_listener {
-    void (*on_accept)(struct io_listener *l, int fd); /* fd owned by the callee; non-blocking, cloexec */
+    void (*on_accept)(struct io_listener *l,
+                      int fd); /* fd owned by the callee; non-blocking, cloexec */
     int fd;
     uint64_t backend[4];
 };
@@ -64,13 +65,16 @@ struct io_ops {
     enum rc (*stream_open)(struct io *io, struct io_stream *s, int fd);
     /* One send in flight per stream; `data` borrowed until on_sent. */
     void (*stream_send)(struct io *io, struct io_stream *s, const uint8_t *data, size_t len);
-    void (*stream_pause)(struct io *io, struct io_stream *s);  /* stop receiving; what is under way may still come */
+    void (*stream_pause)(
+        struct io *io, struct io_stream *s); /* stop receiving; what is under way may still come */
     void (*stream_resume)(struct io *io, struct io_stream *s);
     /* Aborts a send in flight (its bytes stay borrowed until on_gone). After this call no callback of
      * the stream comes but on_gone, in a later turn. */
     void (*stream_close)(struct io *io, struct io_stream *s);
-    enum rc (*listen)(struct io *io, struct io_listener *l, int fd); /* takes a bound, listening fd */
-    void (*unlisten)(struct io *io, struct io_listener *l); /* cancels, closes; no callback follows a return */
+    enum rc (*listen)(struct io *io, struct io_listener *l,
+                      int fd); /* takes a bound, listening fd */
+    void (*unlisten)(struct io *io,
+                     struct io_listener *l); /* cancels, closes; no callback follows a return */
 
     /* Files, asynchronous. The iovec array and its bytes are borrowed until done. dsync: RWF_DSYNC. */
     void (*write)(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count,
@@ -97,8 +101,10 @@ struct io_ops {
     int (*file_unlink)(struct io *io, const char *path);
     int (*file_mkdir)(struct io *io, const char *path); /* 0 also if it is there */
     /* Calls back with each name of the directory, "." and ".." left out. */
-    int (*file_list)(struct io *io, const char *path, void (*each)(void *ctx, const char *name), void *ctx);
-    int (*file_lock)(struct io *io, int fd); /* exclusive, advisory; -EWOULDBLOCK if held elsewhere */
+    int (*file_list)(struct io *io, const char *path, void (*each)(void *ctx, const char *name),
+                     void *ctx);
+    int (*file_lock)(struct io *io,
+                     int fd); /* exclusive, advisory; -EWOULDBLOCK if held elsewhere */
 };
 struct io {
     const struct io_ops *ops;
@@ -106,8 +112,8 @@ struct io {
 
 struct io_opts {
     enum io_kind kind;
-    uint32_t entries;    /* ring size, power of two */
-    uint32_t buffers;    /* receive buffers in the ring, power of two, ≤ 32,768 */
+    uint32_t entries;      /* ring size, power of two */
+    uint32_t buffers;      /* receive buffers in the ring, power of two, ≤ 32,768 */
     uint32_t buffer_bytes; /* ≥ 512; what one on_data brings at most */
 };
 /* IO_AUTO: io_uring if the kernel grants what we need, else epoll and *why_out says what was refused
@@ -132,7 +138,8 @@ MUST_CHECK static inline enum rc io_stream_open(struct io *io, struct io_stream 
 {
     return io->ops->stream_open(io, s, fd);
 }
-static inline void io_stream_send(struct io *io, struct io_stream *s, const uint8_t *data, size_t len)
+static inline void io_stream_send(struct io *io, struct io_stream *s, const uint8_t *data,
+                                  size_t len)
 {
     io->ops->stream_send(io, s, data, len);
 }

@@ -34,8 +34,8 @@
 #define HELPER_STACK_BYTES (128u << 10)
 
 enum stream_state {
-    SENDING = 1 << 0,  /* on_sent is owed */
-    BLOCKED = 1 << 1,  /* the socket took no more: waits for EPOLLOUT */
+    SENDING = 1 << 0, /* on_sent is owed */
+    BLOCKED = 1 << 1, /* the socket took no more: waits for EPOLLOUT */
     PAUSED = 1 << 2,
     CLOSING = 1 << 3,
     ENDED = 1 << 4,    /* on_close was told */
@@ -91,7 +91,8 @@ static void *helper_main(void *arg)
     struct epoll_io *e = arg;
     pthread_mutex_lock(&e->lock);
     while (true) {
-        while (e->inbox.head == NULL && !e->quit) pthread_cond_wait(&e->work, &e->lock);
+        while (e->inbox.head == NULL && !e->quit)
+            pthread_cond_wait(&e->work, &e->lock);
         struct io_op *op = io__ops_pop(&e->inbox);
         if (op == NULL) break; /* quit, and everything asked for is done */
         pthread_mutex_unlock(&e->lock);
@@ -191,8 +192,10 @@ static void send_some(struct epoll_io *e, struct io_stream *s)
         s->send_left -= (size_t)n;
         share -= (size_t)n;
     }
-    if (s->send_left == 0) stream_sent(s, 0);
-    else stream_queue(e, s);
+    if (s->send_left == 0)
+        stream_sent(s, 0);
+    else
+        stream_queue(e, s);
 }
 
 static void stream_finish(struct epoll_io *e, struct io_stream *s)
@@ -234,8 +237,10 @@ static void ready_push(struct epoll_io *e, struct io_stream *s)
     if (s->state & READY) return;
     s->state |= READY;
     s->backend[0] = 0;
-    if (e->ready_head == NULL) e->ready_head = s;
-    else e->ready_tail->backend[0] = (uint64_t)(uintptr_t)s;
+    if (e->ready_head == NULL)
+        e->ready_head = s;
+    else
+        e->ready_tail->backend[0] = (uint64_t)(uintptr_t)s;
     e->ready_tail = s;
 }
 
@@ -271,7 +276,8 @@ static void recv_some(struct epoll_io *e, struct io_stream *s)
         }
         if ((size_t)n < cap && !(s->state & HANGUP)) s->state &= ~(uint32_t)READABLE;
         share -= (size_t)n;
-        e->pool_used += ((size_t)n + 63) & ~(size_t)63; /* a cache line is never shared by two streams */
+        e->pool_used +=
+            ((size_t)n + 63) & ~(size_t)63; /* a cache line is never shared by two streams */
         s->events->on_data(s, into, (size_t)n);
     }
 }
@@ -319,7 +325,8 @@ static enum rc epoll_stream_open(struct io *io, struct io_stream *s, int fd)
     s->send_left = 0;
     struct epoll_event ev = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                              .data.ptr = tagged(s, TAG_STREAM)};
-    if (epoll_ctl(epoll_of(io)->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) return rc_from_errno(-errno);
+    if (epoll_ctl(epoll_of(io)->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0)
+        return rc_from_errno(-errno);
     return RC_OK;
 }
 
@@ -471,10 +478,12 @@ static uint32_t on_event(struct epoll_io *e, const struct epoll_event *ev)
 static int wait_events(struct epoll_io *e, int64_t timeout_us)
 {
     struct timespec ts = {.tv_sec = timeout_us / 1000000, .tv_nsec = timeout_us % 1000000 * 1000};
-    int n = epoll_pwait2(e->epoll_fd, e->events, EPOLL_EVENTS_MAX, timeout_us < 0 ? NULL : &ts, NULL);
+    int n =
+        epoll_pwait2(e->epoll_fd, e->events, EPOLL_EVENTS_MAX, timeout_us < 0 ? NULL : &ts, NULL);
     if (n < 0 && (errno == ENOSYS || errno == EPERM)) { /* before 5.11, or a filter that is older */
         int64_t ms = timeout_us < 0 ? -1 : (timeout_us + 999) / 1000;
-        n = epoll_wait(e->epoll_fd, e->events, EPOLL_EVENTS_MAX, ms > INT32_MAX ? INT32_MAX : (int)ms);
+        n = epoll_wait(e->epoll_fd, e->events, EPOLL_EVENTS_MAX,
+                       ms > INT32_MAX ? INT32_MAX : (int)ms);
     }
     assert(n >= 0 || errno == EINTR);
     return n < 0 ? 0 : n;
@@ -493,7 +502,8 @@ static uint32_t epoll_turn(struct io *io, int64_t timeout_us)
     }
     if (e->todo.head != NULL || e->ready_head != NULL || count > 0) timeout_us = 0;
     int n = wait_events(e, timeout_us);
-    for (int i = 0; i < n; i++) count += on_event(e, &e->events[i]);
+    for (int i = 0; i < n; i++)
+        count += on_event(e, &e->events[i]);
     return count + ready_run(e);
 }
 
@@ -548,7 +558,8 @@ static int descriptors_open(struct epoll_io *e, const struct io_opts *opts)
 {
     e->buffer_bytes = opts->buffer_bytes;
     e->pool_bytes = (size_t)opts->buffers * opts->buffer_bytes;
-    void *pool = mmap(NULL, e->pool_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *pool =
+        mmap(NULL, e->pool_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pool == MAP_FAILED) return -errno;
     e->pool = pool;
     e->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

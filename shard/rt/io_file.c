@@ -25,7 +25,8 @@ int io__file_open(struct io *io, const char *path, int flags, int mode)
 {
     (void)io;
     int fd = 0;
-    do fd = open(path, flags | O_CLOEXEC, (mode_t)mode);
+    do
+        fd = open(path, flags | O_CLOEXEC, (mode_t)mode);
     while (fd < 0 && errno == EINTR);
     return fd < 0 ? -errno : fd;
 }
@@ -41,7 +42,8 @@ int64_t io__file_pread(struct io *io, int fd, void *into, size_t len, uint64_t o
 {
     (void)io;
     ssize_t n = 0;
-    do n = pread(fd, into, bounded(len), (off_t)offset);
+    do
+        n = pread(fd, into, bounded(len), (off_t)offset);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -50,7 +52,8 @@ int64_t io__file_pwrite(struct io *io, int fd, const void *from, size_t len, uin
 {
     (void)io;
     ssize_t n = 0;
-    do n = pwrite(fd, from, bounded(len), (off_t)offset);
+    do
+        n = pwrite(fd, from, bounded(len), (off_t)offset);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
 }
@@ -69,7 +72,8 @@ int io__file_truncate(struct io *io, int fd, uint64_t len)
 {
     (void)io;
     int rc = 0;
-    do rc = ftruncate(fd, (off_t)len);
+    do
+        rc = ftruncate(fd, (off_t)len);
     while (rc < 0 && errno == EINTR);
     return rc == 0 ? 0 : -errno;
 }
@@ -103,7 +107,8 @@ int io__file_mkdir(struct io *io, const char *path)
     return there ? 0 : err;
 }
 
-int io__file_list(struct io *io, const char *path, void (*each)(void *ctx, const char *name), void *ctx)
+int io__file_list(struct io *io, const char *path, void (*each)(void *ctx, const char *name),
+                  void *ctx)
 {
     (void)io;
     DIR *d = opendir(path);
@@ -138,14 +143,20 @@ static void queue(struct io *io, struct io_op *op, struct io__request request)
 void io__write(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count,
                uint64_t offset, bool dsync)
 {
-    queue(io, op, (struct io__request){.kind = IO__WRITE, .fd = fd, .iov = iov, .count = count,
-                                       .offset = offset, .dsync = dsync});
+    queue(io, op,
+          (struct io__request){.kind = IO__WRITE,
+                               .fd = fd,
+                               .iov = iov,
+                               .count = count,
+                               .offset = offset,
+                               .dsync = dsync});
 }
 
 void io__read(struct io *io, struct io_op *op, int fd, void *into, size_t len, uint64_t offset)
 {
-    queue(io, op, (struct io__request){.kind = IO__READ, .fd = fd, .into = into, .count = bounded(len),
-                                       .offset = offset});
+    queue(io, op,
+          (struct io__request){
+              .kind = IO__READ, .fd = fd, .into = into, .count = bounded(len), .offset = offset});
 }
 
 void io__fdatasync(struct io *io, struct io_op *op, int fd)
@@ -155,13 +166,18 @@ void io__fdatasync(struct io *io, struct io_op *op, int fd)
 
 void io__fallocate(struct io *io, struct io_op *op, int fd, uint64_t offset, uint64_t len)
 {
-    queue(io, op, (struct io__request){.kind = IO__FALLOCATE, .fd = fd, .count = len, .offset = offset});
+    queue(io, op,
+          (struct io__request){.kind = IO__FALLOCATE, .fd = fd, .count = len, .offset = offset});
 }
 
 void io__open(struct io *io, struct io_op *op, const char *path, int flags, int mode)
 {
-    queue(io, op, (struct io__request){.kind = IO__OPEN, .fd = -1, .path = path, .count = (uint64_t)mode,
-                                       .offset = (uint64_t)(flags | O_CLOEXEC)});
+    queue(io, op,
+          (struct io__request){.kind = IO__OPEN,
+                               .fd = -1,
+                               .path = path,
+                               .count = (uint64_t)mode,
+                               .offset = (uint64_t)(flags | O_CLOEXEC)});
 }
 
 void io__close(struct io *io, struct io_op *op, int fd)
@@ -177,7 +193,8 @@ void io__fsync(struct io *io, struct io_op *op, int fd)
 static int32_t run_write(const struct io__request *r)
 {
     ssize_t n = 0;
-    do n = pwritev2(r->fd, r->iov, (int)r->count, (off_t)r->offset, r->dsync ? RWF_DSYNC : 0);
+    do
+        n = pwritev2(r->fd, r->iov, (int)r->count, (off_t)r->offset, r->dsync ? RWF_DSYNC : 0);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : (int32_t)n;
 }

@@ -3,17 +3,25 @@
 #ifndef MOON_RT_IO_PRIV_H
 #define MOON_RT_IO_PRIV_H
 
-#include <assert.h>
-
+#include "shard/base/assert.h"
 #include "shard/rt/io.h"
 
 /* Both take checked options. *why_out: static text, what was refused and the remedy. */
-MUST_CHECK enum rc io__uring_open(const struct io_opts *opts, struct io **out, const char **why_out);
+MUST_CHECK enum rc io__uring_open(const struct io_opts *opts, struct io **out,
+                                  const char **why_out);
 MUST_CHECK enum rc io__epoll_open(const struct io_opts *opts, struct io **out);
 
 /* ---- file operations: kept in io_op.backend from the call until `done` */
 
-enum io__file_kind { IO__WRITE, IO__READ, IO__FDATASYNC, IO__FALLOCATE, IO__OPEN, IO__CLOSE, IO__FSYNC };
+enum io__file_kind {
+    IO__WRITE,
+    IO__READ,
+    IO__FDATASYNC,
+    IO__FALLOCATE,
+    IO__OPEN,
+    IO__CLOSE,
+    IO__FSYNC
+};
 struct io__request {
     struct io_op *next;
     int fd;
@@ -24,10 +32,11 @@ struct io__request {
         void *into;              /* read */
         const char *path;        /* open */
     };
-    uint64_t count; /* iovecs, or bytes of a read or fallocate, or the mode of an open */
+    uint64_t count;  /* iovecs, or bytes of a read or fallocate, or the mode of an open */
     uint64_t offset; /* or the flags of an open */
 };
-static_assert(sizeof(struct io__request) <= sizeof(((struct io_op *)0)->backend), "request lives in the op");
+static_assert(sizeof(struct io__request) <= sizeof(((struct io_op *)0)->backend),
+              "request lives in the op");
 
 static inline struct io__request *io__request(struct io_op *op)
 {
@@ -86,16 +95,17 @@ int64_t io__file_size(struct io *io, int fd);
 int io__file_rename(struct io *io, const char *from, const char *to);
 int io__file_unlink(struct io *io, const char *path);
 int io__file_mkdir(struct io *io, const char *path);
-int io__file_list(struct io *io, const char *path, void (*each)(void *ctx, const char *name), void *ctx);
+int io__file_list(struct io *io, const char *path, void (*each)(void *ctx, const char *name),
+                  void *ctx);
 int io__file_lock(struct io *io, int fd);
 
 #define IO__FILE_OPS                                                                               \
     .write = io__write, .read = io__read, .fdatasync = io__fdatasync, .fallocate = io__fallocate,  \
-    .open = io__open, .close = io__close, .fsync = io__fsync,                                      \
-    .file_open = io__file_open, .file_close = io__file_close, .file_pread = io__file_pread,        \
-    .file_pwrite = io__file_pwrite, .file_sync = io__file_sync, .file_truncate = io__file_truncate, \
-    .file_size = io__file_size, .file_rename = io__file_rename, .file_unlink = io__file_unlink,    \
-    .file_mkdir = io__file_mkdir, .file_list = io__file_list, .file_lock = io__file_lock
+    .open = io__open, .close = io__close, .fsync = io__fsync, .file_open = io__file_open,          \
+    .file_close = io__file_close, .file_pread = io__file_pread, .file_pwrite = io__file_pwrite,    \
+    .file_sync = io__file_sync, .file_truncate = io__file_truncate, .file_size = io__file_size,    \
+    .file_rename = io__file_rename, .file_unlink = io__file_unlink, .file_mkdir = io__file_mkdir,  \
+    .file_list = io__file_list, .file_lock = io__file_lock
 
 /* ---- streams with something to start at the beginning of the next turn, first in, first out */
 
@@ -105,8 +115,10 @@ struct io__todo {
 static inline void io__todo_push(struct io__todo *q, struct io_stream *s)
 {
     s->backend_next = NULL;
-    if (q->head == NULL) q->head = s;
-    else q->tail->backend_next = s;
+    if (q->head == NULL)
+        q->head = s;
+    else
+        q->tail->backend_next = s;
     q->tail = s;
 }
 static inline struct io_stream *io__todo_pop(struct io__todo *q)

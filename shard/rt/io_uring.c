@@ -38,13 +38,13 @@ enum tag { TAG_RECV, TAG_SEND, TAG_ACCEPT, TAG_OP, TAG_WAKE, TAG_IGNORE };
 #define TAG_MASK 7ull
 
 enum stream_state {
-    RECEIVING = 1 << 0,    /* multishot receive is in the kernel */
-    SENDING = 1 << 1,      /* on_sent is owed */
-    SEND_FLYING = 1 << 2,  /* its send is in the kernel */
+    RECEIVING = 1 << 0,   /* multishot receive is in the kernel */
+    SENDING = 1 << 1,     /* on_sent is owed */
+    SEND_FLYING = 1 << 2, /* its send is in the kernel */
     PAUSED = 1 << 3,
     CLOSING = 1 << 4,
-    ENDED = 1 << 5,        /* on_close was told */
-    QUEUED = 1 << 6,       /* on todo */
+    ENDED = 1 << 5,  /* on_close was told */
+    QUEUED = 1 << 6, /* on todo */
     RECV_CANCELLED = 1 << 7,
     SEND_CANCELLED = 1 << 8,
 };
@@ -343,8 +343,10 @@ static void on_accept(struct uring *u, struct uring_listener *l, int32_t res, ui
         u->listeners_dirty = true;
     }
     if (res >= 0) {
-        if (l->owner != NULL) l->owner->on_accept(l->owner, res);
-        else (void)close(res);
+        if (l->owner != NULL)
+            l->owner->on_accept(l->owner, res);
+        else
+            (void)close(res);
         return;
     }
     if (l->owner == NULL || res == -ECANCELED || res == -EINTR || res == -ECONNABORTED) return;
@@ -377,9 +379,8 @@ static void uring_unlisten(struct io *io, struct io_listener *owner)
     u->listeners_dirty = true;
     if (l->armed) {
         (void)io_uring_submit(&u->ring); /* the accept itself may still wait in our ring */
-        struct io_uring_sync_cancel_reg reg = {.addr = tagged(l, TAG_ACCEPT),
-                                               .fd = -1,
-                                               .timeout = {.tv_sec = 1, .tv_nsec = 0}};
+        struct io_uring_sync_cancel_reg reg = {
+            .addr = tagged(l, TAG_ACCEPT), .fd = -1, .timeout = {.tv_sec = 1, .tv_nsec = 0}};
         int rc = io_uring_register_sync_cancel(&u->ring, &reg);
         if (rc < 0 && rc != -ENOENT) (void)shutdown(l->fd, SHUT_RDWR);
         (void)io_uring_get_events(&u->ring);
@@ -435,8 +436,8 @@ static void buffers_recycle(struct uring *u)
     int mask = io_uring_buf_ring_mask(u->buffer_count);
     for (uint32_t i = 0; i < u->used_count; i++) {
         uint16_t id = u->used[i];
-        io_uring_buf_ring_add(u->buf_ring, u->buffers + (size_t)id * u->buffer_bytes, u->buffer_bytes, id,
-                              mask, (int)i);
+        io_uring_buf_ring_add(u->buf_ring, u->buffers + (size_t)id * u->buffer_bytes,
+                              u->buffer_bytes, id, mask, (int)i);
     }
     io_uring_buf_ring_advance(u->buf_ring, (int)u->used_count);
     u->used_count = 0;
@@ -484,7 +485,8 @@ static uint32_t reap(struct uring *u)
         struct io_uring_cqe *slot = NULL;
         int rc = io_uring_peek_cqe(&u->ring, &slot);
         assert(rc == 0);
-        struct io_uring_cqe cqe = {.user_data = slot->user_data, .res = slot->res, .flags = slot->flags};
+        struct io_uring_cqe cqe = {
+            .user_data = slot->user_data, .res = slot->res, .flags = slot->flags};
         io_uring_cq_advance(&u->ring, 1);
         dispatch(u, &cqe);
     }
@@ -500,11 +502,13 @@ static void enter(struct uring *u, int64_t timeout_us)
     } else if (timeout_us < 0) {
         rc = io_uring_submit_and_wait(&u->ring, 1);
     } else {
-        struct __kernel_timespec ts = {.tv_sec = timeout_us / 1000000, .tv_nsec = timeout_us % 1000000 * 1000};
+        struct __kernel_timespec ts = {.tv_sec = timeout_us / 1000000,
+                                       .tv_nsec = timeout_us % 1000000 * 1000};
         rc = io_uring_submit_and_wait_timeout(&u->ring, &first, 1, &ts, NULL);
     }
     /* Time, signals and a momentary lack of kernel memory leave entries for the next turn. */
-    assert(rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM);
+    assert(rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY ||
+           rc == -ENOMEM);
 }
 
 static uint32_t uring_turn(struct io *io, int64_t timeout_us)
@@ -538,30 +542,38 @@ static void uring_wake(struct io *io)
 static const char *refusal(int rc)
 {
     if (rc == -EPERM)
-        return "io_uring is forbidden here (EPERM): allow it in the container's seccomp profile, or set "
+        return "io_uring is forbidden here (EPERM): allow it in the container's seccomp profile, "
+               "or set "
                "kernel.io_uring_disabled=0";
     if (rc == -ENOSYS) return "this kernel has no io_uring (ENOSYS): Linux 6.1 or newer is needed";
-    if (rc == -ENOMEM) return "no memory for an io_uring (ENOMEM): raise the memlock limit (LimitMEMLOCK=infinity)";
-    if (rc == -EMFILE || rc == -ENFILE) return "no descriptor left for an io_uring: raise the open files limit";
-    return "this kernel's io_uring lacks set-up flags we need (EINVAL): Linux 6.1 or newer is needed";
+    if (rc == -ENOMEM)
+        return "no memory for an io_uring (ENOMEM): raise the memlock limit "
+               "(LimitMEMLOCK=infinity)";
+    if (rc == -EMFILE || rc == -ENFILE)
+        return "no descriptor left for an io_uring: raise the open files limit";
+    return "this kernel's io_uring lacks set-up flags we need (EINVAL): Linux 6.1 or newer is "
+           "needed";
 }
 
 static bool ops_supported(struct io_uring *ring)
 {
-    static const int needed[] = {IORING_OP_RECV,  IORING_OP_SEND,  IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL,
-                                 IORING_OP_WRITEV, IORING_OP_READ, IORING_OP_FSYNC,  IORING_OP_FALLOCATE,
-                                 IORING_OP_POLL_ADD, IORING_OP_OPENAT, IORING_OP_CLOSE};
+    static const int needed[] = {IORING_OP_RECV,         IORING_OP_SEND,      IORING_OP_ACCEPT,
+                                 IORING_OP_ASYNC_CANCEL, IORING_OP_WRITEV,    IORING_OP_READ,
+                                 IORING_OP_FSYNC,        IORING_OP_FALLOCATE, IORING_OP_POLL_ADD,
+                                 IORING_OP_OPENAT,       IORING_OP_CLOSE};
     struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
     if (probe == NULL) return false;
     bool all = true;
-    for (size_t i = 0; i < COUNT_OF(needed); i++) all = all && io_uring_opcode_supported(probe, needed[i]);
+    for (size_t i = 0; i < COUNT_OF(needed); i++)
+        all = all && io_uring_opcode_supported(probe, needed[i]);
     io_uring_free_probe(probe);
     return all;
 }
 
 static int ring_open(struct uring *u, uint32_t entries)
 {
-    struct io_uring_params params = {.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+    struct io_uring_params params = {.flags = IORING_SETUP_SINGLE_ISSUER |
+                                              IORING_SETUP_DEFER_TASKRUN |
                                               IORING_SETUP_COOP_TASKRUN | IORING_SETUP_SUBMIT_ALL |
                                               IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP};
     params.cq_entries = entries * 4 > URING_CQ_MIN ? entries * 4 : URING_CQ_MIN;
@@ -615,7 +627,8 @@ static int buffers_open(struct uring *u, const struct io_opts *opts)
     int rc = io_uring_register_buf_ring(&u->ring, &reg, 0);
     if (rc < 0) return rc;
     io_uring_buf_ring_init(u->buf_ring);
-    for (uint32_t i = 0; i < u->buffer_count; i++) u->used[i] = (uint16_t)i;
+    for (uint32_t i = 0; i < u->buffer_count; i++)
+        u->used[i] = (uint16_t)i;
     u->used_count = u->buffer_count; /* the first turn gives them all */
     return 0;
 }
@@ -628,7 +641,8 @@ static void fixed_open(struct uring *u)
     if (!(u->ring.features & COMPAT_FEAT_RW_ATTR)) return;
     struct rlimit limit = {0};
     uint32_t count = URING_FIXED_MAX;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < count) count = (uint32_t)limit.rlim_cur;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < count)
+        count = (uint32_t)limit.rlim_cur;
     if (io_uring_register_files_sparse(&u->ring, count) < 0) return;
     u->fixed_count = count;
     u->free_slots = mem_alloc(MEM_RT, count * sizeof *u->free_slots);
@@ -649,7 +663,8 @@ static void uring_free(struct io *io)
     }
     /* What is still under way must not write into memory that others get next. */
     struct io_uring_sync_cancel_reg reg = {.fd = -1,
-                                           .flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL,
+                                           .flags =
+                                               IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL,
                                            .timeout = {.tv_sec = 1, .tv_nsec = 0}};
     (void)io_uring_register_sync_cancel(&u->ring, &reg);
     (void)io_uring_get_events(&u->ring);

@@ -103,7 +103,8 @@ void mailbox_push(struct mailbox *m, size_t bytes)
     assert(m->reserved_at >= m->tail);
     assert(bytes <= m->reserved_bytes);
     if (m->reserved_at != m->tail)
-        *head_at(m, m->tail) = (struct head){.bytes = SKIP, .used = (uint32_t)(m->reserved_at - m->tail)};
+        *head_at(m, m->tail) =
+            (struct head){.bytes = SKIP, .used = (uint32_t)(m->reserved_at - m->tail)};
     uint32_t used = (uint32_t)ring_bytes(bytes);
     *head_at(m, m->reserved_at) = (struct head){.bytes = (uint32_t)bytes, .used = used};
     m->tail = m->reserved_at + used;

@@ -18,7 +18,8 @@ MUST_CHECK void *mailbox_reserve(struct mailbox *m, size_t bytes);
 void mailbox_push(struct mailbox *m, size_t bytes);
 /* True if something new became visible (so the peer may need a wake). */
 bool mailbox_publish(struct mailbox *m);
-size_t mailbox_room(const struct mailbox *m); /* largest message that surely fits now, producer side */
+size_t
+mailbox_room(const struct mailbox *m); /* largest message that surely fits now, producer side */
 
 /* Consumer. Next message or false; valid until mailbox_release(). */
 MUST_CHECK bool mailbox_next(struct mailbox *m, void **message_out, size_t *bytes_out);

@@ -41,7 +41,10 @@ void reactor_init(struct reactor *r, uint32_t core, struct io *io, const struct 
                   struct reactor_handler handler)
 {
     assert(handler.pass != NULL);
-    *r = (struct reactor){.io = io, .clock = clock, .handler = handler, .core = core,
+    *r = (struct reactor){.io = io,
+                          .clock = clock,
+                          .handler = handler,
+                          .core = core,
                           .pass_cpu_every = PASS_CPU_EVERY};
     task_queue_init(&r->tasks, clock);
     read_clocks(r);
@@ -85,7 +88,8 @@ static int64_t sleep_bound_us(const struct reactor *r)
 /* Returns what was dispatched. Spinning keeps sends and completions going. */
 static uint32_t spin(struct reactor *r, int64_t bound_us)
 {
-    uint64_t until = clock_mono_ns(r->clock) + (uint64_t)(bound_us < r->spin_us ? bound_us : r->spin_us) * 1000;
+    uint64_t until =
+        clock_mono_ns(r->clock) + (uint64_t)(bound_us < r->spin_us ? bound_us : r->spin_us) * 1000;
     uint32_t count = io_turn(r->io, 0);
     while (count == 0 && !work_waits(r) && clock_mono_ns(r->clock) < until) {
         cpu_relax();
@@ -124,15 +128,18 @@ void reactor_turn(struct reactor *r, bool may_sleep)
     uint32_t count = may_sleep ? sleep_turn(r) : io_turn(r->io, 0);
     read_clocks(r);
     r->turns++;
-    if (count > 0 && r->pass_cpu_every != 0 && r->turns % r->pass_cpu_every == 0) measured_pass(r);
-    else r->handler.pass(r->handler.ctx);
+    if (count > 0 && r->pass_cpu_every != 0 && r->turns % r->pass_cpu_every == 0)
+        measured_pass(r);
+    else
+        r->handler.pass(r->handler.ctx);
     timer_advance(r->timers, reactor_mono_ms(r));
     (void)task_run(&r->tasks, TASKS_TOTAL_US);
 }
 
 void reactor_run(struct reactor *r)
 {
-    while (!atomic_load_explicit(&r->stop, memory_order_acquire)) reactor_turn(r, true);
+    while (!atomic_load_explicit(&r->stop, memory_order_acquire))
+        reactor_turn(r, true);
 }
 
 void reactor_stop(struct reactor *r)
@@ -144,7 +151,8 @@ void reactor_stop(struct reactor *r)
 void reactor_wake(struct reactor *r)
 {
     if (likely(!atomic_load_explicit(&r->sleeping, memory_order_seq_cst))) return;
-    if (!atomic_exchange_explicit(&r->sleeping, false, memory_order_seq_cst)) return; /* another did */
+    if (!atomic_exchange_explicit(&r->sleeping, false, memory_order_seq_cst))
+        return; /* another did */
     if (current != NULL) current->wakes_sent++;
     io_wake(r->io);
 }

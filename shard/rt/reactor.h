@@ -29,12 +29,13 @@ struct reactor {
     struct reactor_handler handler;
     uint32_t core;
     uint32_t spin_us;
-    int64_t wall_us;      /* one reading per turn */
+    int64_t wall_us; /* one reading per turn */
     uint64_t mono_ns;
     atomic_bool sleeping; /* peers: publish, then reactor_wake() */
     atomic_bool stop;
     uint64_t turns, sleeps, wakes_sent;
-    uint32_t pass_cpu_every; /* measure every n-th pass with work: reading the CPU clock is a system call */
+    uint32_t
+        pass_cpu_every; /* measure every n-th pass with work: reading the CPU clock is a system call */
     struct stat_histogram pass_cpu; /* own thread CPU time of the measured passes */
 };
 

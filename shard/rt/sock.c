@@ -2,12 +2,12 @@
  * system's resolver, so only start-up and CONFIG SET bind should give any. */
 #include "shard/rt/sock.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -49,7 +49,8 @@ static int resolve_errno(int eai)
 static int resolve(const char *address, uint16_t port, bool passive, struct addrinfo **out)
 {
     char service[8];
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0)};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0)};
     if (strcmp(address, "*") == 0) {
         address = "0.0.0.0";
     } else if (strcmp(address, "::*") == 0) {
@@ -67,7 +68,8 @@ int sock_listen_tcp(const char *address, uint16_t port, int backlog)
     int fd = resolve(address, port, true, &list);
     if (fd < 0) return fd;
     fd = -EADDRNOTAVAIL;
-    for (const struct addrinfo *a = list; a != NULL && fd < 0; a = a->ai_next) fd = bind_and_listen(a, backlog);
+    for (const struct addrinfo *a = list; a != NULL && fd < 0; a = a->ai_next)
+        fd = bind_and_listen(a, backlog);
     freeaddrinfo(list);
     return fd;
 }
@@ -80,7 +82,8 @@ int sock_connect_tcp(const char *address, uint16_t port)
     /* The first that lets us begin: how it ends is known only later, to the stream. */
     int result = -EADDRNOTAVAIL;
     for (const struct addrinfo *a = list; a != NULL && result < 0; a = a->ai_next) {
-        int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
+        int fd =
+            socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
         if (fd < 0) {
             result = -errno;
             continue;

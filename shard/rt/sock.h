@@ -11,7 +11,8 @@
 
 /* Listening socket on a numeric or named address ("*" any IPv4, "::*" any IPv6), or -errno. */
 int sock_listen_tcp(const char *address, uint16_t port, int backlog);
-int sock_listen_unix(const char *path, uint32_t mode, int backlog); /* removes a stale socket file */
+int sock_listen_unix(const char *path, uint32_t mode,
+                     int backlog);                        /* removes a stale socket file */
 int sock_connect_tcp(const char *address, uint16_t port); /* non-blocking; -errno */
 void sock_set_nodelay(int fd);
 void sock_set_keepalive(int fd, uint32_t seconds); /* 0: off; interval and count as Redis */

@@ -24,8 +24,8 @@ struct list {
 };
 struct timer_wheel {
     uint64_t now_ms;
-    struct list due;    /* armed for a time that had passed: the next advance fires them */
-    struct list firing; /* taken out by the advance that runs */
+    struct list due;       /* armed for a time that had passed: the next advance fires them */
+    struct list firing;    /* taken out by the advance that runs */
     uint64_t used[LEVELS]; /* a bit per slot that is not empty */
     struct list slot[LEVELS][SLOTS];
 };
@@ -47,8 +47,10 @@ static void list_push(struct list *l, struct timer *t)
 static void list_remove(struct list *l, struct timer *t)
 {
     *t->prev_link = t->next;
-    if (t->next != NULL) t->next->prev_link = t->prev_link;
-    else l->tail = t->prev_link;
+    if (t->next != NULL)
+        t->next->prev_link = t->prev_link;
+    else
+        l->tail = t->prev_link;
     t->next = NULL;
     t->prev_link = NULL;
 }
@@ -70,7 +72,8 @@ struct timer_wheel *timer_wheel_new(uint64_t now_ms)
     list_init(&w->due);
     list_init(&w->firing);
     for (uint32_t level = 0; level < LEVELS; level++)
-        for (uint32_t i = 0; i < SLOTS; i++) list_init(&w->slot[level][i]);
+        for (uint32_t i = 0; i < SLOTS; i++)
+            list_init(&w->slot[level][i]);
     return w;
 }
 
@@ -102,8 +105,10 @@ void timer_arm(struct timer_wheel *w, struct timer *t, uint64_t at_ms)
 {
     if (timer_armed(t)) timer_cancel(w, t);
     t->at_ms = at_ms;
-    if (at_ms <= w->now_ms) list_push(&w->due, t);
-    else wheel_push(w, t);
+    if (at_ms <= w->now_ms)
+        list_push(&w->due, t);
+    else
+        wheel_push(w, t);
 }
 
 void timer_cancel(struct timer_wheel *w, struct timer *t)
@@ -122,14 +127,17 @@ void timer_cancel(struct timer_wheel *w, struct timer *t)
 }
 
 /* First used slot of the lowest used level and the time it begins at; false if the wheel is empty. */
-static bool first_slot(const struct timer_wheel *w, uint32_t *level_out, uint32_t *slot_out, uint64_t *at_out)
+static bool first_slot(const struct timer_wheel *w, uint32_t *level_out, uint32_t *slot_out,
+                       uint64_t *at_out)
 {
     uint32_t level = 0;
-    while (level < LEVELS && w->used[level] == 0) level++;
+    while (level < LEVELS && w->used[level] == 0)
+        level++;
     if (level == LEVELS) return false;
     uint32_t i = (uint32_t)__builtin_ctzll(w->used[level]);
     uint32_t shift = level * DIGIT_BITS;
-    uint64_t above = shift + DIGIT_BITS < 64 ? w->now_ms >> (shift + DIGIT_BITS) << (shift + DIGIT_BITS) : 0;
+    uint64_t above =
+        shift + DIGIT_BITS < 64 ? w->now_ms >> (shift + DIGIT_BITS) << (shift + DIGIT_BITS) : 0;
     *level_out = level;
     *slot_out = i;
     *at_out = above | (uint64_t)i << shift;
@@ -147,8 +155,10 @@ static void take_slot(struct timer_wheel *w, uint32_t level, uint32_t i, uint64_
     while (taken.head != NULL) {
         struct timer *t = taken.head;
         list_remove(&taken, t);
-        if (t->at_ms <= at_ms) list_push(&w->firing, t);
-        else wheel_push(w, t);
+        if (t->at_ms <= at_ms)
+            list_push(&w->firing, t);
+        else
+            wheel_push(w, t);
     }
 }
 
@@ -158,7 +168,8 @@ void timer_advance(struct timer_wheel *w, uint64_t now_ms)
     list_append(&w->firing, &w->due);
     uint32_t level = 0, i = 0;
     uint64_t at_ms = 0;
-    while (first_slot(w, &level, &i, &at_ms) && at_ms <= now_ms) take_slot(w, level, i, at_ms);
+    while (first_slot(w, &level, &i, &at_ms) && at_ms <= now_ms)
+        take_slot(w, level, i, at_ms);
     if (now_ms > w->now_ms) w->now_ms = now_ms;
     while (w->firing.head != NULL) {
         struct timer *t = w->firing.head;

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 struct timer {
-    void (*fire)(struct timer *t); /* may re-add itself */
+    void (*fire)(struct timer *t);   /* may re-add itself */
     struct timer *next, **prev_link; /* NULL link: not armed */
     uint64_t at_ms;
 };
@@ -22,7 +22,8 @@ static inline bool timer_armed(const struct timer *t)
 {
     return t->prev_link != 0;
 }
-void timer_advance(struct timer_wheel *w, uint64_t now_ms); /* fires what is due, in order of time */
+void timer_advance(struct timer_wheel *w,
+                   uint64_t now_ms); /* fires what is due, in order of time */
 /* ms until the next one may be due (a lower bound, ≥ 0), UINT64_MAX if none. */
 uint64_t timer_wait_ms(const struct timer_wheel *w, uint64_t now_ms);
 

@@ -64,7 +64,7 @@ struct disk_sync {
     uint64_t size;
     uint32_t count;
     uint32_t *index;
-    struct page **page; /* as they were when the sync began; held */
+    struct page **page;     /* as they were when the sync began; held */
     uint64_t change_number; /* of a directory: changes up to this one */
 };
 
@@ -108,8 +108,10 @@ static void page_set(struct page **at, struct page *p)
 static struct page *page_new(const struct page *like)
 {
     struct page *p = mem_alloc(MEM_TEST, sizeof *p);
-    if (like != NULL) memcpy(p->data, like->data, PAGE);
-    else memset(p->data, 0, PAGE);
+    if (like != NULL)
+        memcpy(p->data, like->data, PAGE);
+    else
+        memset(p->data, 0, PAGE);
     p->refs = 1;
     return p;
 }
@@ -204,8 +206,8 @@ static void writeback_some(struct disk *d, struct disk_file *f)
     page_set(&s->safe, s->now);
 }
 
-static bool write_page(struct disk *d, struct disk_file *f, uint32_t i, size_t in_page, const uint8_t *data,
-                       size_t n)
+static bool write_page(struct disk *d, struct disk_file *f, uint32_t i, size_t in_page,
+                       const uint8_t *data, size_t n)
 {
     if (n == PAGE && memcmp(data, zero_page.data, PAGE) == 0) {
         if (!slot_fill(d, f, i)) return false;
@@ -217,7 +219,8 @@ static bool write_page(struct disk *d, struct disk_file *f, uint32_t i, size_t i
     return p != NULL;
 }
 
-int64_t disk_write(struct disk *d, struct disk_file *f, const void *data, size_t len, uint64_t offset)
+int64_t disk_write(struct disk *d, struct disk_file *f, const void *data, size_t len,
+                   uint64_t offset)
 {
     if (f->dir) return -EISDIR;
     size_t done = 0;
@@ -225,7 +228,8 @@ int64_t disk_write(struct disk *d, struct disk_file *f, const void *data, size_t
         uint64_t at = offset + done;
         size_t in_page = (size_t)(at % PAGE);
         size_t n = len - done < PAGE - in_page ? len - done : PAGE - in_page;
-        if (!write_page(d, f, (uint32_t)(at / PAGE), in_page, (const uint8_t *)data + done, n)) break;
+        if (!write_page(d, f, (uint32_t)(at / PAGE), in_page, (const uint8_t *)data + done, n))
+            break;
         done += n;
     }
     if (done == 0 && len > 0) return -ENOSPC;
@@ -246,8 +250,10 @@ int64_t disk_read(struct disk *d, struct disk_file *f, void *into, size_t len, u
         size_t n = len - done < PAGE - in_page ? len - done : PAGE - in_page;
         uint64_t i = at / PAGE;
         const struct page *p = i < f->slots ? f->slot[i].now : NULL;
-        if (p != NULL) memcpy((uint8_t *)into + done, p->data + in_page, n);
-        else memset((uint8_t *)into + done, 0, n);
+        if (p != NULL)
+            memcpy((uint8_t *)into + done, p->data + in_page, n);
+        else
+            memset((uint8_t *)into + done, 0, n);
         done += n;
     }
     return (int64_t)len;
@@ -256,7 +262,8 @@ int64_t disk_read(struct disk *d, struct disk_file *f, void *into, size_t len, u
 int disk_truncate(struct disk *d, struct disk_file *f, uint64_t size)
 {
     if (f->dir) return -EISDIR;
-    if (size < f->size_now && size % PAGE != 0 && size / PAGE < f->slots && f->slot[size / PAGE].now != NULL) {
+    if (size < f->size_now && size % PAGE != 0 && size / PAGE < f->slots &&
+        f->slot[size / PAGE].now != NULL) {
         /* What is cut off must read as zeros if the file grows again. */
         struct page *p = slot_writable(d, f, (uint32_t)(size / PAGE));
         memset(p->data + size % PAGE, 0, PAGE - size % PAGE);
@@ -288,7 +295,9 @@ int disk_allocate(struct disk *d, struct disk_file *f, uint64_t offset, uint64_t
 struct disk_sync *disk_sync_begin(struct disk *d, struct disk_file *f)
 {
     struct disk_sync *s = mem_alloc(MEM_TEST, sizeof *s);
-    *s = (struct disk_sync){.file = disk_hold(f), .size = f->size_now, .count = f->dirty_count,
+    *s = (struct disk_sync){.file = disk_hold(f),
+                            .size = f->size_now,
+                            .count = f->dirty_count,
                             .change_number = d->change_number};
     if (s->count == 0) return s;
     s->index = mem_alloc(MEM_TEST, s->count * sizeof *s->index);
@@ -302,7 +311,8 @@ struct disk_sync *disk_sync_begin(struct disk *d, struct disk_file *f)
 
 static void sync_free(struct disk *d, struct disk_sync *s)
 {
-    for (uint32_t i = 0; i < s->count; i++) page_release(s->page[i]);
+    for (uint32_t i = 0; i < s->count; i++)
+        page_release(s->page[i]);
     mem_free(MEM_TEST, s->index, s->count * sizeof *s->index);
     mem_free(MEM_TEST, s->page, s->count * sizeof(struct page *));
     disk_release(d, s->file);
@@ -405,7 +415,8 @@ static int path_normal(const char *path, char out[PATH_MAX_BYTES])
 {
     size_t n = 0;
     while (*path != '\0') {
-        while (*path == '/') path++;
+        while (*path == '/')
+            path++;
         if (*path == '\0') break;
         if (path[0] == '.' && (path[1] == '/' || path[1] == '\0')) {
             path++;
@@ -462,11 +473,13 @@ static void names_apply(struct names *names, struct disk *d, const struct change
 
 static void names_free(struct names *names, struct disk *d)
 {
-    while (names->count > 0) disk_release(d, names->at[--names->count].file);
+    while (names->count > 0)
+        disk_release(d, names->at[--names->count].file);
     mem_free(MEM_TEST, names->at, names->cap * sizeof *names->at);
 }
 
-static void change(struct disk *d, enum change_kind kind, const char *path, const char *to, struct disk_file *f)
+static void change(struct disk *d, enum change_kind kind, const char *path, const char *to,
+                   struct disk_file *f)
 {
     d->changes = grown(d->changes, &d->change_cap, d->change_count + 1, sizeof *d->changes);
     struct change *c = &d->changes[d->change_count++];
@@ -551,7 +564,8 @@ int disk_rename(struct disk *d, const char *from, const char *to)
     if (rc < 0) return rc;
     struct disk_file *f = names_find(&d->now, source);
     if (f == NULL) return -ENOENT;
-    if (f->dir) return -EINVAL; /* nobody renames directories; their contents would have to follow */
+    if (f->dir)
+        return -EINVAL; /* nobody renames directories; their contents would have to follow */
     const struct disk_file *there = names_find(&d->now, target);
     if (there != NULL && there->dir) return -EISDIR;
     rc = parent_check(d, target);
@@ -560,7 +574,8 @@ int disk_rename(struct disk *d, const char *from, const char *to)
     return 0;
 }
 
-int disk_list(struct disk *d, const char *path, void (*each)(void *ctx, const char *name), void *ctx)
+int disk_list(struct disk *d, const char *path, void (*each)(void *ctx, const char *name),
+              void *ctx)
 {
     char dir[PATH_MAX_BYTES];
     int rc = path_normal(path, dir);
@@ -602,14 +617,16 @@ bool disk_flip_bit(struct disk *d, const char *path, uint64_t bit)
 enum crash_mood { MOOD_ALL_LOST, MOOD_ALL_KEPT, MOOD_MIXED, MOOD_COUNT };
 
 /* New bytes up to `n`, old ones behind, or the other way round. */
-static void tear_at(struct page *out, const uint8_t *old, const uint8_t *new_data, size_t n, bool swap)
+static void tear_at(struct page *out, const uint8_t *old, const uint8_t *new_data, size_t n,
+                    bool swap)
 {
     const uint8_t *first = swap ? old : new_data, *second = swap ? new_data : old;
     memcpy(out->data, first, n);
     memcpy(out->data + n, second + n, PAGE - n);
 }
 
-static void tear_sectors(struct rng *rng, struct page *out, const uint8_t *old, const uint8_t *new_data)
+static void tear_sectors(struct rng *rng, struct page *out, const uint8_t *old,
+                         const uint8_t *new_data)
 {
     uint64_t kept = rng_next(rng);
     for (uint32_t i = 0; i < PAGE / SECTOR; i++)
@@ -629,8 +646,11 @@ static void crash_page(struct disk *d, struct slot *s, enum crash_mood mood)
     const uint8_t *old = s->safe != NULL ? s->safe->data : zero_page.data;
     const uint8_t *new_data = s->now != NULL ? s->now->data : zero_page.data;
     struct page *torn = page_new(NULL);
-    if (dice < 7) tear_sectors(&d->rng, torn, old, new_data);
-    else tear_at(torn, old, new_data, (size_t)rng_below(&d->rng, PAGE + 1), rng_below(&d->rng, 2) == 0);
+    if (dice < 7)
+        tear_sectors(&d->rng, torn, old, new_data);
+    else
+        tear_at(torn, old, new_data, (size_t)rng_below(&d->rng, PAGE + 1),
+                rng_below(&d->rng, 2) == 0);
     page_release(s->safe);
     s->safe = torn;
 }
@@ -683,8 +703,10 @@ static void crash_names(struct disk *d, enum crash_mood mood)
         if (d->changes[i].file != NULL) disk_release(d, d->changes[i].file);
     }
     d->change_count = 0;
-    while (d->now.count > 0) disk_release(d, d->now.at[--d->now.count].file);
-    for (uint32_t i = 0; i < d->safe.count; i++) names_add(&d->now, d, d->safe.at[i].path, d->safe.at[i].file);
+    while (d->now.count > 0)
+        disk_release(d, d->now.at[--d->now.count].file);
+    for (uint32_t i = 0; i < d->safe.count; i++)
+        names_add(&d->now, d, d->safe.at[i].path, d->safe.at[i].file);
 }
 
 void disk_crash(struct disk *d)
@@ -692,7 +714,8 @@ void disk_crash(struct disk *d)
     enum crash_mood mood = (enum crash_mood)rng_below(&d->rng, MOOD_COUNT + 2);
     if (mood > MOOD_MIXED) mood = MOOD_MIXED;
     crash_names(d, mood);
-    for (uint32_t i = 0; i < d->now.count; i++) crash_file(d, d->now.at[i].file, mood);
+    for (uint32_t i = 0; i < d->now.count; i++)
+        crash_file(d, d->now.at[i].file, mood);
 }
 
 /* ---- disks */
@@ -732,7 +755,8 @@ static struct disk_file *file_twin(struct disk *to, struct disk_file *f)
         page_set(&t->slot[i].safe, f->slot[i].safe);
         to->used_pages += f->slot[i].now != NULL;
     }
-    for (uint32_t i = 0; i < f->dirty_count; i++) slot_dirty(t, f->dirty[i]);
+    for (uint32_t i = 0; i < f->dirty_count; i++)
+        slot_dirty(t, f->dirty[i]);
     f->twin = t;
     return t;
 }
@@ -748,7 +772,8 @@ static void names_copy(struct disk *to, struct names *names, const struct names 
 
 static void twins_forget(struct names *names)
 {
-    for (uint32_t i = 0; i < names->count; i++) names->at[i].file->twin = NULL;
+    for (uint32_t i = 0; i < names->count; i++)
+        names->at[i].file->twin = NULL;
 }
 
 struct disk *disk_copy(struct disk *d, uint64_t seed)

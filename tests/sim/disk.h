@@ -16,7 +16,7 @@ struct disk;
 struct disk_file; /* a file or directory; lives while it is named or held */
 
 struct disk *disk_new(uint64_t seed, uint64_t capacity_bytes); /* 0: no bound */
-void disk_free(struct disk *d); /* nothing may be held any more */
+void disk_free(struct disk *d);                                /* nothing may be held any more */
 /* The same disk once more, with its own dice. Nothing of the copy is held. */
 struct disk *disk_copy(struct disk *d, uint64_t seed);
 /* Power loss: afterwards the medium is all there is. What is held must be released, not used. */
@@ -29,13 +29,16 @@ void disk_release(struct disk *d, struct disk_file *f);
 MUST_CHECK int disk_rename(struct disk *d, const char *from, const char *to);
 MUST_CHECK int disk_unlink(struct disk *d, const char *path);
 MUST_CHECK int disk_mkdir(struct disk *d, const char *path);
-MUST_CHECK int disk_list(struct disk *d, const char *path, void (*each)(void *ctx, const char *name), void *ctx);
+MUST_CHECK int disk_list(struct disk *d, const char *path,
+                         void (*each)(void *ctx, const char *name), void *ctx);
 bool disk_is_dir(const struct disk_file *f);
-const char *disk_name(const struct disk *d, const struct disk_file *f); /* NULL: unlinked; until the next change */
-bool *disk_lock(struct disk_file *f); /* who opens files keeps the advisory lock here */
+const char *disk_name(const struct disk *d,
+                      const struct disk_file *f); /* NULL: unlinked; until the next change */
+bool *disk_lock(struct disk_file *f);             /* who opens files keeps the advisory lock here */
 
 /* Contents. Bytes moved (fewer if the disk is full or the file ends), or -errno. */
-int64_t disk_write(struct disk *d, struct disk_file *f, const void *data, size_t len, uint64_t offset);
+int64_t disk_write(struct disk *d, struct disk_file *f, const void *data, size_t len,
+                   uint64_t offset);
 int64_t disk_read(struct disk *d, struct disk_file *f, void *into, size_t len, uint64_t offset);
 uint64_t disk_size(const struct disk_file *f);
 MUST_CHECK int disk_truncate(struct disk *d, struct disk_file *f, uint64_t size);

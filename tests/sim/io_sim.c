@@ -118,10 +118,12 @@ static struct sim_fd *fd_find(struct io_sim *sim, int fd)
 static int fd_new(struct io_sim *sim, struct disk_file *file, int flags)
 {
     uint32_t i = 0;
-    while (i < sim->fd_cap && sim->fd[i].file != NULL) i++;
+    while (i < sim->fd_cap && sim->fd[i].file != NULL)
+        i++;
     if (i == sim->fd_cap) {
         uint32_t cap = sim->fd_cap + 16;
-        sim->fd = mem_resize(MEM_TEST, sim->fd, sim->fd_cap * sizeof *sim->fd, cap * sizeof *sim->fd);
+        sim->fd =
+            mem_resize(MEM_TEST, sim->fd, sim->fd_cap * sizeof *sim->fd, cap * sizeof *sim->fd);
         memset(sim->fd + sim->fd_cap, 0, 16 * sizeof *sim->fd);
         sim->fd_cap = cap;
     }
@@ -139,11 +141,12 @@ static int fd_close(struct io_sim *sim, int fd)
     return 0;
 }
 
-static bool direct_refuses(const struct io_sim *sim, const struct sim_fd *fd, const void *data, uint64_t len,
-                           uint64_t offset)
+static bool direct_refuses(const struct io_sim *sim, const struct sim_fd *fd, const void *data,
+                           uint64_t len, uint64_t offset)
 {
     if (!sim->opts.check_direct || !(fd->flags & O_DIRECT)) return false;
-    return len % DIRECT_BYTES != 0 || offset % DIRECT_BYTES != 0 || (uintptr_t)data % DIRECT_ALIGN != 0;
+    return len % DIRECT_BYTES != 0 || offset % DIRECT_BYTES != 0 ||
+           (uintptr_t)data % DIRECT_ALIGN != 0;
 }
 
 /* ---- what operations do */
@@ -151,13 +154,14 @@ static bool direct_refuses(const struct io_sim *sim, const struct sim_fd *fd, co
 static uint64_t iov_bytes(const struct iovec *iov, uint32_t count)
 {
     uint64_t n = 0;
-    for (uint32_t i = 0; i < count; i++) n += iov[i].iov_len;
+    for (uint32_t i = 0; i < count; i++)
+        n += iov[i].iov_len;
     return n;
 }
 
 /* The first `max` bytes. */
-static int64_t write_bytes(struct disk *disk, struct disk_file *file, const struct iovec *iov, uint32_t count,
-                           uint64_t offset, uint64_t max)
+static int64_t write_bytes(struct disk *disk, struct disk_file *file, const struct iovec *iov,
+                           uint32_t count, uint64_t offset, uint64_t max)
 {
     uint64_t done = 0;
     for (uint32_t i = 0; i < count && done < max; i++) {
@@ -171,8 +175,8 @@ static int64_t write_bytes(struct disk *disk, struct disk_file *file, const stru
     return (int64_t)done;
 }
 
-static int64_t do_write(struct io_sim *sim, struct disk_file *file, const struct iovec *iov, uint32_t count,
-                        uint64_t offset, bool dsync, int preset)
+static int64_t do_write(struct io_sim *sim, struct disk_file *file, const struct iovec *iov,
+                        uint32_t count, uint64_t offset, bool dsync, int preset)
 {
     uint64_t len = iov_bytes(iov, count);
     if (preset != 0) {
@@ -196,8 +200,10 @@ static int do_open(struct io_sim *sim, const char *path, int flags)
 
 static int do_sync(struct io_sim *sim, struct disk_sync *sync, int preset)
 {
-    if (preset == 0) disk_sync_done(sim->disk, sync);
-    else disk_sync_failed(sim->disk, sync);
+    if (preset == 0)
+        disk_sync_done(sim->disk, sync);
+    else
+        disk_sync_failed(sim->disk, sync);
     return preset;
 }
 
@@ -210,7 +216,8 @@ static uint64_t delay_ns(struct io_sim *sim)
 }
 
 /* The power failed while it was under way: did any of it reach the disk? */
-static void leave_half(struct io_sim *sim, struct disk *disk, struct disk_file *file, const struct request *r)
+static void leave_half(struct io_sim *sim, struct disk *disk, struct disk_file *file,
+                       const struct request *r)
 {
     if (rng_below(&sim->rng, 2) == 0) return;
     uint64_t len = iov_bytes(r->iov, r->iov_count);
@@ -265,8 +272,9 @@ static int64_t request_finish(struct io_sim *sim, const struct request *r)
     bool refused = r->preset == -EBADF || r->preset == -EINVAL;
     switch (r->kind) {
     case REQ_WRITE:
-        return refused ? r->preset
-                       : do_write(sim, r->file, r->iov, r->iov_count, r->offset, r->dsync, r->preset);
+        return refused
+                   ? r->preset
+                   : do_write(sim, r->file, r->iov, r->iov_count, r->offset, r->dsync, r->preset);
     case REQ_READ:
         if (r->preset != 0) return r->preset;
         return disk_read(sim->disk, r->file, r->into, perhaps_short(sim, r->len), r->offset);
@@ -289,7 +297,8 @@ static struct request *request_first(struct io_sim *sim, const struct sim_io *io
     struct request *first = NULL;
     for (uint32_t i = 0; i < sim->request_count; i++) {
         struct request *r = &sim->request[i];
-        if (r->io == io && r->number <= number && (first == NULL || r->due_ns < first->due_ns)) first = r;
+        if (r->io == io && r->number <= number && (first == NULL || r->due_ns < first->due_ns))
+            first = r;
     }
     return first;
 }
@@ -334,18 +343,25 @@ static void sim_wake(struct io *io)
     ((struct sim_io *)(void *)io)->woken = true;
 }
 
-static void sim_write(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count,
-                      uint64_t offset, bool dsync)
+static void sim_write(struct io *io, struct io_op *op, int fd, const struct iovec *iov,
+                      uint32_t count, uint64_t offset, bool dsync)
 {
     assert(count > 0);
-    submit(io, op, IO_SIM_WRITE, (struct request){.kind = REQ_WRITE, .fd = fd, .iov = iov, .iov_count = count,
-                                                  .offset = offset, .dsync = dsync});
+    submit(io, op, IO_SIM_WRITE,
+           (struct request){.kind = REQ_WRITE,
+                            .fd = fd,
+                            .iov = iov,
+                            .iov_count = count,
+                            .offset = offset,
+                            .dsync = dsync});
 }
 
-static void sim_read(struct io *io, struct io_op *op, int fd, void *into, size_t len, uint64_t offset)
+static void sim_read(struct io *io, struct io_op *op, int fd, void *into, size_t len,
+                     uint64_t offset)
 {
-    submit(io, op, IO_SIM_READ,
-           (struct request){.kind = REQ_READ, .fd = fd, .into = into, .len = len, .offset = offset});
+    submit(
+        io, op, IO_SIM_READ,
+        (struct request){.kind = REQ_READ, .fd = fd, .into = into, .len = len, .offset = offset});
 }
 
 static void sim_sync(struct io *io, struct io_op *op, int fd)
@@ -355,7 +371,8 @@ static void sim_sync(struct io *io, struct io_op *op, int fd)
 
 static void sim_fallocate(struct io *io, struct io_op *op, int fd, uint64_t offset, uint64_t len)
 {
-    submit(io, op, IO_SIM_ALLOC, (struct request){.kind = REQ_ALLOCATE, .fd = fd, .offset = offset, .len = len});
+    submit(io, op, IO_SIM_ALLOC,
+           (struct request){.kind = REQ_ALLOCATE, .fd = fd, .offset = offset, .len = len});
 }
 
 static void sim_open_file(struct io *io, struct io_op *op, const char *path, int flags, int mode)
@@ -450,7 +467,8 @@ static int file_mkdir(struct io *io, const char *path)
     return err != 0 ? err : disk_mkdir(sim_of(io)->disk, path);
 }
 
-static int file_list(struct io *io, const char *path, void (*each)(void *ctx, const char *name), void *ctx)
+static int file_list(struct io *io, const char *path, void (*each)(void *ctx, const char *name),
+                     void *ctx)
 {
     int err = meet(sim_of(io), IO_SIM_META);
     return err != 0 ? err : disk_list(sim_of(io)->disk, path, each, ctx);
@@ -475,9 +493,11 @@ static void sim_free_io(struct io *io)
 {
     struct sim_io *gone = (void *)io;
     struct io_sim *sim = gone->sim;
-    for (uint32_t i = 0; i < sim->request_count; i++) assert(sim->request[i].io != gone); /* still waited for */
+    for (uint32_t i = 0; i < sim->request_count; i++)
+        assert(sim->request[i].io != gone); /* still waited for */
     struct sim_io **link = &sim->ios;
-    while (*link != gone) link = &(*link)->next;
+    while (*link != gone)
+        link = &(*link)->next;
     *link = gone->next;
     mem_free(MEM_TEST, gone, sizeof *gone);
 }
@@ -594,7 +614,8 @@ void io_sim_crash(struct io_sim *sim)
     drop_requests(sim, true);
     close_all(sim);
     disk_crash(sim->disk);
-    for (struct sim_io *io = sim->ios; io != NULL; io = io->next) io->woken = false;
+    for (struct sim_io *io = sim->ios; io != NULL; io = io->next)
+        io->woken = false;
     sim->off = false;
     sim->off_in = 0;
     sim->fault = (struct fault){0};
@@ -602,7 +623,8 @@ void io_sim_crash(struct io_sim *sim)
 
 struct io_sim *io_sim_crash_copy(struct io_sim *sim, uint64_t seed)
 {
-    struct io_sim *copy = sim_new(seed, &sim->opts, disk_copy(sim->disk, seed ^ 0x6a09e667f3bcc908u));
+    struct io_sim *copy =
+        sim_new(seed, &sim->opts, disk_copy(sim->disk, seed ^ 0x6a09e667f3bcc908u));
     copy->now_ns = sim->now_ns;
     for (uint32_t i = 0; i < sim->request_count; i++) {
         const struct request *r = &sim->request[i];

@@ -14,10 +14,10 @@
 struct io_sim;
 
 struct io_sim_opts {
-    uint64_t disk_bytes;         /* 0: no bound; else ENOSPC beyond */
+    uint64_t disk_bytes;                 /* 0: no bound; else ENOSPC beyond */
     uint32_t delay_us_min, delay_us_max; /* of a completion; max 0: 20..2,000 */
-    bool short_io;               /* now and then reads and writes move fewer bytes than asked */
-    bool check_direct;           /* O_DIRECT: refuse (EINVAL) what is not a multiple of 4,096 B at 512 B */
+    bool short_io;     /* now and then reads and writes move fewer bytes than asked */
+    bool check_direct; /* O_DIRECT: refuse (EINVAL) what is not a multiple of 4,096 B at 512 B */
 };
 
 /* opts may be NULL: an endless disk without faults. */
@@ -25,7 +25,8 @@ struct io_sim *io_sim_new(uint64_t seed, const struct io_sim_opts *opts);
 void io_sim_free(struct io_sim *sim); /* after io_free() of all its io */
 struct io *io_sim_open(struct io_sim *sim);
 const struct clock *io_sim_clock(struct io_sim *sim);
-void io_sim_advance(struct io_sim *sim, uint64_t us); /* no callbacks: the next io_turn() has them */
+void io_sim_advance(struct io_sim *sim,
+                    uint64_t us); /* no callbacks: the next io_turn() has them */
 
 /* Power loss now. Operations under way never complete (their io_op is the caller's again), every
  * descriptor is closed, the disk holds what survived. The io stay usable: this is the next start. */
@@ -45,14 +46,14 @@ enum {
     IO_SIM_SYNC = 1 << 2,  /* fdatasync, fsync, file_sync; not dsync writes */
     IO_SIM_ALLOC = 1 << 3, /* fallocate */
     IO_SIM_OPEN = 1 << 4,
-    IO_SIM_META = 1 << 5,  /* rename, unlink, mkdir, truncate, list, lock */
+    IO_SIM_META = 1 << 5, /* rename, unlink, mkdir, truncate, list, lock */
     IO_SIM_ALL = (1 << 6) - 1,
 };
 /* The nth operation of the kinds `ops` from now fails with err (-EIO, -ENOSPC, …); sticky: and all
  * after it, until io_sim_heal(). A write that fails with -EIO may have written a part; with -ENOSPC it
  * writes a part (and says how much) or nothing. One fault at a time. */
 void io_sim_fault(struct io_sim *sim, uint32_t ops, uint64_t nth, int err, bool sticky);
-bool io_sim_heal(struct io_sim *sim); /* no more faults; true if it fired */
+bool io_sim_heal(struct io_sim *sim);          /* no more faults; true if it fired */
 uint64_t io_sim_ops(const struct io_sim *sim); /* file operations so far, all kinds */
 /* Damages the medium. False: no such file, or beyond its end. */
 bool io_sim_flip_bit(struct io_sim *sim, const char *path, uint64_t bit);

@@ -113,7 +113,8 @@ static void peer_open(struct peer *p, struct io *io, int fd, bool echo)
 
 static void turns_until_gone(struct io *io, struct peer *p)
 {
-    for (uint32_t i = 0; i < 100 && p->gones == 0; i++) io_turn(io, 20000);
+    for (uint32_t i = 0; i < 100 && p->gones == 0; i++)
+        io_turn(io, 20000);
     assert_int_equal(p->gones, 1);
 }
 
@@ -142,7 +143,8 @@ static size_t push_pattern(int fd, size_t from, size_t to)
     uint8_t chunk[8192];
     while (from < to) {
         size_t n = to - from < sizeof chunk ? to - from : sizeof chunk;
-        for (size_t i = 0; i < n; i++) chunk[i] = pattern(from + i);
+        for (size_t i = 0; i < n; i++)
+            chunk[i] = pattern(from + i);
         ssize_t sent = send(fd, chunk, n, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0) break;
         from += (size_t)sent;
@@ -183,7 +185,8 @@ static void test_echo_pipelined(void **state)
     assert_int_equal(back, total);
     assert_int_equal(p.closes, 0);
     close(fd[1]);
-    for (uint32_t i = 0; i < 100 && p.closes == 0; i++) io_turn(io, 10000);
+    for (uint32_t i = 0; i < 100 && p.closes == 0; i++)
+        io_turn(io, 10000);
     assert_int_equal(p.closes, 1);
     assert_int_equal(p.close_err, 0);
     peer_close(&p);
@@ -205,7 +208,8 @@ static void test_buffers_run_dry(void **state)
     bool all = false;
     for (uint32_t turn = 0; turn < 5000 && !all; turn++) {
         all = true;
-        for (uint32_t i = 0; i < STREAMS; i++) sent[i] = push_pattern(fd[i][1], sent[i], EACH);
+        for (uint32_t i = 0; i < STREAMS; i++)
+            sent[i] = push_pattern(fd[i][1], sent[i], EACH);
         io_turn(io, 1000);
         for (uint32_t i = 0; i < STREAMS; i++) {
             peer_pass(&p[i]);
@@ -214,7 +218,8 @@ static void test_buffers_run_dry(void **state)
     }
     assert_true(all);
     for (uint32_t i = 0; i < STREAMS; i++) {
-        for (size_t at = 0; at < EACH; at++) assert_int_equal(p[i].got[at], pattern(at));
+        for (size_t at = 0; at < EACH; at++)
+            assert_int_equal(p[i].got[at], pattern(at));
         peer_close(&p[i]);
         close(fd[i][1]);
     }
@@ -230,17 +235,20 @@ static void test_big_send_slow_reader(void **state)
     size_t total = 9u << 20, back = 0;
     p.sending_len = total;
     p.sending = mem_alloc(MEM_TEST, total);
-    for (size_t i = 0; i < total; i++) p.sending[i] = pattern(i);
+    for (size_t i = 0; i < total; i++)
+        p.sending[i] = pattern(i);
     io_stream_send(io, &p.s, p.sending, total);
     assert_int_equal(p.sents, 0);
-    for (uint32_t i = 0; i < 20; i++) io_turn(io, 0);
+    for (uint32_t i = 0; i < 20; i++)
+        io_turn(io, 0);
     assert_int_equal(p.sents, 0); /* nobody reads */
     for (uint32_t i = 0; i < 100000 && back < total; i++) {
         back = pull_pattern(fd[1], back, 20000);
         io_turn(io, 0);
     }
     assert_int_equal(back, total);
-    for (uint32_t i = 0; i < 10 && p.sents == 0; i++) io_turn(io, 10000);
+    for (uint32_t i = 0; i < 10 && p.sents == 0; i++)
+        io_turn(io, 10000);
     assert_int_equal(p.sents, 1);
     assert_int_equal(p.sent_err, 0);
     peer_close(&p);
@@ -277,7 +285,8 @@ static void test_pause_and_resume(void **state)
         io_stream_resume(io, &p.s);
     }
     assert_int_equal(p.got_len, sent);
-    for (size_t at = 0; at < sent; at++) assert_int_equal(p.got[at], pattern(at));
+    for (size_t at = 0; at < sent; at++)
+        assert_int_equal(p.got[at], pattern(at));
     peer_close(&p);
     close(fd[1]);
 }
@@ -304,7 +313,8 @@ static void test_close_during_send(void **state)
         assert_int_equal(p.sents, 0);
         static uint8_t rest[65536]; /* the other end sees what went out, then the end */
         ssize_t n = 1;
-        while (n > 0) n = recv(fd[1], rest, sizeof rest, MSG_DONTWAIT);
+        while (n > 0)
+            n = recv(fd[1], rest, sizeof rest, MSG_DONTWAIT);
         assert_true(n == 0 || errno == ECONNRESET);
         close(fd[1]);
     }
@@ -321,7 +331,8 @@ static void test_send_to_closed_peer(void **state)
     p.sending_len = 10;
     p.sending = mem_zalloc(MEM_TEST, 10);
     io_stream_send(io, &p.s, p.sending, 10);
-    for (uint32_t i = 0; i < 100 && (p.sents == 0 || p.closes == 0); i++) io_turn(io, 10000);
+    for (uint32_t i = 0; i < 100 && (p.sents == 0 || p.closes == 0); i++)
+        io_turn(io, 10000);
     assert_int_equal(p.sents, 1);
     assert_int_equal(p.sent_err, -EPIPE);
     assert_int_equal(p.closes, 1);
@@ -359,7 +370,8 @@ static uint16_t acceptor_open(struct acceptor *a, struct io *io, struct peer *pe
 static void acceptor_turn(struct acceptor *a, int64_t timeout_us)
 {
     io_turn(a->io, timeout_us);
-    for (uint32_t i = 0; i < a->count; i++) peer_pass(&a->peers[i]);
+    for (uint32_t i = 0; i < a->count; i++)
+        peer_pass(&a->peers[i]);
 }
 
 static void test_accept_thousand_and_drop(void **state)
@@ -376,11 +388,13 @@ static void test_accept_thousand_and_drop(void **state)
             fd[i] = sock_connect_tcp("127.0.0.1", port);
             assert_true(fd[i] >= 0);
         }
-        for (uint32_t i = 0; i < 100 && a.count < AT_ONCE; i++) acceptor_turn(&a, 10000);
+        for (uint32_t i = 0; i < 100 && a.count < AT_ONCE; i++)
+            acceptor_turn(&a, 10000);
         assert_int_equal(a.count, AT_ONCE);
         size_t back[AT_ONCE] = {0};
         uint32_t whole = 0;
-        for (uint32_t i = 0; i < AT_ONCE; i++) assert_int_equal(push_pattern(fd[i], 0, 300), 300);
+        for (uint32_t i = 0; i < AT_ONCE; i++)
+            assert_int_equal(push_pattern(fd[i], 0, 300), 300);
         for (uint32_t turn = 0; turn < 200 && whole < AT_ONCE; turn++) {
             acceptor_turn(&a, 1000);
             for (uint32_t i = whole = 0; i < AT_ONCE; i++) {
@@ -397,7 +411,8 @@ static void test_accept_thousand_and_drop(void **state)
             }
             close(fd[i]);
         }
-        for (uint32_t i = 0; i < AT_ONCE; i++) peers[i].open = false;
+        for (uint32_t i = 0; i < AT_ONCE; i++)
+            peers[i].open = false;
         acceptor_turn(&a, 1000);
         for (uint32_t i = 0; i < AT_ONCE; i++) {
             assert_int_equal(peers[i].views, 0);
@@ -431,7 +446,8 @@ static void test_unlisten_frees_the_port(void **state)
         assert_true(fd >= 0);
         port = sock_local_port(fd);
         assert_int_equal(io_listen(io, l, fd), RC_OK);
-        for (uint32_t i = 0; i < round % 3; i++) io_turn(io, 0);
+        for (uint32_t i = 0; i < round % 3; i++)
+            io_turn(io, 0);
         int client = round >= 3 ? sock_connect_tcp("127.0.0.1", port) : -1;
         io_unlisten(io, l);
         mem_free(MEM_TEST, l, sizeof *l);
@@ -454,7 +470,8 @@ static void test_connect_refused(void **state)
     }
     struct peer p;
     peer_open(&p, io, fd, false);
-    for (uint32_t i = 0; i < 100 && p.closes == 0; i++) io_turn(io, 10000);
+    for (uint32_t i = 0; i < 100 && p.closes == 0; i++)
+        io_turn(io, 10000);
     assert_int_equal(p.closes, 1);
     assert_int_equal(p.close_err, -ECONNREFUSED);
     peer_close(&p);
@@ -506,7 +523,8 @@ static void *wake_each(void *arg)
 static void turn_until_woken(struct io *io)
 {
     uint32_t tries = 0;
-    while (io_turn(io, 5000000) == 0) assert_true(++tries < 10);
+    while (io_turn(io, 5000000) == 0)
+        assert_true(++tries < 10);
 }
 
 static void test_wake_from_another_thread(void **state)
@@ -533,7 +551,8 @@ static void test_wake_from_another_thread(void **state)
 static void test_timeout_is_kept(void **state)
 {
     struct io *io = *state;
-    while (io_turn(io, 0) > 0) continue;
+    while (io_turn(io, 0) > 0)
+        continue;
     uint64_t start = clock_mono_ns(&clock_real), took = 0;
     for (uint32_t turns = 0; took < 19000000; turns++) {
         assert_true(turns < 5);
@@ -562,7 +581,8 @@ static void waiter_done(struct io_op *op, int32_t result)
 static int32_t wait_for(struct io *io, struct waiter *w)
 {
     assert_false(w->done); /* never inside the call */
-    for (uint32_t i = 0; i < 1000 && !w->done; i++) io_turn(io, 10000);
+    for (uint32_t i = 0; i < 1000 && !w->done; i++)
+        io_turn(io, 10000);
     assert_true(w->done);
     w->done = false;
     return w->result;
@@ -639,13 +659,15 @@ static void test_many_operations_at_once(void **state)
     for (uint32_t i = 0; i < OPS; i++)
         if (w[i].done) fail();
     for (uint32_t i = 0; i < OPS; i++) {
-        while (!w[i].done) io_turn(io, 100000);
+        while (!w[i].done)
+            io_turn(io, 100000);
         assert_int_equal(w[i].result, 4);
         w[i].done = false;
         io->ops->read(io, &w[i].op, fd, &back[i], 4, i * 4);
     }
     for (uint32_t i = 0; i < OPS; i++) {
-        while (!w[i].done) io_turn(io, 100000);
+        while (!w[i].done)
+            io_turn(io, 100000);
         assert_int_equal(back[i], value[i]);
     }
     close(fd);
@@ -700,7 +722,8 @@ static void test_blocking_calls(void **state)
 
 /* ---- choice */
 
-static const struct io_opts opts = {.entries = 64, .buffers = BUFFERS, .buffer_bytes = BUFFER_BYTES};
+static const struct io_opts opts = {
+    .entries = 64, .buffers = BUFFERS, .buffer_bytes = BUFFER_BYTES};
 
 static void test_choice(void **state)
 {
@@ -755,11 +778,21 @@ static int close_io(void **state)
 
 typedef void scenario(void **state);
 static scenario *const scenarios[] = {
-    test_echo_pipelined,      test_buffers_run_dry,          test_big_send_slow_reader,
-    test_pause_and_resume,    test_close_during_send,        test_send_to_closed_peer,
-    test_accept_thousand_and_drop, test_unlisten_frees_the_port, test_connect_refused,
-    test_send_while_connecting, test_wake_from_another_thread, test_timeout_is_kept,
-    test_files,               test_many_operations_at_once,  test_blocking_calls,
+    test_echo_pipelined,
+    test_buffers_run_dry,
+    test_big_send_slow_reader,
+    test_pause_and_resume,
+    test_close_during_send,
+    test_send_to_closed_peer,
+    test_accept_thousand_and_drop,
+    test_unlisten_frees_the_port,
+    test_connect_refused,
+    test_send_while_connecting,
+    test_wake_from_another_thread,
+    test_timeout_is_kept,
+    test_files,
+    test_many_operations_at_once,
+    test_blocking_calls,
 };
 
 /* All in one io: a leftover of one scenario would disturb the next. */

@@ -28,7 +28,8 @@ static void waiter_done(struct io_op *op, int32_t result)
 
 static int32_t wait_for(struct io *io, struct waiter *w)
 {
-    for (uint32_t i = 0; i < 100 && !w->done; i++) io_turn(io, -1);
+    for (uint32_t i = 0; i < 100 && !w->done; i++)
+        io_turn(io, -1);
     assert_true(w->done);
     w->done = false;
     return w->result;
@@ -53,7 +54,8 @@ static void sync_dir(struct io *io, const char *path)
 #define FILE_BYTES 40000u
 
 struct model {
-    uint64_t may[FILE_BYTES]; /* a bit per write (its number mod 64) that may show, newest included */
+    uint64_t
+        may[FILE_BYTES]; /* a bit per write (its number mod 64) that may show, newest included */
     uint8_t newest[FILE_BYTES];
     uint64_t size, size_min; /* as seen; surely there after a crash */
     uint32_t writes;
@@ -99,7 +101,8 @@ static void run_contents(uint64_t seed, uint64_t *lost, uint64_t *kept)
     struct rng rng;
     rng_seed(&rng, seed);
     memset(&m, 0, sizeof m);
-    for (uint32_t i = 0; i < FILE_BYTES; i++) m.may[i] = 1;
+    for (uint32_t i = 0; i < FILE_BYTES; i++)
+        m.may[i] = 1;
     struct io_sim *sim = io_sim_new(seed, NULL);
     struct io *io = io_sim_open(sim);
     int fd = must_open(io, "f", O_RDWR | O_CREAT);
@@ -128,7 +131,8 @@ static void run_contents(uint64_t seed, uint64_t *lost, uint64_t *kept)
     fd = must_open(io, "f", O_RDONLY);
     int64_t size = io->ops->file_pread(io, fd, bytes, FILE_BYTES, 0);
     model_check(&m, bytes, (uint64_t)size);
-    for (int64_t i = 0; i < size; i++) *(bytes[i] == m.newest[i] ? kept : lost) += 1;
+    for (int64_t i = 0; i < size; i++)
+        *(bytes[i] == m.newest[i] ? kept : lost) += 1;
     io_free(io);
     io_sim_free(sim);
 }
@@ -137,7 +141,8 @@ static void test_crash_keeps_what_was_synced(void **state)
 {
     (void)state;
     uint64_t lost = 0, kept = 0;
-    for (uint64_t seed = 1; seed <= 2000; seed++) run_contents(seed, &lost, &kept);
+    for (uint64_t seed = 1; seed <= 2000; seed++)
+        run_contents(seed, &lost, &kept);
     assert_true(lost > 1000000); /* the dice do fall both ways */
     assert_true(kept > 1000000);
     assert_int_equal(mem_live_bytes(MEM_TEST), 0);
@@ -322,7 +327,8 @@ static void test_completions_come_in_an_order_of_the_seed(void **state)
         uint64_t took = clock_mono_ns(io_sim_clock(sim)) - before;
         assert_true(took >= 20000);
         assert_true(took <= 2000000);
-        for (uint32_t i = 0; i < OPS; i++) first[i] += w[i].done;
+        for (uint32_t i = 0; i < OPS; i++)
+            first[i] += w[i].done;
         io_sim_advance(sim, 2000);
         assert_int_equal(io_turn(io, 0), OPS - count);
         assert_int_equal(io_turn(io, -1), 0); /* nothing under way: no endless sleep */
@@ -337,7 +343,8 @@ static void test_completions_come_in_an_order_of_the_seed(void **state)
         io_free(io);
         io_sim_free(sim);
     }
-    for (uint32_t i = 0; i < OPS; i++) assert_true(first[i] > 0);
+    for (uint32_t i = 0; i < OPS; i++)
+        assert_true(first[i] > 0);
 }
 
 /* One number for all that a seed leads to. */
@@ -363,7 +370,8 @@ static uint64_t fingerprint(uint64_t seed)
     int64_t n = 1;
     for (uint64_t at = 0; n > 0; at += (uint64_t)n) {
         n = io->ops->file_pread(io, fd, back, sizeof back, at);
-        for (int64_t i = 0; i < n; i++) sum = sum * 31 + back[i];
+        for (int64_t i = 0; i < n; i++)
+            sum = sum * 31 + back[i];
     }
     io_free(io);
     io_sim_free(sim);
@@ -512,13 +520,15 @@ static void test_power_fails_at_the_nth_operation(void **state)
         struct waiter a = {.op.done = waiter_done}, b = {.op.done = waiter_done};
         io->ops->write(io, &a.op, fd, &iov, 1, 0, false);
         io_sim_crash_at(sim, nth);
-        for (uint64_t i = 1; i < nth; i++) assert_int_equal(io->ops->file_pwrite(io, fd, &c, 1, i), 1);
+        for (uint64_t i = 1; i < nth; i++)
+            assert_int_equal(io->ops->file_pwrite(io, fd, &c, 1, i), 1);
         assert_false(io_sim_is_off(sim));
         io->ops->write(io, &b.op, fd, &iov, 1, 0, false);
         assert_true(io_sim_is_off(sim));
         assert_int_equal(io->ops->file_pwrite(io, fd, &c, 1, 0), -EIO);
         assert_int_equal(io->ops->file_open(io, "f", O_RDWR, 0), -EIO);
-        for (uint32_t i = 0; i < 10; i++) assert_int_equal(io_turn(io, 10000), 0);
+        for (uint32_t i = 0; i < 10; i++)
+            assert_int_equal(io_turn(io, 10000), 0);
         assert_false(a.done);
         assert_false(b.done);
         io_sim_crash(sim);
@@ -581,7 +591,8 @@ static void test_flip_and_direct(void **state)
     io_sim_crash(sim);
     fd = must_open(io, "f", O_RDONLY);
     assert_int_equal(io->ops->file_pread(io, fd, data, 8192, 0), 8192);
-    for (uint32_t i = 0; i < 8192; i++) assert_int_equal(data[i], i == 5000 ? 8 : 0);
+    for (uint32_t i = 0; i < 8192; i++)
+        assert_int_equal(data[i], i == 5000 ? 8 : 0);
     io_free(io);
     io_sim_free(sim);
     assert_int_equal(mem_live_bytes(MEM_TEST), 0);
@@ -597,7 +608,8 @@ static void test_crash_copies_are_cheap(void **state)
     int fd = must_open(io, "f", O_RDWR | O_CREAT);
     for (uint32_t i = 0; i < 64; i++) {
         memset(data, (int)i + 1, sizeof data);
-        assert_int_equal(io->ops->file_pwrite(io, fd, data, sizeof data, i * sizeof data), sizeof data);
+        assert_int_equal(io->ops->file_pwrite(io, fd, data, sizeof data, i * sizeof data),
+                         sizeof data);
     }
     assert_int_equal(io->ops->file_sync(io, fd), 0);
     sync_dir(io, "/");

@@ -1,0 +1,202 @@
+/* One producer, one consumer: nothing lost, nothing doubled, nothing out of order, at every place where
+ * the ring wraps, and across threads (this program also runs under TSan). */
+#include "shard/rt/mailbox.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "shard/base/clock.h"
+#include "shard/base/mem.h"
+#include "shard/base/rng.h"
+
+static void push_filled(struct mailbox *m, uint8_t *at, uint32_t number, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        at[i] = (uint8_t)(number + i);
+    mailbox_push(m, len);
+}
+
+static void check_filled(const uint8_t *at, uint32_t number, size_t len)
+{
+    assert_int_equal((uintptr_t)at % 8, 0);
+    for (size_t i = 0; i < len; i++)
+        if (at[i] != (uint8_t)(number + i)) fail_msg("message %u, byte %zu", number, i);
+}
+
+static void test_random_lengths_and_batches(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_seed(&rng, 7);
+    struct mailbox *m = mailbox_new(4096);
+    enum { MESSAGES = 60000 };
+    static size_t length[MESSAGES];
+    uint32_t sent = 0, published = 0, got = 0;
+    while (got < MESSAGES) {
+        for (uint64_t batch = rng_below(&rng, 6); batch > 0 && sent < MESSAGES; batch--) {
+            size_t reserve = rng_below(&rng, rng_below(&rng, 4) == 0 ? 1025 : 60);
+            size_t room = mailbox_room(m);
+            uint8_t *at = mailbox_reserve(m, reserve);
+            if (room >= reserve) assert_non_null(at); /* what surely fits does fit */
+            if (at == NULL) break;
+            length[sent] =
+                reserve == 0 ? 0 : rng_below(&rng, reserve + 1); /* less than reserved is fine */
+            push_filled(m, at, sent, length[sent]);
+            sent++;
+        }
+        if (rng_below(&rng, 2) == 0) {
+            assert_int_equal(mailbox_publish(m), sent > published);
+            published = sent;
+        }
+        assert_int_equal(mailbox_pending(m), published > got);
+        void *at = NULL;
+        size_t len = 0;
+        for (uint64_t take = rng_below(&rng, 8); take > 0 && mailbox_next(m, &at, &len); take--) {
+            assert_true(got < published);
+            assert_int_equal(len, length[got]);
+            check_filled(at, got, len);
+            got++;
+        }
+        if (rng_below(&rng, 3) > 0) mailbox_release(m);
+    }
+    mailbox_free(m);
+    assert_int_equal(mem_live_bytes(MEM_RT), 0);
+}
+
+static void test_full_and_given_back(void **state)
+{
+    (void)state;
+    struct mailbox *m = mailbox_new(1024);
+    uint32_t sent = 0;
+    void *at = NULL;
+    size_t len = 0;
+    for (uint8_t *room = mailbox_reserve(m, 100); room != NULL; room = mailbox_reserve(m, 100))
+        push_filled(m, room, sent++, 100);
+    assert_int_equal(sent, 1024 / 112);
+    assert_true(mailbox_room(m) < 100);
+    assert_false(mailbox_pending(m));
+    assert_false(mailbox_next(m, &at, &len)); /* not published */
+    assert_true(mailbox_publish(m));
+    assert_false(mailbox_publish(m));
+    assert_true(mailbox_next(m, &at, &len));
+    assert_null(mailbox_reserve(m, 100)); /* taken, not released */
+    mailbox_release(m);
+    assert_non_null(mailbox_reserve(m, 100)); /* but not pushed: given up */
+    assert_non_null(mailbox_reserve(m, 90));
+    mailbox_push(m, 0);
+    assert_true(mailbox_publish(m));
+    for (uint32_t i = 1; i < sent; i++) {
+        assert_true(mailbox_next(m, &at, &len));
+        check_filled(at, i, len);
+    }
+    assert_true(mailbox_next(m, &at, &len));
+    assert_int_equal(len, 0);
+    assert_false(mailbox_next(m, &at, &len));
+    assert_false(mailbox_pending(m));
+    mailbox_release(m);
+    assert_int_equal(mailbox_room(m), 256);
+    mailbox_free(m);
+}
+
+/* ---- two threads */
+
+struct pair {
+    struct mailbox *there, *back;
+    uint32_t messages, batch;
+    uint64_t sum;
+};
+
+/* Answers each message with its number; gives room back once per drain, as a shard does. */
+static void *echo(void *arg)
+{
+    struct pair *p = arg;
+    uint32_t got = 0;
+    while (got < p->messages) {
+        void *at = NULL;
+        size_t len = 0;
+        bool any = false;
+        while (mailbox_room(p->back) >= 8 && mailbox_next(p->there, &at, &len)) {
+            uint32_t number = 0;
+            memcpy(&number, at, 4);
+            if (number != got) return NULL; /* the other side sees the wrong sum */
+            check_filled((uint8_t *)at + 8, number, len - 8);
+            uint8_t *answer = mailbox_reserve(p->back, 8);
+            memcpy(answer, &number, 4);
+            mailbox_push(p->back, 8);
+            got++;
+            any = true;
+        }
+        mailbox_release(p->there);
+        (void)mailbox_publish(p->back);
+        if (!any) sched_yield();
+    }
+    return p;
+}
+
+static void *drive(struct pair *p, bool varied)
+{
+    uint32_t sent = 0, got = 0;
+    while (got < p->messages) {
+        for (uint32_t i = 0; i < p->batch && sent < p->messages; i++) {
+            size_t len = 8 + (varied ? sent * 37 % 500 : 56);
+            uint8_t *at = mailbox_reserve(p->there, len);
+            if (at == NULL) break;
+            memcpy(at, &sent, 4);
+            if (varied) {
+                for (size_t b = 8; b < len; b++)
+                    at[b] = (uint8_t)(sent + b - 8);
+            } else {
+                for (size_t b = 8; b < 64; b++)
+                    at[b] = (uint8_t)(sent + b - 8);
+            }
+            mailbox_push(p->there, len);
+            sent++;
+        }
+        (void)mailbox_publish(p->there);
+        void *at = NULL;
+        size_t len = 0;
+        bool any = false;
+        while (mailbox_next(p->back, &at, &len)) {
+            uint32_t number = 0;
+            memcpy(&number, at, 4);
+            p->sum += number;
+            got++;
+            any = true;
+        }
+        mailbox_release(p->back);
+        if (!any) sched_yield();
+    }
+    return p;
+}
+
+static void test_two_threads(void **state)
+{
+    (void)state;
+    struct pair p = {
+        .there = mailbox_new(8192), .back = mailbox_new(1024), .messages = 100000, .batch = 20};
+    pthread_t t;
+    void *result = NULL;
+    assert_int_equal(pthread_create(&t, NULL, echo, &p), 0);
+    (void)drive(&p, true);
+    pthread_join(t, &result);
+    assert_ptr_equal(result, &p);
+    assert_int_equal(p.sum, (uint64_t)p.messages * (p.messages - 1) / 2);
+    assert_false(mailbox_pending(p.there));
+    mailbox_free(p.there);
+    mailbox_free(p.back);
+    assert_int_equal(mem_live_bytes(MEM_RT), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_lengths_and_batches),
+        cmocka_unit_test(test_full_and_given_back),
+        cmocka_unit_test(test_two_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
