@@ -620,9 +620,9 @@ size_t table_bytes(const struct table *t)
     uint32_t room = table__room(t);
     if (!(t->flags & TABLE__SEGMENTED)) return (ARRAY_ROOM[room] + array_overflows(t)) * BUCKET_BYTES;
     uint32_t segments = segments_of(t->buckets);
-    size_t bytes = dir_bytes(dir_places(room)) + segments * SEGMENT_SIZE;
+    size_t bytes = mem_good_size(dir_bytes(dir_places(room))) + segments * SEGMENT_SIZE;
     if (room > TABLE__PAGE_SHIFT) {
-        bytes += (segments + PAGE_SEGMENTS - 1) / PAGE_SEGMENTS * dir_bytes(PAGE_SEGMENTS);
+        bytes += (segments + PAGE_SEGMENTS - 1) / PAGE_SEGMENTS * mem_good_size(dir_bytes(PAGE_SEGMENTS));
     }
     return bytes + dir_of(t)->overflows * BUCKET_BYTES;
 }
