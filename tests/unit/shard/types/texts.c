@@ -16,7 +16,7 @@ static struct bytes string_of(uint32_t n, uint8_t out[TEXT_MAX])
 {
     static const size_t lens[] = {4, 5, 7, 16, 60, 64, 65, 130, 300};
     size_t len = lens[n / 4 % COUNT_OF(lens)];
-    if (n % 128 == 3) len = 5000 + n % 4000;
+    if (n % 128 == 3) len = 4090 + n % 100;
     memset(out, (int)(n * 37 % 256), len);
     memcpy(out, &n, sizeof n);
     out[3] |= 0x80; /* no digits */

@@ -6,7 +6,7 @@
 #include "shard/base/rng.h"
 #include "shard/types/value.h"
 
-#define TEXT_MAX 9000
+#define TEXT_MAX 4200
 /* The text of n: integers of all widths, short and long strings, binary, one empty (n == 1); written
  * into out or static. Different numbers have different texts. */
 struct bytes text_of(uint32_t n, uint8_t out[TEXT_MAX]);
