@@ -1,0 +1,188 @@
+/* journal.h without a disk, for tests of commands: units are kept in memory, and every command is held to
+ * what journal.h and exec.h ask of it:
+ *   - room for what it appends was reserved in the same pass,
+ *   - a unit's first argument is a key of the unit's slot,
+ *   - more than one unit in a pass (DELs of expired keys aside) stands in one group.
+ * A pass of the fixture is one command. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "shard/base/limits.h"
+#include "shard/base/slot.h"
+#include "shard/exec/exec.h"
+#include "shard/journal/journal.h"
+
+/* What a unit takes beside its arguments: length, flags, opcode, slot, database; a count per argument. */
+#define UNIT_BYTES 16
+#define ARG_BYTES 5
+
+struct unit {
+    struct unit *next;
+    struct journal_head head;
+    uint32_t argc;
+    size_t bytes;
+    uint8_t data[]; /* argc times: u32 length, bytes */
+};
+
+struct journal {
+    struct journal_set *set;
+    struct unit *units, **tail;
+    uint64_t count;
+    size_t room;
+    bool grouped;
+    uint32_t alone;  /* units of this pass outside of groups, DELs not counted */
+    uint32_t groups; /* of this pass */
+};
+
+struct journal_set {
+    uint32_t logs;
+    struct journal log[SHARDS_MAX];
+};
+
+enum rc journal_set_open(const struct journal_opts *opts, struct io *io, struct journal_set **out, struct buf *why)
+{
+    (void)io;
+    (void)why;
+    struct journal_set *set = mem_zalloc(MEM_TEST, sizeof *set);
+    set->logs = opts->logs;
+    for (uint32_t i = 0; i < set->logs; i++) set->log[i] = (struct journal){.set = set, .tail = &set->log[i].units};
+    *out = set;
+    return RC_OK;
+}
+
+void journal_set_close(struct journal_set *set)
+{
+    for (uint32_t i = 0; i < set->logs; i++) {
+        for (struct unit *u = set->log[i].units, *next; u != NULL; u = next) {
+            next = u->next;
+            mem_free(MEM_TEST, u, sizeof *u + u->bytes);
+        }
+    }
+    mem_free(MEM_TEST, set, sizeof *set);
+}
+
+enum rc journal_open(struct journal_set *set, uint32_t log, struct io *io, struct timer_wheel *timers,
+                     const struct journal_events *events, struct journal **out)
+{
+    (void)io;
+    (void)timers;
+    (void)events;
+    assert_true(log < set->logs);
+    *out = &set->log[log];
+    return RC_OK;
+}
+
+void journal_close(struct journal *j, bool clean)
+{
+    (void)clean;
+    assert_false(j->grouped);
+}
+
+/* ---- writing */
+
+enum rc journal_reserve(struct journal *j, size_t body_bytes)
+{
+    if (body_bytes > j->room) j->room = body_bytes;
+    return RC_OK;
+}
+
+static void check_unit(struct journal *j, const struct journal_head *head, const struct bytes *args, uint32_t argc,
+                       size_t bytes)
+{
+    size_t takes = bytes + UNIT_BYTES + argc * (size_t)(ARG_BYTES - 4);
+    if (takes > j->room)
+        fail_msg("unit of opcode %u takes %zu bytes, room is left for %zu", head->opcode, takes, j->room);
+    j->room -= takes;
+    if (head->slot != JOURNAL_SLOT_ALL) {
+        assert_true(argc > 0);
+        if (slot_of_key(args[0]) != head->slot)
+            fail_msg("unit of opcode %u about a key of another slot than its own", head->opcode);
+    }
+    if (!j->grouped && head->opcode != OP_DEL) j->alone++;
+    if (j->alone + j->groups > 1) fail_msg("opcode %u: several units of one command outside of a group", head->opcode);
+}
+
+void journal_append(struct journal *j, const struct journal_head *head, const struct bytes *args, uint32_t argc)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < argc; i++) bytes += 4 + args[i].len;
+    check_unit(j, head, args, argc, bytes);
+    struct unit *u = mem_alloc(MEM_TEST, sizeof *u + bytes);
+    *u = (struct unit){.head = *head, .argc = argc, .bytes = bytes};
+    uint8_t *p = u->data;
+    for (uint32_t i = 0; i < argc; i++) {
+        uint32_t len = (uint32_t)args[i].len;
+        memcpy(p, &len, 4);
+        if (len > 0) memcpy(p + 4, args[i].data, len);
+        p += 4 + len;
+    }
+    *j->tail = u;
+    j->tail = &u->next;
+    j->count++;
+}
+
+void journal_group_begin(struct journal *j)
+{
+    assert_false(j->grouped);
+    j->grouped = true;
+    j->groups++;
+}
+
+void journal_group_end(struct journal *j)
+{
+    assert_true(j->grouped);
+    j->grouped = false;
+}
+
+void journal_pass(struct journal *j, int64_t wall_us)
+{
+    (void)wall_us;
+    assert_false(j->grouped);
+    j->room = 0;
+    j->alone = j->groups = 0;
+}
+
+uint64_t journal_lsn(const struct journal *j)
+{
+    return j->count;
+}
+
+/* ---- reading */
+
+static bool apply_unit(const struct unit *u, uint32_t log, uint32_t logs, uint64_t lsn,
+                       bool (*apply)(void *ctx, const struct journal_unit *u), void *ctx)
+{
+    struct bytes *args = mem_alloc(MEM_TEST, (u->argc + 1) * sizeof *args);
+    const uint8_t *p = u->data;
+    for (uint32_t i = 0; i < u->argc; i++) {
+        uint32_t len;
+        memcpy(&len, p, 4);
+        args[i] = bytes_view(p + 4, len);
+        p += 4 + len;
+    }
+    struct journal_unit unit = {.lsn = lsn, .args = args, .argc = u->argc, .opcode = u->head.opcode,
+                                .slot = u->head.slot, .db = u->head.db, .log = (uint16_t)log, .logs = (uint16_t)logs};
+    bool ok = apply(ctx, &unit);
+    mem_free(MEM_TEST, args, (u->argc + 1) * sizeof *args);
+    return ok;
+}
+
+enum rc journal_set_replay(struct journal_set *set, struct io *io, uint32_t shard, uint32_t shards,
+                           bool (*apply)(void *ctx, const struct journal_unit *u), void *ctx,
+                           void (*progress)(void *ctx, uint64_t done, uint64_t total), struct buf *why)
+{
+    (void)io;
+    (void)progress;
+    (void)why;
+    for (uint32_t i = 0; i < set->logs; i++) {
+        uint64_t lsn = 0;
+        for (const struct unit *u = set->log[i].units; u != NULL; u = u->next, lsn++) {
+            if (u->head.slot != JOURNAL_SLOT_ALL && slot_shard(u->head.slot, shards) != shard) continue;
+            if (!apply_unit(u, i, set->logs, lsn, apply, ctx)) return RC_CORRUPT;
+        }
+    }
+    return RC_OK;
+}
