@@ -1,7 +1,7 @@
 """Draws arguments from small pools, seeded. Small, so that commands meet the same keys, fields and
 members again and again; with edges in them, so that every kind of refusal is met, too.
 
-Kinds of keys: s string, i string with a number, h hash, l list, t set, z sorted set, y sorted set of equal scores, n nothing. A key bears the letter of the kind it mostly holds. Keys with {t} lie in one slot: commands
+Kinds of keys: s string, i string with a number, b large string, h hash, l list, t set, z sorted set, y sorted set of equal scores, n nothing. A key bears the letter of the kind it mostly holds. Keys with {t} lie in one slot: commands
 with several keys use only those where `tagged` is asked for.
 """
 import random
@@ -11,7 +11,7 @@ KEYS_PER_KIND = 3
 
 VALUES = ["", "a", "b", "foo", "hello world", "0", "1", "10", "-5", "3.14", "1e5", "abc", "ABC", " 7", "7 ", "007",
           "9223372036854775807", "-9223372036854775808", "9223372036854775808", "x" * 44, "y" * 45, "z" * 64,
-          "w" * 65, "v" * 200, b"\x00\xff\r\n\x01", "\u00e9\u4e16", "12345678901234567890"]
+          "w" * 65, "v" * 200, "u" * 600, b"\x00\xff\r\n\x01", "\u00e9\u4e16", "12345678901234567890"]
 FIELDS = ["f1", "f2", "f3", "f4", "f5", "1", "2", "", "long" * 20, b"\x00bin\xff"]
 MEMBERS = ["a", "b", "c", "d", "e", "1", "2", "3", "-4", "5", "100000", "70000000000", "", "m" * 70, b"\xfe\x00\x0a",
            "alpha", "beta", "gamma", "delta", "01"]
@@ -86,8 +86,10 @@ class Draw:
     def any_tagged(self):
         return self.key(self.rng.choice(KINDS), tagged=True)
 
-    def two_keys(self):
+    def two_keys(self, kind=None):
         """Of one slot and mostly of one kind, so that moving keys about does not mix all types."""
+        if kind is not None:
+            return [self.exactly(kind, True), self.exactly(kind, True)]
         kind = self.rng.choice(KINDS)
         return [self.tagged(kind), self.tagged(kind)]
 
@@ -104,6 +106,10 @@ class Draw:
 
     def value(self):
         return self.rng.choice(VALUES) if self.chance(0.8) else str(self.rng.randint(-1000, 1000))
+
+    def large(self):
+        """Over what a record holds inline, or over what is sent or freed in one piece."""
+        return self.one("L", "M", "N") * self.one(500, 1000, 5000, 70000)
 
     def field(self):
         return self.rng.choice(FIELDS)

@@ -26,20 +26,20 @@ def set_options(d):
 
 
 STRINGS = {
-    "APPEND": [lambda d: [d.key("s"), d.value()]],
+    "APPEND": [lambda d: [d.key("s"), d.value()], lambda d: [d.exactly("b"), d.one(d.value, d.large)()]],
     "DECR": [lambda d: [d.key(d.one(*"iis"))]],
     "DECRBY": [lambda d: [d.key(d.one(*"iis")), d.int()]],
-    "GET": [lambda d: [d.key("s")]],
+    "GET": [lambda d: [d.key("s")], lambda d: [d.key("s")], lambda d: [d.exactly(d.one(*"bi"))]],
     "GETDEL": [lambda d: [d.key("s")]],
     "GETEX": [lambda d: [d.key("s"), *(expiry(d) if d.chance(0.5) else d.maybe(0.5, "PERSIST"))],
               lambda d: [d.key("s"), *expiry(d), *d.maybe(0.1, "PERSIST")]],
-    "GETRANGE": [lambda d: [d.key("s"), d.index(), d.index()]],
+    "GETRANGE": [lambda d: [d.key("s"), d.index(), d.index()], lambda d: [d.exactly("b"), d.one(0, 490, 65530, -10), d.one(3, 600, 66000, -1)]],
     "GETSET": [lambda d: [d.key("s"), d.value()]],
     "INCR": [lambda d: [d.key(d.one(*"iis"))]],
     "INCRBY": [lambda d: [d.key(d.one(*"iis")), d.int()]],
     "INCRBYFLOAT": [lambda d: [d.key(d.one(*"iis")), d.float()]],
     "LCS": [lambda d: [d.tagged("s"), d.tagged("s"), *d.some(["LEN"], ["IDX"], ["MINMATCHLEN", d.count], ["WITHMATCHLEN"])],
-            lambda d: [d.tagged("s"), d.tagged("s"), "IDX", *d.some(["MINMATCHLEN", d.count], ["WITHMATCHLEN"])]],
+            lambda d: [d.exactly("s", True), d.exactly("s", True), "IDX", *d.some(["MINMATCHLEN", d.count], ["WITHMATCHLEN"])]],
     "MGET": [lambda d: d.several(d.any_key)],
     "MSET": [lambda d: d.several(lambda: [d.key("s"), d.value()])],
     "MSETNX": [lambda d: d.several(lambda: [d.tagged("s"), d.value()], 1, 2),
@@ -47,6 +47,7 @@ STRINGS = {
     "PSETEX": [lambda d: [d.key("s"), d.milliseconds(), d.value()]],
     "SET": [lambda d: [d.key("s"), d.value(), *set_options(d)],
             lambda d: [d.key("s"), d.value()],
+            lambda d: [d.exactly("b"), d.large()] if d.chance(0.3) else [d.key("s"), d.value()],
             lambda d: [d.exactly("i"), d.one("10", "0", "-1", "9223372036854775800", "3.5", "-9223372036854775807", "1e3")]],
     "SETEX": [lambda d: [d.key("s"), d.seconds(), d.value()]],
     "SETNX": [lambda d: [d.key("s"), d.value()]],
@@ -69,7 +70,7 @@ def scan_cursor(d):
 
 
 GENERIC = {
-    "COPY": [lambda d: [*d.two_keys(), *d.some(["DB", d.db], ["REPLACE"], probability=0.4)]],
+    "COPY": [lambda d: [*(d.two_keys("b") if d.chance(0.1) else d.two_keys()), *d.some(["DB", d.db], ["REPLACE"], probability=0.4)]],
     "DBSIZE": [lambda d: []],
     "DEL": [lambda d: d.several(d.any_key, 1, 2)],
     "EXISTS": [lambda d: d.several(d.any_key)],
@@ -88,7 +89,7 @@ GENERIC = {
     "PEXPIRETIME": [lambda d: [d.any_key()]],
     "PTTL": [lambda d: [d.any_key()]],
     "RANDOMKEY": [lambda d: []],
-    "RENAME": [lambda d: d.two_keys()],
+    "RENAME": [lambda d: d.two_keys(), lambda d: d.two_keys(), lambda d: d.two_keys(d.one(*"by"))],
     "RENAMENX": [lambda d: d.two_keys()],
     "SCAN": [lambda d: [scan_cursor(d), *scan_options(d, ["TYPE", d.one("string", "hash", "list", "set", "zset", "nosuch")])]],
     "SORT": [lambda d: [d.tagged(d.one(*"ltz")), *sort_options(d), *d.maybe(0.2, "STORE", lambda: d.tagged("l"))]],
@@ -203,7 +204,7 @@ def bound(d):
 def lex_key(d, tagged=False):
     """Of a set whose members all have score 0: what a range by name means elsewhere is left open. Only
     these keys have the letter y, and no command that sets scores draws them."""
-    return d.exactly("y" if d.chance(0.9) else d.one(*"shln"), tagged)
+    return d.exactly("y" if d.chance(0.9) else d.one(*"shl"), tagged)
 
 
 def lex_bound(d):

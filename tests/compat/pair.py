@@ -9,7 +9,6 @@ import collections
 import compare
 from moonlib.resp import Disconnected, encode_one, parse
 
-BATCH = 64
 SCAN_CALLS_MAX = 20000
 DATABASES = range(4)  # as many as generators name
 LISTPACK_ENTRIES_MAX, LISTPACK_BYTES_MAX = 128, 64
@@ -28,9 +27,9 @@ def name_of(command):
 class Pair:
     """`oracle` and `subject` are servers (moonlib.server). `start_subject` replaces one that died."""
 
-    def __init__(self, oracle, subject, resp, start_subject=None, timeout=5.0):
+    def __init__(self, oracle, subject, resp, start_subject=None, timeout=5.0, batch=64):
         self.oracle, self.subject, self.resp, self.timeout = oracle, subject, resp, timeout
-        self.start_subject = start_subject
+        self.start_subject, self.batch = start_subject, batch
         self.last_words = ""
         self.connect()
 
@@ -78,7 +77,7 @@ class Pair:
             alone = ALONE.get(name_of(command))
             if alone is None:
                 batch.append(command)
-                if len(batch) < BATCH:
+                if len(batch) < self.batch:
                     continue
             found = self.run_batch(batch, index + (alone is None))
             batch = []

@@ -5,6 +5,7 @@ import time
 from moonlib.resp import encode_one
 from pair import Died, name_of
 
+LINES_SHOWN_MAX, LINE_SHOWN_MAX = 60, 400
 PLAIN_WORD = re.compile(rb"[A-Za-z0-9_.:{}+\-*?\[\]()]+\Z")
 
 
@@ -18,7 +19,11 @@ def quote(word):
 
 
 def as_cli(commands):
-    return "\n".join("  " + " ".join(map(quote, command)) for command in commands)
+    lines = ["  " + " ".join(map(quote, command)) for command in commands[-LINES_SHOWN_MAX:]]
+    lines = [line if len(line) <= LINE_SHOWN_MAX else f"{line[:LINE_SHOWN_MAX]} … {len(line)} characters" for line in lines]
+    if len(commands) > LINES_SHOWN_MAX:
+        lines.insert(0, f"  … {len(commands) - LINES_SHOWN_MAX} more before: it does not fail every time")
+    return "\n".join(lines)
 
 
 class Failure:

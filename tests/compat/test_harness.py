@@ -125,7 +125,7 @@ def other_null(words, reply):
 
 
 def other_error(words, reply):
-    return reply.replace(b"WRONGTYPE", b"ERR") if words[0] == b"HGET" else reply
+    return reply.replace(b"no such key", b"no such name") if words[0] == b"RENAME" else reply
 
 
 def raw_elements(reply):
@@ -163,7 +163,7 @@ def scan_forgets(words, reply):
 
 # Each fault, and commands among which it shows.
 FAULTS = {
-    plus_one: "LLEN RPUSH LPUSH LPOP", other_null: "GET SET DEL", other_error: "HGET HSET SADD",
+    plus_one: "LLEN RPUSH LPUSH LPOP", other_null: "GET SET DEL", other_error: "RENAME SET",
     one_member_less: "SMEMBERS SADD SREM", other_order: "LRANGE RPUSH LSET", stranger_drawn: "SRANDMEMBER SADD SPOP",
     scan_forgets: "HSCAN HSET HDEL",
 }
@@ -173,7 +173,7 @@ FAULTS = {
 def test_a_wrong_reply_is_caught(oracle, second, fault):
     proxy = Proxy(second, corrupt=fault)
     pair = Pair(oracle, proxy, 2)
-    failure = attempt(pair, generators.draw_sequence("fault", 600, FAULTS[fault].split()))
+    failure = attempt(pair, generators.draw_sequence("fault", 1000, FAULTS[fault].split()))
     assert failure is not None
     assert failure.kind[0] == FAULTS[fault].split()[0], failure.text
     pair.close()
