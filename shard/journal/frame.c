@@ -165,3 +165,13 @@ uint32_t journal_frame_crc(uint32_t previous, const uint8_t *frame, uint32_t len
     uint32_t crc = crc32c(previous, frame, FRAME_HEAD_BYTES - 4);
     return length == 0 ? crc : crc32c(crc, frame + FRAME_HEAD_BYTES, length);
 }
+
+uint32_t journal_frame_seal(uint8_t *frame, int64_t hlc_us, uint64_t synced, uint64_t cut, uint32_t previous)
+{
+    put(frame, 32, &hlc_us, 8);
+    put(frame, 40, &synced, 8);
+    put(frame, 48, &cut, 8);
+    uint32_t crc = journal_frame_crc(previous, frame, journal_frame_length(frame));
+    put(frame, 60, &crc, 4);
+    return crc;
+}

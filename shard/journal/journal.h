@@ -21,6 +21,8 @@ struct journal_opts {
     uint32_t segment_bytes;
     bool repair;           /* cut at damage instead of refusing (the repair command) */
     const struct clock *clock;
+    uint64_t epoch;        /* of this tenure, in a cluster; 0 alone. Another one than last time opens a generation */
+    uint8_t cluster_id[16], node_id[20]; /* zeros: those of the directory; a new one draws its own */
 };
 
 /* ---- the directory: lock, manifest, generations, recovery. Opened before any shard runs. */
@@ -72,8 +74,9 @@ MUST_CHECK enum rc journal_open(struct journal_set *set, uint32_t log, struct io
 void journal_close(struct journal *j, bool clean);
 
 /* Asked before a change: room for units of body_bytes in all (arguments and heads). RC_NOSPACE, RC_IO:
- * the log refuses writes; RC_TOOBIG never (large units are chained). After RC_OK the appends of
- * this command cannot fail. Hot: a few ns. */
+ * the log refuses writes; RC_TOOBIG never (large units are chained). RC_AGAIN: more than
+ * JOURNAL_GATHER_BYTES_MAX wait for the disk: let the writer wait and ask again in a later turn.
+ * RC_NOMEM. After RC_OK the appends of this command cannot fail. Hot: a few ns. */
 MUST_CHECK enum rc journal_reserve(struct journal *j, size_t body_bytes);
 
 struct journal_head {
@@ -97,11 +100,14 @@ uint64_t journal_lsn(const struct journal *j);     /* position after the newest 
 uint64_t journal_durable_lsn(const struct journal *j);
 uint64_t journal_generation(const struct journal *j);
 void journal_set_fsync(struct journal *j, enum journal_fsync fsync); /* CONFIG SET, each shard */
-/* False: every unit is dropped (appendonly no, nothing reads). Switching on at run time needs a
- * checkpoint and is refused by the caller until those exist. */
+/* The published durable cut reaches up to lsn in this log (architecture.md §7): named by the frames that
+ * follow. Never asked for while no unit with a txid was appended. */
+void journal_cut_known(struct journal *j, uint64_t lsn);
 struct journal_stats {
     uint64_t lsn, durable_lsn, generation, frames, units, bytes, syncs, segments;
     uint64_t last_sync_us, delayed_syncs;
+    uint64_t gathered_bytes; /* in memory, not yet handed to the kernel */
+    bool direct;             /* the segment being written bypasses the page cache */
     bool refusing;
     enum rc refuse_rc;
 };

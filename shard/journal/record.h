@@ -84,6 +84,14 @@ MUST_CHECK bool journal_frame_decode(const uint8_t in[static FRAME_HEAD_BYTES],
 /* Of a whole frame, head and body, except the head's last 4 bytes, which hold it. */
 uint32_t journal_frame_crc(uint32_t previous, const uint8_t *frame, uint32_t length);
 extern const uint8_t journal_frame_magic[4];
+/* Fills in what is known only when a pass ends, and the checksum, which it returns. */
+uint32_t journal_frame_seal(uint8_t *frame, int64_t hlc_us, uint64_t synced, uint64_t cut, uint32_t previous);
+static inline uint32_t journal_frame_length(const uint8_t *frame)
+{
+    uint32_t v;
+    memcpy(&v, frame + 56, sizeof v);
+    return v;
+}
 
 /* ---- unit */
 enum journal_unit_flag {

@@ -6,7 +6,7 @@
  * A SET of 16 and 64 bytes in database 0 costs 7 bytes beyond them. */
 #include "shard/journal/record.h"
 
-#include "shard/base/assert.h"
+#include "shard/base/slot.h"
 
 #define UNIT_FLAGS_KNOWN (UNIT_DB | UNIT_ENGINE | UNIT_TX | UNIT_JOINED)
 /* flags, opcode, slot */
@@ -63,8 +63,10 @@ size_t journal_unit_encode_head(uint8_t *out, const struct journal_head *h, bool
 /* What follows the opcode. Returns where the arguments begin, NULL if the unit ends before that. */
 static const uint8_t *decode_optional(const uint8_t *p, const uint8_t *end, struct journal_unit_raw *u)
 {
-    size_t fixed = 2 + ((u->flags & UNIT_DB) != 0) + ((u->flags & UNIT_ENGINE) != 0) +
-                   ((u->flags & UNIT_TX) != 0) * 8u;
+    size_t fixed = 2;
+    if ((u->flags & UNIT_DB) != 0) fixed += 1;
+    if ((u->flags & UNIT_ENGINE) != 0) fixed += 1;
+    if ((u->flags & UNIT_TX) != 0) fixed += 8;
     if ((size_t)(end - p) < fixed) return NULL;
     memcpy(&u->slot, p, 2);
     p += 2;
@@ -93,6 +95,7 @@ enum rc journal_unit_decode(const uint8_t *p, size_t n, struct journal_unit_raw 
     p = decode_optional(p, end, &u);
     if (p == NULL) return RC_CORRUPT;
     if ((u.flags & UNIT_TX) != 0 && u.txid == 0) return RC_CORRUPT;
+    if (u.slot >= SLOT_COUNT && u.slot != JOURNAL_SLOT_ALL) return RC_CORRUPT;
     u.args = bytes_view(p, (size_t)(end - p));
     u.bytes = (size_t)(end - start);
     *out = u;
