@@ -217,8 +217,8 @@ static void put(struct journal *j, const uint8_t *data, size_t len)
     }
 }
 
-static void put_unit(struct journal *j, const struct journal_head *head, const struct bytes *args, uint32_t argc,
-                     size_t size)
+static void put_unit(struct journal *j, const struct journal_head *head, const struct bytes *args,
+                     uint32_t argc, size_t size)
 {
     uint8_t small[UNIT_HEAD_BYTES_MAX];
     j->frame_units++;
@@ -232,8 +232,8 @@ static void put_unit(struct journal *j, const struct journal_head *head, const s
 }
 
 /* The unit may not fit behind what the newest chunk holds. */
-static COLD void append_slow(struct journal *j, const struct journal_head *head, const struct bytes *args,
-                             uint32_t argc, size_t size)
+static COLD void append_slow(struct journal *j, const struct journal_head *head,
+                             const struct bytes *args, uint32_t argc, size_t size)
 {
     size_t whole = size + journal_varint_bytes(size);
     size_t room = (size_t)(j->limit - j->next);
@@ -254,7 +254,8 @@ static COLD void append_slow(struct journal *j, const struct journal_head *head,
     if (!j->in_group && j->chained) frame_close(j, FRAME_LAST);
 }
 
-void journal_append(struct journal *j, const struct journal_head *head, const struct bytes *args, uint32_t argc)
+void journal_append(struct journal *j, const struct journal_head *head, const struct bytes *args,
+                    uint32_t argc)
 {
     size_t size = journal_unit_size(head, args, argc);
     size_t most = size + 10 + FRAME_HEAD_BYTES;

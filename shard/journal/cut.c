@@ -23,10 +23,11 @@ struct work {
     uint64_t *ends;
     struct member *members; /* by txid */
     struct tx *txs;
-    uint32_t *tx_of;  /* part → its transaction */
-    uint32_t *queue;  /* dropped, and not yet spread to its logs */
+    uint32_t *tx_of; /* part → its transaction */
+    uint32_t *queue; /* dropped, and not yet spread to its logs */
     uint32_t tx_count, queued;
-    uint32_t low[SHARDS_MAX], high[SHARDS_MAX]; /* parts of a log that are still inside: [low, high) */
+    uint32_t low[SHARDS_MAX],
+        high[SHARDS_MAX]; /* parts of a log that are still inside: [low, high) */
 };
 
 static int by_txid(const void *a, const void *b)
@@ -106,7 +107,8 @@ static void spread(struct work *w)
     }
 }
 
-enum rc journal_cut_greatest(uint64_t *ends, uint32_t logs, const struct journal_part *parts, size_t count)
+enum rc journal_cut_greatest(uint64_t *ends, uint32_t logs, const struct journal_part *parts,
+                             size_t count)
 {
     assert(logs <= SHARDS_MAX);
     assert(count < UINT32_MAX);

@@ -19,7 +19,7 @@ struct journal_part {
 
 /* Lowers ends[0 … logs-1]. `parts` holds, log by log, what begins below the ends, by rising lsn; in
  * any order of logs. RC_NOMEM: ends are as they were. */
-MUST_CHECK enum rc journal_cut_greatest(uint64_t *ends, uint32_t logs, const struct journal_part *parts,
-                                        size_t count);
+MUST_CHECK enum rc journal_cut_greatest(uint64_t *ends, uint32_t logs,
+                                        const struct journal_part *parts, size_t count);
 
 #endif

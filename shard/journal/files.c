@@ -19,6 +19,18 @@ enum rc journal__error(struct buf *why, int64_t negative_errno, const char *what
     return rc;
 }
 
+int64_t journal__pread(struct io *io, int fd, void *into, size_t len, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < len) {
+        int64_t n = io->ops->file_pread(io, fd, (uint8_t *)into + done, len - done, offset + done);
+        if (n < 0) return n;
+        if (n == 0) break;
+        done += (size_t)n;
+    }
+    return (int64_t)done;
+}
+
 enum rc journal__sync_dir(struct io *io, const char *dir, struct buf *why)
 {
     int fd = io->ops->file_open(io, dir, O_RDONLY | O_DIRECTORY, 0);
@@ -32,14 +44,16 @@ void journal__path(char out[static JOURNAL_PATH_MAX], const char *dir, const cha
 {
     int n = snprintf(out, JOURNAL_PATH_MAX, "%s/%s", dir, name);
     assert(n > 0);
-    assert((size_t)n < JOURNAL_PATH_MAX); /* the length of dir was checked when the set was opened */
+    assert((size_t)n <
+           JOURNAL_PATH_MAX); /* the length of dir was checked when the set was opened */
 }
 
-void journal__file_path(char out[static JOURNAL_PATH_MAX], const char *dir, struct journal__name name)
+void journal__file_path(char out[static JOURNAL_PATH_MAX], const char *dir,
+                        struct journal__name name)
 {
     char text[64];
-    (void)snprintf(text, sizeof text, "log-%08" PRIu32 "-%02" PRIu32 "-%020" PRIu64, name.generation,
-                   name.log, name.lsn);
+    (void)snprintf(text, sizeof text, "log-%08" PRIu32 "-%02" PRIu32 "-%020" PRIu64,
+                   name.generation, name.log, name.lsn);
     journal__path(out, dir, text);
 }
 
@@ -68,7 +82,8 @@ bool journal__name_parse(const char *text, struct journal__name *out)
         if (p == NULL) return false;
     }
     if (*p != '\0') return false;
-    *out = (struct journal__name){.generation = (uint32_t)part[0], .log = (uint32_t)part[1], .lsn = part[2]};
+    *out = (struct journal__name){
+        .generation = (uint32_t)part[0], .log = (uint32_t)part[1], .lsn = part[2]};
     return true;
 }
 
@@ -108,8 +123,10 @@ static void list_one(void *ctx, const char *text)
     if (l->rc != RC_OK || !journal__name_parse(text, &name)) return;
     if (l->set->fresh) {
         l->rc = RC_CORRUPT;
-        buf_addf(l->why, "%s/MANIFEST is missing but %s is there: restore it from a backup of the directory",
-                 l->set->dir, text);
+        buf_addf(
+            l->why,
+            "%s/MANIFEST is missing but %s is there: restore it from a backup of the directory",
+            l->set->dir, text);
         return;
     }
     struct journal__log *log = find_log(&l->set->manifest, &name);
@@ -190,17 +207,20 @@ static int clear_all(struct journal_set *set)
 }
 
 /* Gives back the room behind the last frame. */
-static int cut_file(struct journal_set *set, const struct journal__generation *g, uint32_t log_index)
+static int cut_file(struct journal_set *set, const struct journal__generation *g,
+                    uint32_t log_index)
 {
     const struct journal__log *log = &g->log[log_index];
     uint32_t k = log->files_count;
-    while (k > 0 && log->files[k - 1].lsn >= log->frames_end) k--;
+    while (k > 0 && log->files[k - 1].lsn >= log->frames_end)
+        k--;
     if (k == 0) return 0;
     uint64_t used = journal_file_offset(log->frames_end - log->files[k - 1].lsn);
     uint64_t want = (used + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
     if (want >= log->files[k - 1].bytes) return 0;
     char path[JOURNAL_PATH_MAX];
-    struct journal__name name = {.generation = g->number, .log = log_index, .lsn = log->files[k - 1].lsn};
+    struct journal__name name = {
+        .generation = g->number, .log = log_index, .lsn = log->files[k - 1].lsn};
     journal__file_path(path, set->dir, name);
     int fd = set->io->ops->file_open(set->io, path, O_WRONLY, 0);
     if (fd < 0) return fd;
@@ -214,7 +234,8 @@ enum rc journal__files_clean(struct journal_set *set, struct buf *why)
     int err = clear_all(set);
     for (uint32_t i = 0; i < set->manifest.count && err >= 0; i++) {
         const struct journal__generation *g = &set->manifest.generations[i];
-        for (uint32_t l = 0; l < g->logs && err >= 0; l++) err = cut_file(set, g, l);
+        for (uint32_t l = 0; l < g->logs && err >= 0; l++)
+            err = cut_file(set, g, l);
     }
     if (err < 0) return journal__error(why, err, "cannot clear", set->dir);
     return journal__sync_dir(set->io, set->dir, why);

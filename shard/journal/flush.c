@@ -144,7 +144,8 @@ static uint64_t frame_of(struct journal *j, const struct journal__chunk *c, uint
     return j->frame_lsn;
 }
 
-static void add_piece(struct journal *j, uint64_t lsn, const void *data, size_t len, size_t at_block)
+static void add_piece(struct journal *j, uint64_t lsn, const void *data, size_t len,
+                      size_t at_block)
 {
     if (j->current->direct) {
         uint64_t first = (j->written - j->current->lsn) / BLOCK_LOG_BYTES;
@@ -203,8 +204,8 @@ static void submit(struct journal *j)
 {
     j->writing = true;
     j->write_op.done = on_written;
-    j->io->ops->write(j->io, &j->write_op, j->current->fd, j->iov + j->iov_first, j->iov_count - j->iov_first,
-                      j->write_offset, j->write_dsync);
+    j->io->ops->write(j->io, &j->write_op, j->current->fd, j->iov + j->iov_first,
+                      j->iov_count - j->iov_first, j->write_offset, j->write_dsync);
 }
 
 void journal__flush(struct journal *j)
@@ -246,7 +247,8 @@ static void keep_last_block(struct journal *j, uint64_t from, uint64_t to)
     uint64_t first = (from - j->current->lsn) / BLOCK_LOG_BYTES;
     uint64_t last = (to - j->current->lsn) / BLOCK_LOG_BYTES;
     bool partly = (to - j->current->lsn) % BLOCK_LOG_BYTES != 0;
-    if (partly && last != first) memcpy(j->image, j->image + (last - first) * BLOCK_BYTES, BLOCK_BYTES);
+    if (partly && last != first)
+        memcpy(j->image, j->image + (last - first) * BLOCK_BYTES, BLOCK_BYTES);
 }
 
 static void write_done(struct journal *j)
@@ -260,8 +262,10 @@ static void write_done(struct journal *j)
         if (j->sync_goal < j->synced) j->sync_goal = j->synced;
     }
     if (j->written == j->current->end) retire(j);
-    if (j->fsync == JOURNAL_ALWAYS) journal__sync(j, j->written);
-    else close_synced(j);
+    if (j->fsync == JOURNAL_ALWAYS)
+        journal__sync(j, j->written);
+    else
+        close_synced(j);
     journal__flush(j);
 }
 
@@ -284,8 +288,10 @@ static void on_written(struct io_op *op, int32_t result)
         journal__refuse(j, RC_IO);
         return;
     }
-    if (advance(j, (size_t)result)) write_done(j);
-    else submit(j);
+    if (advance(j, (size_t)result))
+        write_done(j);
+    else
+        submit(j);
     journal__resume(j);
 }
 

@@ -78,7 +78,8 @@ void journal_file_head_encode(uint8_t out[static BLOCK_BYTES], const struct jour
     put(out, BLOCK_LOG_BYTES, &crc, 4);
 }
 
-enum rc journal_file_head_decode(const uint8_t in[static BLOCK_BYTES], struct journal_file_head *out)
+enum rc journal_file_head_decode(const uint8_t in[static BLOCK_BYTES],
+                                 struct journal_file_head *out)
 {
     if (memcmp(in, file_magic, sizeof file_magic) != 0) return RC_CORRUPT;
     if (crc32c(0, in, BLOCK_LOG_BYTES) != get32(in, BLOCK_LOG_BYTES)) return RC_CORRUPT;
@@ -166,7 +167,8 @@ uint32_t journal_frame_crc(uint32_t previous, const uint8_t *frame, uint32_t len
     return length == 0 ? crc : crc32c(crc, frame + FRAME_HEAD_BYTES, length);
 }
 
-uint32_t journal_frame_seal(uint8_t *frame, int64_t hlc_us, uint64_t synced, uint64_t cut, uint32_t previous)
+uint32_t journal_frame_seal(uint8_t *frame, int64_t hlc_us, uint64_t synced, uint64_t cut,
+                            uint32_t previous)
 {
     put(frame, 32, &hlc_us, 8);
     put(frame, 40, &synced, 8);

@@ -61,8 +61,8 @@ static void close_fd(struct journal *j, int fd)
 }
 
 /* Takes the log out of the set's last generation, where recovery left it. */
-static struct journal *journal_new(struct journal_set *set, uint32_t log, struct io *io, struct timer_wheel *timers,
-                                   const struct journal_events *events)
+static struct journal *journal_new(struct journal_set *set, uint32_t log, struct io *io,
+                                   struct timer_wheel *timers, const struct journal_events *events)
 {
     const struct journal__generation *g = &set->manifest.generations[set->manifest.count - 1];
     struct journal *j = mem_zalloc(MEM_JOURNAL, sizeof *j);
@@ -87,8 +87,9 @@ static struct journal *journal_new(struct journal_set *set, uint32_t log, struct
     return j;
 }
 
-enum rc journal_open(struct journal_set *set, uint32_t log, struct io *io, struct timer_wheel *timers,
-                     const struct journal_events *events, struct journal **out)
+enum rc journal_open(struct journal_set *set, uint32_t log, struct io *io,
+                     struct timer_wheel *timers, const struct journal_events *events,
+                     struct journal **out)
 {
     assert(set->started);
     assert(log < set->opts.logs);
@@ -101,7 +102,8 @@ enum rc journal_open(struct journal_set *set, uint32_t log, struct io *io, struc
     }
     /* The first segment by the same steps as all others, waited for. */
     journal__prepare(j);
-    while (j->ready == NULL && !j->refusing) (void)io_turn(io, -1);
+    while (j->ready == NULL && !j->refusing)
+        (void)io_turn(io, -1);
     if (j->refusing) {
         enum rc rc = j->refuse_rc;
         journal__discard(j);
@@ -181,7 +183,8 @@ static void drain(struct journal *j)
 
 static void wait_idle(struct journal *j)
 {
-    while (is_busy(j)) (void)io_turn(j->io, -1);
+    while (is_busy(j))
+        (void)io_turn(j->io, -1);
 }
 
 static void unlink_segment(struct journal *j, const struct journal__segment *s)
@@ -200,7 +203,8 @@ static void tidy(struct journal *j)
         uint64_t want = (used + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
         (void)j->io->ops->file_truncate(j->io, j->current->fd, want);
     }
-    for (const struct journal__segment *s = j->ready; s != NULL; s = s->next) unlink_segment(j, s);
+    for (const struct journal__segment *s = j->ready; s != NULL; s = s->next)
+        unlink_segment(j, s);
     if (j->making != NULL) unlink_segment(j, j->making);
     if (j->io->ops->file_sync(j->io, j->dir_fd) < 0)
         log_warning("journal", "log %u: cannot sync the directory", j->log);
@@ -210,8 +214,10 @@ void journal__discard(struct journal *j)
 {
     j->closing = true;
     wait_idle(j);
-    for (const struct journal__segment *s = j->ready; s != NULL; s = s->next) close_fd(j, s->fd);
-    for (const struct journal__segment *s = j->retired; s != NULL; s = s->next) close_fd(j, s->fd);
+    for (const struct journal__segment *s = j->ready; s != NULL; s = s->next)
+        close_fd(j, s->fd);
+    for (const struct journal__segment *s = j->retired; s != NULL; s = s->next)
+        close_fd(j, s->fd);
     if (j->current != NULL) close_fd(j, j->current->fd);
     if (j->making != NULL) close_fd(j, j->making->fd);
     close_fd(j, j->dir_fd);
@@ -231,9 +237,10 @@ void journal_close(struct journal *j, bool clean)
         drain(j);
         whole = j->synced == journal__lsn(j);
     }
-    if (whole) tidy(j);
+    if (whole)
+        tidy(j);
     else
-        log_warning("journal", "log %u: %" PRIu64 " bytes could not be written before the stop", j->log,
-                    journal__lsn(j) - j->synced);
+        log_warning("journal", "log %u: %" PRIu64 " bytes could not be written before the stop",
+                    j->log, journal__lsn(j) - j->synced);
     journal__discard(j);
 }

@@ -15,14 +15,16 @@ enum journal_fsync { JOURNAL_ALWAYS, JOURNAL_EVERYSEC, JOURNAL_NO };
 #define JOURNAL_SLOT_ALL 0xFFFFu /* a unit about all slots of its log (FLUSHDB, SWAPDB) */
 
 struct journal_opts {
-    const char *dir;       /* the data directory; files live in <dir>/log/ */
-    uint32_t logs;         /* shards of this start */
+    const char *dir; /* the data directory; files live in <dir>/log/ */
+    uint32_t logs;   /* shards of this start */
     enum journal_fsync fsync;
     uint32_t segment_bytes;
-    bool repair;           /* cut at damage instead of refusing (the repair command) */
+    bool repair; /* cut at damage instead of refusing (the repair command) */
     const struct clock *clock;
-    uint64_t epoch;        /* of this tenure, in a cluster; 0 alone. Another one than last time opens a generation */
-    uint8_t cluster_id[16], node_id[20]; /* zeros: those of the directory; a new one draws its own */
+    uint64_t
+        epoch; /* of this tenure, in a cluster; 0 alone. Another one than last time opens a generation */
+    uint8_t cluster_id[16],
+        node_id[20]; /* zeros: those of the directory; a new one draws its own */
 };
 
 /* ---- the directory: lock, manifest, generations, recovery. Opened before any shard runs. */
@@ -31,30 +33,31 @@ struct journal_set;
 /* Locks the directory (RC_LOCKED: another process has it), reads the manifest, validates all logs
  * (checksums, chain, stamps) and computes the cut to replay to. Damage: RC_CORRUPT and *why names
  * file, offset and the repair command; a torn tail is cut with a WARN saying how many bytes. */
-MUST_CHECK enum rc journal_set_open(const struct journal_opts *opts, struct io *io, struct journal_set **out,
-                                    struct buf *why);
+MUST_CHECK enum rc journal_set_open(const struct journal_opts *opts, struct io *io,
+                                    struct journal_set **out, struct buf *why);
 /* Closes files and gives the lock back. After journal_close() of every log. */
 void journal_set_close(struct journal_set *set);
 
 struct journal_unit {
-    uint64_t lsn;        /* of its frame */
-    uint64_t txid;       /* 0: not part of a cross-shard transaction */
+    uint64_t lsn;             /* of its frame */
+    uint64_t txid;            /* 0: not part of a cross-shard transaction */
     const struct bytes *args; /* borrowed during the call */
     uint32_t argc;
     uint32_t opcode;
-    uint16_t slot;       /* or JOURNAL_SLOT_ALL: then slots of `log` among `logs` are meant */
+    uint16_t slot; /* or JOURNAL_SLOT_ALL: then slots of `log` among `logs` are meant */
     uint8_t db;
-    uint8_t engine;      /* 0: the keyspace */
-    uint16_t log, logs;  /* the writer's place in its generation */
-    int64_t wall_ms;     /* hlc of the frame: the time its effects were decided */
+    uint8_t engine;     /* 0: the keyspace */
+    uint16_t log, logs; /* the writer's place in its generation */
+    int64_t wall_ms;    /* hlc of the frame: the time its effects were decided */
 };
 /* Replays, generation by generation and up to the cut, every unit whose slot belongs to shard `shard` of
  * `shards` (units about all slots: every one, the callee picks its slots). Blocking; each shard's
  * thread calls it for itself, in parallel, with its own io. apply returns false to stop: RC_CORRUPT.
  * progress (may be NULL) is called now and then with bytes done and total. */
-MUST_CHECK enum rc journal_set_replay(struct journal_set *set, struct io *io, uint32_t shard, uint32_t shards,
-                                      bool (*apply)(void *ctx, const struct journal_unit *u), void *ctx,
-                                      void (*progress)(void *ctx, uint64_t done, uint64_t total), struct buf *why);
+MUST_CHECK enum rc
+journal_set_replay(struct journal_set *set, struct io *io, uint32_t shard, uint32_t shards,
+                   bool (*apply)(void *ctx, const struct journal_unit *u), void *ctx,
+                   void (*progress)(void *ctx, uint64_t done, uint64_t total), struct buf *why);
 /* After replay, before any append: ends the old generation durably and opens the next, unless the
  * last stop was clean with the same number of logs. Blocking. */
 MUST_CHECK enum rc journal_set_start(struct journal_set *set, struct buf *why);
@@ -68,8 +71,9 @@ struct journal_events {
      * false: writable again (space came back; never after RC_IO). */
     void (*on_refuse)(void *ctx, bool on, enum rc rc);
 };
-MUST_CHECK enum rc journal_open(struct journal_set *set, uint32_t log, struct io *io, struct timer_wheel *timers,
-                                const struct journal_events *events, struct journal **out);
+MUST_CHECK enum rc journal_open(struct journal_set *set, uint32_t log, struct io *io,
+                                struct timer_wheel *timers, const struct journal_events *events,
+                                struct journal **out);
 /* Writes what is left, syncs, and with `clean` ends with a `closed` frame. Blocking; at shutdown. */
 void journal_close(struct journal *j, bool clean);
 
@@ -84,19 +88,22 @@ struct journal_head {
     uint16_t slot;
     uint8_t db;
     uint8_t engine;
-    uint64_t txid;           /* 0: none */
-    uint64_t shards_mask;    /* shards of the transaction, with txid */
+    uint64_t txid;        /* 0: none */
+    uint64_t shards_mask; /* shards of the transaction, with txid */
 };
 /* Adds one unit to the pass's frame. Copies the arguments (values over 64 KiB too: the caller may free
  * them at once). Hot: ~11 ns for a SET 16/64. */
-void journal_append(struct journal *j, const struct journal_head *head, const struct bytes *args, uint32_t argc);
+void journal_append(struct journal *j, const struct journal_head *head, const struct bytes *args,
+                    uint32_t argc);
 /* All units between begin and end are replayed whole or not at all. Nesting is not allowed. */
 void journal_group_begin(struct journal *j);
 void journal_group_end(struct journal *j);
 
 /* End of a pass: closes the frame (if any unit was added) and starts writing as the policy says. */
 void journal_pass(struct journal *j, int64_t wall_us);
-uint64_t journal_lsn(const struct journal *j);     /* position after the newest unit: what a reply of this pass waits for */
+uint64_t
+journal_lsn(const struct journal
+                *j); /* position after the newest unit: what a reply of this pass waits for */
 uint64_t journal_durable_lsn(const struct journal *j);
 uint64_t journal_generation(const struct journal *j);
 void journal_set_fsync(struct journal *j, enum journal_fsync fsync); /* CONFIG SET, each shard */

@@ -52,17 +52,17 @@ struct journal_set {
     struct io *io;
     int lock_fd;
     struct journal__manifest manifest;
-    bool fresh;       /* no manifest yet */
-    bool started;     /* journal_set_start() is done: logs may be opened */
-    bool given_up;    /* the repair drops generations */
-    uint32_t newest;  /* the highest generation number ever used here */
-    int64_t hlc_us;   /* the highest any frame names */
+    bool fresh;           /* no manifest yet */
+    bool started;         /* journal_set_start() is done: logs may be opened */
+    bool given_up;        /* the repair drops generations */
+    uint32_t newest;      /* the highest generation number ever used here */
+    int64_t hlc_us;       /* the highest any frame names */
     uint64_t total_bytes; /* of log below the cut: what replay reads */
 };
 
 /* Adds a generation with `logs` empty logs. NULL: out of memory. */
-MUST_CHECK struct journal__generation *journal__manifest_add(struct journal__manifest *m, uint32_t number,
-                                                            uint16_t logs);
+MUST_CHECK struct journal__generation *journal__manifest_add(struct journal__manifest *m,
+                                                             uint32_t number, uint16_t logs);
 void journal__manifest_drop(struct journal__manifest *m, uint32_t index);
 void journal__manifest_free(struct journal__manifest *m);
 void journal__manifest_format(const struct journal__manifest *m, struct buf *out);
@@ -78,13 +78,17 @@ struct journal__name {
     uint64_t lsn;
 };
 void journal__path(char out[static JOURNAL_PATH_MAX], const char *dir, const char *name);
-void journal__file_path(char out[static JOURNAL_PATH_MAX], const char *dir, struct journal__name name);
+void journal__file_path(char out[static JOURNAL_PATH_MAX], const char *dir,
+                        struct journal__name name);
 MUST_CHECK bool journal__name_parse(const char *text, struct journal__name *out);
 /* Fills files of every log of the manifest. Files that belong to no log stay unread. */
 MUST_CHECK enum rc journal__files_list(struct journal_set *set, struct buf *why);
 /* Removes what no generation of the manifest refers to, and cuts files behind the last frame. */
 MUST_CHECK enum rc journal__files_clean(struct journal_set *set, struct buf *why);
-MUST_CHECK enum rc journal__error(struct buf *why, int64_t negative_errno, const char *what, const char *path);
+MUST_CHECK enum rc journal__error(struct buf *why, int64_t negative_errno, const char *what,
+                                  const char *path);
+/* All of len, or fewer at the end of the file, or -errno. */
+int64_t journal__pread(struct io *io, int fd, void *into, size_t len, uint64_t offset);
 /* Names in `dir` survive a crash from here on. why may be NULL. */
 MUST_CHECK enum rc journal__sync_dir(struct io *io, const char *dir, struct buf *why);
 /* End of the log bytes of file k that can be read: by its size, or where the next file begins. */
@@ -113,8 +117,10 @@ void journal__reader_close(struct journal__reader *r);
 /* The bytes from lsn on, n if there are as many (n ≤ FRAME_BYTES_MAX), without a gap. Returns how
  * many; *out is borrowed until the next call. */
 size_t journal__reader_view(struct journal__reader *r, uint64_t lsn, size_t n, const uint8_t **out);
-/* The stamp of the block that holds lsn, and the LSN where that block ends. False: not on disk. */
-bool journal__reader_stamp(struct journal__reader *r, uint64_t lsn, uint32_t *stamp_out, uint64_t *end_out);
+/* The whole block that holds lsn, stamp included, and the LSN at which it begins. False: the log does not
+ * fill it. */
+bool journal__reader_block(struct journal__reader *r, uint64_t lsn, uint8_t out[static BLOCK_BYTES],
+                           uint64_t *start_out);
 /* Name of the file and offset in it of lsn, for people. */
 void journal__reader_where(const struct journal__reader *r, uint64_t lsn, char *out, size_t cap);
 
@@ -123,13 +129,14 @@ struct journal__walk {
     struct journal__reader r;
     uint32_t seed, generation;
     uint16_t log;
-    uint64_t lsn; /* of the next frame: valid frames end here */
-    uint32_t crc; /* the chain there */
+    uint64_t lsn;                   /* of the next frame: valid frames end here */
+    uint32_t crc;                   /* the chain there */
     struct journal_frame_head head; /* of the last frame taken */
     const uint8_t *body;
-    struct buf chain;    /* the last group of a frame that is first and not last, and what follows it */
-    uint64_t chain_lsn;  /* that frame */
-    uint64_t chain_at;   /* where the group begins; JOURNAL_LSN_OPEN: no chain is open */
+    struct buf
+        chain; /* the last group of a frame that is first and not last, and what follows it */
+    uint64_t chain_lsn; /* that frame */
+    uint64_t chain_at;  /* where the group begins; JOURNAL_LSN_OPEN: no chain is open */
     int64_t chain_hlc_us;
     struct bytes *args;
     uint32_t args_cap;
@@ -137,9 +144,10 @@ struct journal__walk {
 };
 /* One whole group's unit. `group_at`: the LSN at which its group begins, the place a cut may be. False
  * stops the walk (RC_CLOSED). */
-typedef bool journal__on_unit(void *ctx, const struct journal_unit_raw *raw, const struct journal_unit *unit,
-                              uint64_t group_at);
-MUST_CHECK enum rc journal__walk_open(struct journal__walk *w, struct io *io, const struct journal_set *set,
+typedef bool journal__on_unit(void *ctx, const struct journal_unit_raw *raw,
+                              const struct journal_unit *unit, uint64_t group_at);
+MUST_CHECK enum rc journal__walk_open(struct journal__walk *w, struct io *io,
+                                      const struct journal_set *set,
                                       const struct journal__generation *g, uint32_t log_index);
 void journal__walk_close(struct journal__walk *w);
 /* Takes the next frame. RC_OK; RC_NOTFOUND: no valid frame there; RC_CORRUPT: valid, but it makes no
@@ -147,7 +155,8 @@ void journal__walk_close(struct journal__walk *w);
 MUST_CHECK enum rc journal__walk_frame(struct journal__walk *w);
 /* Calls back with each unit of each group that the taken frame completes. With `args` the unit's
  * arguments are decoded. RC_CORRUPT as above, RC_NOMEM, RC_CLOSED. */
-MUST_CHECK enum rc journal__walk_units(struct journal__walk *w, uint16_t logs, journal__on_unit *each, void *ctx);
+MUST_CHECK enum rc journal__walk_units(struct journal__walk *w, uint16_t logs,
+                                       journal__on_unit *each, void *ctx);
 
 /* ---- one bad place: damage, or the torn tail of a crash (judge.c) */
 struct journal__verdict {

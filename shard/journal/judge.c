@@ -3,7 +3,7 @@
  *
  *   1. a later valid frame that says "all below X was on disk", with X above the bad frame;
  *   2. a later frame of a clean stop;
- *   3. stamps: every block that the bad frame touches was written through to its end.
+ *   3. stamps: every block that the bad frame touches was written whole.
  *
  * The chain is broken at the bad frame, so a later frame is recognised by its head (its own LSN stands
  * in it, its log and generation too) and believed if its checksum follows from that of its
@@ -12,7 +12,10 @@
 #include "shard/base/assert.h"
 #include "shard/journal/journal_priv.h"
 
-#define PREDECESSORS_MAX 16u /* frames seen, not believed; enough for what looks like frames inside one */
+#define PREDECESSORS_MAX                                                                           \
+    16u /* frames seen, not believed; enough for what looks like frames inside one */
+
+#define SECTOR_BYTES 512u /* what a disk writes whole or not at all */
 
 struct predecessor {
     uint64_t end;
@@ -26,7 +29,7 @@ struct search {
     uint32_t bad_crc; /* as stored in the bad frame */
     bool has_bad_crc;
     bool believed_any;
-    uint64_t synced;  /* highest named by a believed frame */
+    uint64_t synced; /* highest named by a believed frame */
     bool closed;
     uint64_t written_end; /* after the last byte that is not zero */
 };
@@ -36,11 +39,14 @@ static void remember(struct search *s, uint64_t end, uint32_t crc)
     s->seen[s->seen_count++ % PREDECESSORS_MAX] = (struct predecessor){.end = end, .crc = crc};
 }
 
-static bool follows(const struct search *s, const uint8_t *frame, const struct journal_frame_head *h)
+static bool follows(const struct search *s, const uint8_t *frame,
+                    const struct journal_frame_head *h)
 {
     uint32_t count = s->seen_count < PREDECESSORS_MAX ? s->seen_count : PREDECESSORS_MAX;
     for (uint32_t i = 0; i < count; i++)
-        if (s->seen[i].end == h->lsn && journal_frame_crc(s->seen[i].crc, frame, h->length) == h->crc) return true;
+        if (s->seen[i].end == h->lsn &&
+            journal_frame_crc(s->seen[i].crc, frame, h->length) == h->crc)
+            return true;
     bool next = s->has_bad_crc && !s->believed_any;
     return next && journal_frame_crc(s->bad_crc, frame, h->length) == h->crc;
 }
@@ -71,7 +77,8 @@ static uint64_t look_at_head(struct search *s, uint64_t lsn)
     const uint8_t *p = NULL;
     struct journal_frame_head h;
     size_t n = journal__reader_view(&s->r, lsn, FRAME_HEAD_BYTES, &p);
-    if (n < FRAME_HEAD_BYTES || !journal_frame_decode(p, &h) || !is_ours(s, &h, lsn)) return lsn + 1;
+    if (n < FRAME_HEAD_BYTES || !journal_frame_decode(p, &h) || !is_ours(s, &h, lsn))
+        return lsn + 1;
     size_t bytes = FRAME_HEAD_BYTES + (size_t)h.length;
     n = journal__reader_view(&s->r, lsn, bytes, &p);
     bool believed = n == bytes && lsn > s->w->lsn && follows(s, p, &h);
@@ -85,7 +92,8 @@ static uint64_t look_at_head(struct search *s, uint64_t lsn)
 
 static void note_written(struct search *s, uint64_t lsn, const uint8_t *p, size_t n)
 {
-    while (n > 0 && p[n - 1] == 0) n--;
+    while (n > 0 && p[n - 1] == 0)
+        n--;
     if (n > 0 && lsn + n > s->written_end) s->written_end = lsn + n;
 }
 
@@ -117,6 +125,17 @@ static void search_all(struct search *s)
         if (s->r.log->files[k].lsn > lsn) lsn = search_run(s, s->r.log->files[k].lsn);
 }
 
+/* Is this block, from byte `at` on, as it was written last? The stamp says that the write reached its end;
+ * but a disk may write the sectors of a block in any order, and a crash leave some of them as they
+ * were: zeros, at least from where the write before ended. So a sector that ends in a zero proves
+ * nothing, and without proof it is no damage. */
+static bool written_whole(const uint8_t block[static BLOCK_BYTES], size_t at)
+{
+    for (size_t sector = at / SECTOR_BYTES; sector < BLOCK_BYTES / SECTOR_BYTES - 1; sector++)
+        if (block[(sector + 1) * SECTOR_BYTES - 1] == 0) return false;
+    return true;
+}
+
 /* Every block from the bad frame's first byte to its last one (as far as its head can tell). */
 static bool stamped_through(struct search *s)
 {
@@ -125,13 +144,18 @@ static bool stamped_through(struct search *s)
     uint64_t from = s->w->lsn;
     uint64_t end = from + FRAME_HEAD_BYTES;
     size_t n = journal__reader_view(&s->r, from, FRAME_HEAD_BYTES, &p);
-    if (n == FRAME_HEAD_BYTES && journal_frame_decode(p, &h) && is_ours(s, &h, from)) end += h.length;
+    if (n == FRAME_HEAD_BYTES && journal_frame_decode(p, &h) && is_ours(s, &h, from))
+        end += h.length;
     for (uint64_t lsn = from; lsn < end;) {
+        uint8_t block[BLOCK_BYTES];
         uint32_t stamp = 0;
-        uint64_t block_end = 0;
-        if (!journal__reader_stamp(&s->r, lsn, &stamp, &block_end)) return false;
-        if (!journal_stamp_says_written(stamp, s->w->seed, from, block_end)) return false;
-        lsn = block_end;
+        uint64_t start = 0;
+        if (!journal__reader_block(&s->r, lsn, block, &start)) return false;
+        memcpy(&stamp, block + BLOCK_LOG_BYTES, sizeof stamp);
+        if (!journal_stamp_says_written(stamp, s->w->seed, from, start + BLOCK_LOG_BYTES))
+            return false;
+        if (!written_whole(block, (size_t)(lsn - start))) return false;
+        lsn = start + BLOCK_LOG_BYTES;
     }
     return true;
 }
@@ -149,9 +173,12 @@ enum rc journal__judge(struct journal__walk *w, struct journal__verdict *out)
     look_at_bad(&s);
     search_all(&s);
     struct journal__verdict v = {.torn_bytes = s.written_end - w->lsn};
-    if (s.synced > w->lsn) v.proof = "a later frame names it as synced";
-    else if (s.closed) v.proof = "a clean stop follows it";
-    else if (stamped_through(&s)) v.proof = "its blocks were written whole";
+    if (s.synced > w->lsn)
+        v.proof = "a later frame names it as synced";
+    else if (s.closed)
+        v.proof = "a clean stop follows it";
+    else if (stamped_through(&s))
+        v.proof = "its blocks were written whole";
     v.damage = v.proof != NULL;
     rc = s.r.rc;
     journal__reader_close(&s.r);

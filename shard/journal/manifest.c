@@ -23,7 +23,8 @@
 
 #define MANIFEST_BYTES_MAX (64u << 20)
 
-struct journal__generation *journal__manifest_add(struct journal__manifest *m, uint32_t number, uint16_t logs)
+struct journal__generation *journal__manifest_add(struct journal__manifest *m, uint32_t number,
+                                                  uint16_t logs)
 {
     assert(logs > 0);
     assert(m->count == 0 || m->generations[m->count - 1].number < number);
@@ -37,7 +38,8 @@ struct journal__generation *journal__manifest_add(struct journal__manifest *m, u
     }
     struct journal__log *log = mem_try_zalloc(MEM_JOURNAL, logs * sizeof *log);
     if (log == NULL) return NULL;
-    for (uint32_t i = 0; i < logs; i++) log[i].end = JOURNAL_LSN_OPEN;
+    for (uint32_t i = 0; i < logs; i++)
+        log[i].end = JOURNAL_LSN_OPEN;
     struct journal__generation *g = &m->generations[m->count++];
     *g = (struct journal__generation){.number = number, .logs = logs, .log = log};
     return g;
@@ -55,12 +57,14 @@ void journal__manifest_drop(struct journal__manifest *m, uint32_t index)
     assert(index < m->count);
     generation_free(&m->generations[index]);
     m->count--;
-    memmove(m->generations + index, m->generations + index + 1, (m->count - index) * sizeof *m->generations);
+    memmove(m->generations + index, m->generations + index + 1,
+            (m->count - index) * sizeof *m->generations);
 }
 
 void journal__manifest_free(struct journal__manifest *m)
 {
-    for (uint32_t i = 0; i < m->count; i++) generation_free(&m->generations[i]);
+    for (uint32_t i = 0; i < m->count; i++)
+        generation_free(&m->generations[i]);
     mem_free(MEM_JOURNAL, m->generations, m->cap * sizeof *m->generations);
     *m = (struct journal__manifest){0};
 }
@@ -68,7 +72,8 @@ void journal__manifest_free(struct journal__manifest *m)
 static void add_hex(struct buf *out, const char *word, const uint8_t *id, size_t bytes)
 {
     buf_addf(out, "%s ", word);
-    for (size_t i = 0; i < bytes; i++) buf_addf(out, "%02x", id[i]);
+    for (size_t i = 0; i < bytes; i++)
+        buf_addf(out, "%02x", id[i]);
     buf_add_byte(out, '\n');
 }
 
@@ -81,9 +86,11 @@ void journal__manifest_format(const struct journal__manifest *m, struct buf *out
     for (uint32_t i = 0; i < m->count; i++) {
         const struct journal__generation *g = &m->generations[i];
         assert(g->ended == (i + 1 < m->count)); /* the last one, and only it, still grows */
-        buf_addf(out, "generation %" PRIu32 " epoch %" PRIu64 " logs %u\n", g->number, g->epoch, g->logs);
+        buf_addf(out, "generation %" PRIu32 " epoch %" PRIu64 " logs %u\n", g->number, g->epoch,
+                 g->logs);
         for (uint32_t l = 0; l < g->logs; l++) {
-            buf_addf(out, "log %" PRIu32 " start %" PRIu64 " %08" PRIx32, l, g->log[l].start, g->log[l].start_crc);
+            buf_addf(out, "log %" PRIu32 " start %" PRIu64 " %08" PRIx32, l, g->log[l].start,
+                     g->log[l].start_crc);
             if (g->ended) buf_addf(out, " end %" PRIu64, g->log[l].end);
             buf_add_byte(out, '\n');
         }
@@ -104,7 +111,8 @@ static bool take_text(struct bytes *in, const char *text)
 static bool take_u64(struct bytes *in, uint64_t max, uint64_t *out)
 {
     size_t n = 0;
-    while (n < in->len && in->data[n] >= '0' && in->data[n] <= '9') n++;
+    while (n < in->len && in->data[n] >= '0' && in->data[n] <= '9')
+        n++;
     uint64_t v = 0;
     if (!num_parse_u64(bytes_view(in->data, n), &v) || v > max) return false;
     *in = bytes_view(in->data + n, in->len - n);
@@ -161,8 +169,8 @@ static enum rc take_generation(struct bytes *in, struct journal__manifest *m)
     uint64_t epoch = 0;
     uint64_t logs = 0;
     bool ok = take_text(in, "generation ") && take_u64(in, UINT32_MAX - 1, &number) &&
-              take_text(in, " epoch ") && take_u64(in, UINT64_MAX, &epoch) && take_text(in, " logs ") &&
-              take_u64(in, SHARDS_MAX, &logs) && take_text(in, "\n");
+              take_text(in, " epoch ") && take_u64(in, UINT64_MAX, &epoch) &&
+              take_text(in, " logs ") && take_u64(in, SHARDS_MAX, &logs) && take_text(in, "\n");
     if (!ok || number == 0 || logs == 0) return RC_CORRUPT;
     if (m->count > 0) {
         const struct journal__generation *last = &m->generations[m->count - 1];
@@ -193,15 +201,16 @@ enum rc journal__manifest_parse(struct bytes text, struct journal__manifest *m)
     if (!crc_matches(text)) return RC_CORRUPT;
     if (!take_text(&text, "moon-log ") || !take_u64(&text, UINT32_MAX, &format)) return RC_CORRUPT;
     if (format != JOURNAL_FORMAT) return RC_UNSUPPORTED;
-    bool ok = take_text(&text, "\ncluster ") && take_hex(&text, m->cluster_id, sizeof m->cluster_id) &&
-              take_text(&text, "\nnode ") && take_hex(&text, m->node_id, sizeof m->node_id) &&
-              take_text(&text, "\n");
+    bool ok = take_text(&text, "\ncluster ") &&
+              take_hex(&text, m->cluster_id, sizeof m->cluster_id) && take_text(&text, "\nnode ") &&
+              take_hex(&text, m->node_id, sizeof m->node_id) && take_text(&text, "\n");
     if (!ok) return RC_CORRUPT;
     while (!take_text(&text, "crc ")) {
         enum rc rc = take_generation(&text, m);
         if (rc != RC_OK) return rc;
     }
-    return text.len == 9 && m->count > 0 && !m->generations[m->count - 1].ended ? RC_OK : RC_CORRUPT;
+    return text.len == 9 && m->count > 0 && !m->generations[m->count - 1].ended ? RC_OK
+                                                                                : RC_CORRUPT;
 }
 
 /* ---- the file */
@@ -212,12 +221,9 @@ static enum rc read_all(struct io *io, int fd, const char *path, struct buf *out
     if (size < 0) return journal__error(why, size, "cannot read", path);
     if (size > MANIFEST_BYTES_MAX) return RC_CORRUPT;
     if (!buf_try_room(out, (size_t)size + 1)) return RC_NOMEM;
-    while (out->len < (size_t)size) {
-        int64_t n = io->ops->file_pread(io, fd, out->data + out->len, (size_t)size - out->len, out->len);
-        if (n < 0) return journal__error(why, n, "cannot read", path);
-        if (n == 0) break;
-        out->len += (size_t)n;
-    }
+    int64_t n = journal__pread(io, fd, out->data, (size_t)size, 0);
+    if (n < 0) return journal__error(why, n, "cannot read", path);
+    out->len = (size_t)n;
     return RC_OK;
 }
 
@@ -232,14 +238,16 @@ enum rc journal__manifest_load(struct journal_set *set, struct buf *why)
     buf_init(&text, MEM_JOURNAL);
     enum rc rc = read_all(set->io, fd, path, &text, why);
     if (rc == RC_OK) rc = journal__manifest_parse(buf_bytes(&text), &set->manifest);
-    if (rc == RC_CORRUPT) buf_addf(why, "%s is damaged: restore it from a backup of the directory", path);
+    if (rc == RC_CORRUPT)
+        buf_addf(why, "%s is damaged: restore it from a backup of the directory", path);
     if (rc == RC_UNSUPPORTED) buf_addf(why, "%s was written by a newer version", path);
     buf_free(&text);
     (void)set->io->ops->file_close(set->io, fd);
     return rc;
 }
 
-static enum rc write_all(struct journal_set *set, const char *path, const struct buf *text, struct buf *why)
+static enum rc write_all(struct journal_set *set, const char *path, const struct buf *text,
+                         struct buf *why)
 {
     struct io *io = set->io;
     int fd = io->ops->file_open(io, path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
@@ -247,8 +255,10 @@ static enum rc write_all(struct journal_set *set, const char *path, const struct
     enum rc rc = RC_OK;
     for (size_t done = 0; done < text->len && rc == RC_OK;) {
         int64_t n = io->ops->file_pwrite(io, fd, text->data + done, text->len - done, done);
-        if (n <= 0) rc = journal__error(why, n < 0 ? n : -ENOSPC, "cannot write", path);
-        else done += (size_t)n;
+        if (n <= 0)
+            rc = journal__error(why, n < 0 ? n : -ENOSPC, "cannot write", path);
+        else
+            done += (size_t)n;
     }
     int err = rc == RC_OK ? io->ops->file_sync(io, fd) : 0;
     if (err < 0) rc = journal__error(why, err, "cannot sync", path);

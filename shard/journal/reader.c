@@ -56,8 +56,10 @@ static uint32_t find_file(const struct journal__reader *r, uint64_t lsn)
     uint32_t high = log->files_count;
     while (low < high) { /* the first that begins after lsn */
         uint32_t mid = low + (high - low) / 2;
-        if (log->files[mid].lsn <= lsn) low = mid + 1;
-        else high = mid;
+        if (log->files[mid].lsn <= lsn)
+            low = mid + 1;
+        else
+            high = mid;
     }
     if (low == 0 || lsn >= journal__file_end(log, low - 1)) return log->files_count;
     if (!log->files[low - 1].head_ok && !r->past_bad_heads) return log->files_count;
@@ -79,21 +81,16 @@ static bool open_file(struct journal__reader *r, uint32_t k)
 
 static bool read_at(struct journal__reader *r, uint8_t *into, size_t len, uint64_t offset)
 {
-    while (len > 0) {
-        int64_t n = r->io->ops->file_pread(r->io, r->fd, into, len, offset);
-        if (n <= 0) { /* a file that became shorter than it was counts as one that cannot be read */
-            r->rc = n < 0 ? rc_from_errno((int)n) : RC_IO;
-            return false;
-        }
-        into += n;
-        len -= (size_t)n;
-        offset += (uint64_t)n;
-    }
-    return true;
+    int64_t n = journal__pread(r->io, r->fd, into, len, offset);
+    if (n == (int64_t)len) return true;
+    r->rc = n < 0 ? rc_from_errno((int)n)
+                  : RC_IO; /* a file that became shorter cannot be read either */
+    return false;
 }
 
 /* Copies log bytes out of raw, which begins at a block; the first `skip` bytes are not wanted. */
-static size_t without_stamps(uint8_t *out, const uint8_t *raw, size_t raw_len, size_t skip, uint64_t wanted)
+static size_t without_stamps(uint8_t *out, const uint8_t *raw, size_t raw_len, size_t skip,
+                             uint64_t wanted)
 {
     size_t done = 0;
     for (size_t at = 0; at < raw_len && done < wanted; at += BLOCK_BYTES, skip = 0) {
@@ -146,17 +143,18 @@ size_t journal__reader_view(struct journal__reader *r, uint64_t lsn, size_t n, c
     return have;
 }
 
-bool journal__reader_stamp(struct journal__reader *r, uint64_t lsn, uint32_t *stamp_out, uint64_t *end_out)
+bool journal__reader_block(struct journal__reader *r, uint64_t lsn, uint8_t out[static BLOCK_BYTES],
+                           uint64_t *start_out)
 {
     uint32_t k = find_file(r, lsn);
     if (k == r->log->files_count || r->rc != RC_OK || !open_file(r, k)) return false;
     uint64_t block = (lsn - r->log->files[k].lsn) / BLOCK_LOG_BYTES;
-    uint64_t offset = BLOCK_BYTES + block * BLOCK_BYTES + BLOCK_LOG_BYTES;
-    if (offset + sizeof *stamp_out > r->log->files[k].bytes) return false;
-    uint64_t end = r->log->files[k].lsn + (block + 1) * BLOCK_LOG_BYTES;
-    if (end > journal__file_end(r->log, k)) return false;
-    *end_out = end;
-    return read_at(r, (uint8_t *)stamp_out, sizeof *stamp_out, offset);
+    uint64_t offset = BLOCK_BYTES + block * BLOCK_BYTES;
+    if (offset + BLOCK_BYTES > r->log->files[k].bytes) return false;
+    uint64_t start = r->log->files[k].lsn + block * BLOCK_LOG_BYTES;
+    if (start + BLOCK_LOG_BYTES > journal__file_end(r->log, k)) return false;
+    *start_out = start;
+    return read_at(r, out, BLOCK_BYTES, offset);
 }
 
 void journal__reader_where(const struct journal__reader *r, uint64_t lsn, char *out, size_t cap)
@@ -164,7 +162,8 @@ void journal__reader_where(const struct journal__reader *r, uint64_t lsn, char *
     char path[JOURNAL_PATH_MAX];
     const struct journal__log *log = r->log;
     uint32_t k = log->files_count;
-    while (k > 0 && log->files[k - 1].lsn > lsn) k--;
+    while (k > 0 && log->files[k - 1].lsn > lsn)
+        k--;
     /* A place behind the end of all files is told as an offset in the last one. */
     uint64_t first = k == 0 ? lsn : log->files[k - 1].lsn;
     struct journal__name name = {.generation = r->generation, .log = r->log_index, .lsn = first};

@@ -28,7 +28,7 @@ struct journal_file_head {
     uint64_t lsn;        /* of the first log byte of this file */
     uint64_t file_bytes; /* planned size, head block included; a multiple of BLOCK_BYTES */
     int64_t created_us;
-    bool prewritten;     /* blocks were zeroed: written with O_DIRECT */
+    bool prewritten; /* blocks were zeroed: written with O_DIRECT */
 };
 void journal_file_head_encode(uint8_t out[static BLOCK_BYTES], const struct journal_file_head *h);
 /* RC_CORRUPT: not a head block, or damaged. RC_UNSUPPORTED: of a newer format. */
@@ -85,7 +85,8 @@ MUST_CHECK bool journal_frame_decode(const uint8_t in[static FRAME_HEAD_BYTES],
 uint32_t journal_frame_crc(uint32_t previous, const uint8_t *frame, uint32_t length);
 extern const uint8_t journal_frame_magic[4];
 /* Fills in what is known only when a pass ends, and the checksum, which it returns. */
-uint32_t journal_frame_seal(uint8_t *frame, int64_t hlc_us, uint64_t synced, uint64_t cut, uint32_t previous);
+uint32_t journal_frame_seal(uint8_t *frame, int64_t hlc_us, uint64_t synced, uint64_t cut,
+                            uint32_t previous);
 static inline uint32_t journal_frame_length(const uint8_t *frame)
 {
     uint32_t v;
@@ -116,7 +117,8 @@ MUST_CHECK bool journal_unit_arg(struct bytes *args, struct bytes *out);
 /* Encoding in two steps: the size of all after the length, then head and arguments. */
 size_t journal_unit_size(const struct journal_head *h, const struct bytes *args, uint32_t argc);
 /* Writes length, flags … shards into out (UNIT_HEAD_BYTES_MAX); returns the bytes used. */
-size_t journal_unit_encode_head(uint8_t *out, const struct journal_head *h, bool joined, size_t size);
+size_t journal_unit_encode_head(uint8_t *out, const struct journal_head *h, bool joined,
+                                size_t size);
 
 /* ---- varint: 7 bits a byte, lowest first, the high bit says that more follow; shortest form. */
 static inline size_t journal_varint_bytes(uint64_t v)
@@ -126,7 +128,8 @@ static inline size_t journal_varint_bytes(uint64_t v)
 }
 static inline uint8_t *journal_varint_put(uint8_t *p, uint64_t v)
 {
-    for (; v >= 0x80; v >>= 7) *p++ = (uint8_t)(v | 0x80);
+    for (; v >= 0x80; v >>= 7)
+        *p++ = (uint8_t)(v | 0x80);
     *p++ = (uint8_t)v;
     return p;
 }

@@ -22,21 +22,23 @@ static bool tally_room(struct tally *t)
 {
     if (t->count < t->cap) return true;
     size_t cap = t->cap == 0 ? 256 : t->cap * 2;
-    void *grown = mem_try_resize(MEM_JOURNAL, t->parts, t->cap * sizeof *t->parts, cap * sizeof *t->parts);
+    void *grown =
+        mem_try_resize(MEM_JOURNAL, t->parts, t->cap * sizeof *t->parts, cap * sizeof *t->parts);
     if (grown == NULL) return false;
     t->parts = grown;
     t->cap = cap;
     return true;
 }
 
-static bool note_part(void *ctx, const struct journal_unit_raw *raw, const struct journal_unit *unit,
-                      uint64_t group_at)
+static bool note_part(void *ctx, const struct journal_unit_raw *raw,
+                      const struct journal_unit *unit, uint64_t group_at)
 {
     struct tally *t = ctx;
     (void)unit;
     if ((raw->flags & UNIT_TX) == 0) return true;
     struct journal_part *last = t->count == 0 ? NULL : &t->parts[t->count - 1];
-    bool same = last != NULL && last->log == t->log && last->lsn == group_at && last->txid == raw->txid;
+    bool same =
+        last != NULL && last->log == t->log && last->lsn == group_at && last->txid == raw->txid;
     if (same) {
         last->shards_mask |= raw->shards_mask;
         return true;
@@ -50,14 +52,15 @@ static bool note_part(void *ctx, const struct journal_unit_raw *raw, const struc
 
 /* ---- heads of files */
 
-static bool is_whole_of(const struct journal_file_head *h, const struct journal__generation *g, uint32_t log_index,
-                        uint64_t lsn)
+static bool is_whole_of(const struct journal_file_head *h, const struct journal__generation *g,
+                        uint32_t log_index, uint64_t lsn)
 {
     return h->generation == g->number && h->log == log_index && h->lsn == lsn;
 }
 
-static enum rc judge_head(struct journal_set *set, const struct journal__generation *g, uint32_t log_index,
-                          struct journal__file *f, const uint8_t *block, const char *path, struct buf *why)
+static enum rc judge_head(struct journal_set *set, const struct journal__generation *g,
+                          uint32_t log_index, struct journal__file *f, const uint8_t *block,
+                          const char *path, struct buf *why)
 {
     struct journal_file_head h;
     enum rc rc = journal_file_head_decode(block, &h);
@@ -76,29 +79,33 @@ static enum rc judge_head(struct journal_set *set, const struct journal__generat
     return RC_OK;
 }
 
-static enum rc check_file(struct journal_set *set, const struct journal__generation *g, uint32_t log_index,
-                          struct journal__file *f, uint8_t *block, struct buf *why)
+static enum rc check_file(struct journal_set *set, const struct journal__generation *g,
+                          uint32_t log_index, struct journal__file *f, uint8_t *block,
+                          struct buf *why)
 {
     struct io *io = set->io;
     char path[JOURNAL_PATH_MAX];
-    journal__file_path(path, set->dir,
-                       (struct journal__name){.generation = g->number, .log = log_index, .lsn = f->lsn});
+    journal__file_path(
+        path, set->dir,
+        (struct journal__name){.generation = g->number, .log = log_index, .lsn = f->lsn});
     int fd = io->ops->file_open(io, path, O_RDONLY, 0);
     if (fd < 0) return journal__error(why, fd, "cannot open", path);
     enum rc rc = RC_OK;
     int64_t n = io->ops->file_size(io, fd);
     if (n >= 0) {
         f->bytes = (uint64_t)n;
-        n = io->ops->file_pread(io, fd, block, BLOCK_BYTES, 0);
+        n = journal__pread(io, fd, block, BLOCK_BYTES, 0);
     }
-    if (n < 0) rc = journal__error(why, n, "cannot read", path);
-    else if (n == BLOCK_BYTES) rc = judge_head(set, g, log_index, f, block, path, why);
+    if (n < 0)
+        rc = journal__error(why, n, "cannot read", path);
+    else if (n == BLOCK_BYTES)
+        rc = judge_head(set, g, log_index, f, block, path, why);
     (void)io->ops->file_close(io, fd);
     return rc;
 }
 
-static enum rc check_files(struct journal_set *set, const struct journal__generation *g, uint32_t log_index,
-                           struct buf *why)
+static enum rc check_files(struct journal_set *set, const struct journal__generation *g,
+                           uint32_t log_index, struct buf *why)
 {
     struct journal__log *log = &g->log[log_index];
     uint8_t *block = mem_try_alloc(MEM_JOURNAL, BLOCK_BYTES);
@@ -112,13 +119,14 @@ static enum rc check_files(struct journal_set *set, const struct journal__genera
 
 /* ---- one log */
 
-static enum rc refuse(struct journal_set *set, const struct journal__walk *w, const char *what, const char *proof,
-                      struct buf *why)
+static enum rc refuse(struct journal_set *set, const struct journal__walk *w, const char *what,
+                      const char *proof, struct buf *why)
 {
     char where[WHERE_BYTES];
     journal__reader_where(&w->r, w->lsn, where, sizeof where);
     buf_addf(why,
-             "the log is damaged: %s: %s (%s). Restore the file from a backup, or cut the log there with: "
+             "the log is damaged: %s: %s (%s). Restore the file from a backup, or cut the log "
+             "there with: "
              "moonctl data repair %s",
              where, what, proof, set->opts.dir);
     return RC_CORRUPT;
@@ -133,8 +141,9 @@ static void warn_cut(const struct journal__walk *w, uint64_t bytes, const char *
 
 /* Takes frames as far as they go. RC_NOTFOUND or RC_CORRUPT: w->lsn is where they end and w->what says
  * why; RC_OK: the recorded end is reached. */
-static enum rc take_frames(struct journal_set *set, struct journal__walk *w, const struct journal__generation *g,
-                           struct journal__log *log, struct tally *t)
+static enum rc take_frames(struct journal_set *set, struct journal__walk *w,
+                           const struct journal__generation *g, struct journal__log *log,
+                           struct tally *t)
 {
     while (w->lsn < log->end) {
         uint64_t before = w->lsn;
@@ -155,14 +164,17 @@ static enum rc take_frames(struct journal_set *set, struct journal__walk *w, con
 }
 
 /* The frames stopped before a recorded end, or at the open end of the last generation. */
-static enum rc judge_end(struct journal_set *set, struct journal__walk *w, struct journal__generation *g,
-                         struct journal__log *log, bool nonsense, struct buf *why)
+static enum rc judge_end(struct journal_set *set, struct journal__walk *w,
+                         struct journal__generation *g, struct journal__log *log, bool nonsense,
+                         struct buf *why)
 {
     struct journal__verdict v = {0};
     const char *what = w->what;
     enum rc rc = journal__judge(w, &v);
     if (rc != RC_OK) return rc;
-    if (nonsense) v = (struct journal__verdict){.damage = true, .proof = "its checksum is right", .torn_bytes = v.torn_bytes};
+    if (nonsense)
+        v = (struct journal__verdict){
+            .damage = true, .proof = "its checksum is right", .torn_bytes = v.torn_bytes};
     if (!v.damage && log->end != JOURNAL_LSN_OPEN) {
         v.damage = true;
         v.proof = "the log of this generation is known to be longer";
@@ -190,8 +202,8 @@ static bool ends_there(const struct journal__log *log)
     return f->bytes <= (used + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
 }
 
-static enum rc recover_log(struct journal_set *set, struct journal__generation *g, uint32_t log_index,
-                           struct tally *t, struct buf *why)
+static enum rc recover_log(struct journal_set *set, struct journal__generation *g,
+                           uint32_t log_index, struct tally *t, struct buf *why)
 {
     struct journal__log *log = &g->log[log_index];
     struct journal__walk w;
@@ -202,7 +214,8 @@ static enum rc recover_log(struct journal_set *set, struct journal__generation *
     t->log = (uint16_t)log_index;
     log->apply_end = log->end;
     rc = take_frames(set, &w, g, log, t);
-    if (rc == RC_NOTFOUND || rc == RC_CORRUPT) rc = judge_end(set, &w, g, log, rc == RC_CORRUPT, why);
+    if (rc == RC_NOTFOUND || rc == RC_CORRUPT)
+        rc = judge_end(set, &w, g, log, rc == RC_CORRUPT, why);
     if (rc == RC_IO && why->len == 0) {
         char where[WHERE_BYTES];
         journal__reader_where(&w.r, w.lsn, where, sizeof where);
@@ -217,7 +230,8 @@ static enum rc recover_log(struct journal_set *set, struct journal__generation *
 
 /* ---- one generation, then all */
 
-static void warn_dropped(const struct journal__generation *g, uint32_t log_index, uint64_t from, uint64_t to)
+static void warn_dropped(const struct journal__generation *g, uint32_t log_index, uint64_t from,
+                         uint64_t to)
 {
     log_warning("journal",
                 "generation %" PRIu32 " log %" PRIu32 ": cut at %" PRIu64 ", %" PRIu64
@@ -229,7 +243,8 @@ static enum rc find_cut(struct journal__generation *g, struct tally *t)
 {
     uint64_t ends[SHARDS_MAX];
     size_t kept = 0;
-    for (uint32_t l = 0; l < g->logs; l++) ends[l] = g->log[l].apply_end;
+    for (uint32_t l = 0; l < g->logs; l++)
+        ends[l] = g->log[l].apply_end;
     for (size_t i = 0; i < t->count; i++)
         if (t->parts[i].lsn < ends[t->parts[i].log]) t->parts[kept++] = t->parts[i];
     enum rc rc = journal_cut_greatest(ends, g->logs, t->parts, kept);
@@ -242,11 +257,13 @@ static enum rc find_cut(struct journal__generation *g, struct tally *t)
     return rc;
 }
 
-static enum rc recover_generation(struct journal_set *set, struct journal__generation *g, struct buf *why)
+static enum rc recover_generation(struct journal_set *set, struct journal__generation *g,
+                                  struct buf *why)
 {
     struct tally t = {0};
     enum rc rc = RC_OK;
-    for (uint32_t l = 0; l < g->logs && rc == RC_OK; l++) rc = recover_log(set, g, l, &t, why);
+    for (uint32_t l = 0; l < g->logs && rc == RC_OK; l++)
+        rc = recover_log(set, g, l, &t, why);
     /* The recorded ends of an ended generation are a cut already. */
     if (rc == RC_OK && (!g->ended || g->repaired)) rc = find_cut(g, &t);
     mem_free(MEM_JOURNAL, t.parts, t.cap * sizeof *t.parts);

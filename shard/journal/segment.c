@@ -111,7 +111,8 @@ void journal__prepare(struct journal *j)
 {
     if (j->step_busy || j->failed || j->make_stalled) return;
     if (j->step != STEP_NONE) {
-        if (j->closing && j->ready_count >= wanted(j)) return; /* journal_close() removes the half made one */
+        if (j->closing && j->ready_count >= wanted(j))
+            return; /* journal_close() removes the half made one */
         start_step(j);
         return;
     }
@@ -182,7 +183,8 @@ static void advance(struct journal *j, int32_t result)
 
 static bool is_for_lack(int32_t result)
 {
-    return result == -ENOSPC || result == -EDQUOT || result == -EMFILE || result == -ENFILE || result == -ENOMEM;
+    return result == -ENOSPC || result == -EDQUOT || result == -EMFILE || result == -ENFILE ||
+           result == -ENOMEM;
 }
 
 /* The file system cannot do this step, but can do without. */
@@ -195,7 +197,9 @@ static bool step_around(struct journal *j, int32_t result)
     }
     bool writes = j->step == STEP_OPEN || j->step == STEP_HEAD || j->step == STEP_ZERO;
     if (!writes || !j->making->direct || !unknown) return false;
-    log_notice("journal", "log %u: the file system refuses O_DIRECT: appendfsync always writes through the page cache",
+    log_notice("journal",
+               "log %u: the file system refuses O_DIRECT: appendfsync always writes through the "
+               "page cache",
                j->log);
     j->direct_refused = true;
     j->making->direct = false;
@@ -210,12 +214,15 @@ static void step_failed(struct journal *j, int32_t result)
     if (step_around(j, result)) return;
     bool lack = is_for_lack(result);
     if (!lack || !j->make_stalled)
-        log_warning("journal", "log %u: cannot prepare %s: %s", j->log, j->make_path, strerror(-result));
+        log_warning("journal", "log %u: cannot prepare %s: %s", j->log, j->make_path,
+                    strerror(-result));
     j->make_stalled = lack;
     /* While a segment is ready or in use the log goes on; it refuses before room for what it promised
      * runs out. */
-    if (!lack) journal__refuse(j, RC_IO);
-    else if (j->ready == NULL) journal__refuse(j, RC_NOSPACE);
+    if (!lack)
+        journal__refuse(j, RC_IO);
+    else if (j->ready == NULL)
+        journal__refuse(j, RC_NOSPACE);
 }
 
 static void on_step(struct io_op *op, int32_t result)
@@ -223,7 +230,9 @@ static void on_step(struct io_op *op, int32_t result)
     struct journal *j = container_of(op, struct journal, step_op);
     j->step_busy = false;
     bool is_write = j->step == STEP_HEAD || j->step == STEP_ZERO;
-    if (is_write && result >= 0 && result < (int32_t)BLOCK_BYTES) result = -ENOSPC; /* a torn block */
+    if (is_write && result == 0) result = -ENOSPC;
+    if (is_write && result > 0 && result < (int32_t)BLOCK_BYTES)
+        result = -EAGAIN; /* not a whole block */
     if (j->step == STEP_OPEN && result >= 0) j->segments++;
     if (result < 0) {
         step_failed(j, result);

@@ -15,7 +15,8 @@
 
 static bool is_zero(const uint8_t *id, size_t bytes)
 {
-    while (bytes > 0 && id[bytes - 1] == 0) bytes--;
+    while (bytes > 0 && id[bytes - 1] == 0)
+        bytes--;
     return bytes == 0;
 }
 
@@ -67,8 +68,9 @@ static enum rc agree_on_ids(struct journal_set *set, struct buf *why)
         if (node_given) memcpy(m->node_id, o->node_id, sizeof m->node_id);
         return RC_OK;
     }
-    bool same = (!cluster_given || memcmp(m->cluster_id, o->cluster_id, sizeof m->cluster_id) == 0) &&
-                (!node_given || memcmp(m->node_id, o->node_id, sizeof m->node_id) == 0);
+    bool same =
+        (!cluster_given || memcmp(m->cluster_id, o->cluster_id, sizeof m->cluster_id) == 0) &&
+        (!node_given || memcmp(m->node_id, o->node_id, sizeof m->node_id) == 0);
     if (same) return RC_OK;
     buf_addf(why, "%s belongs to another node", set->dir);
     return RC_INVALID;
@@ -86,7 +88,8 @@ static enum rc load_all(struct journal_set *set, struct buf *why)
     return rc;
 }
 
-enum rc journal_set_open(const struct journal_opts *opts, struct io *io, struct journal_set **out, struct buf *why)
+enum rc journal_set_open(const struct journal_opts *opts, struct io *io, struct journal_set **out,
+                         struct buf *why)
 {
     assert(opts->clock != NULL);
     enum rc rc = check_opts(opts, why);
@@ -129,8 +132,8 @@ struct replay {
     uint64_t apply_end; /* of the log under way */
 };
 
-static bool replay_unit(void *ctx, const struct journal_unit_raw *raw, const struct journal_unit *unit,
-                        uint64_t group_at)
+static bool replay_unit(void *ctx, const struct journal_unit_raw *raw,
+                        const struct journal_unit *unit, uint64_t group_at)
 {
     struct replay *r = ctx;
     (void)raw;
@@ -147,8 +150,8 @@ static void tell(struct replay *r, uint64_t bytes)
     r->progress(r->ctx, r->done, r->set->total_bytes);
 }
 
-static enum rc replay_log(struct replay *r, struct io *io, const struct journal__generation *g, uint32_t log_index,
-                          struct buf *why)
+static enum rc replay_log(struct replay *r, struct io *io, const struct journal__generation *g,
+                          uint32_t log_index, struct buf *why)
 {
     struct journal__walk w;
     enum rc rc = journal__walk_open(&w, io, r->set, g, log_index);
@@ -173,12 +176,17 @@ static enum rc replay_log(struct replay *r, struct io *io, const struct journal_
 
 enum rc journal_set_replay(struct journal_set *set, struct io *io, uint32_t shard, uint32_t shards,
                            bool (*apply)(void *ctx, const struct journal_unit *u), void *ctx,
-                           void (*progress)(void *ctx, uint64_t done, uint64_t total), struct buf *why)
+                           void (*progress)(void *ctx, uint64_t done, uint64_t total),
+                           struct buf *why)
 {
     assert(shard < shards);
     assert(!set->started);
-    struct replay r = {
-        .set = set, .shard = shard, .shards = shards, .apply = apply, .ctx = ctx, .progress = progress};
+    struct replay r = {.set = set,
+                       .shard = shard,
+                       .shards = shards,
+                       .apply = apply,
+                       .ctx = ctx,
+                       .progress = progress};
     for (uint32_t i = 0; i < set->manifest.count; i++) {
         const struct journal__generation *g = &set->manifest.generations[i];
         for (uint32_t l = 0; l < g->logs; l++) {
@@ -203,17 +211,20 @@ static bool may_continue(const struct journal_set *set)
     const struct journal__manifest *m = &set->manifest;
     if (m->count == 0) return false;
     const struct journal__generation *g = &m->generations[m->count - 1];
-    if (g->ended || g->repaired || g->logs != set->opts.logs || g->epoch != set->opts.epoch) return false;
+    if (g->ended || g->repaired || g->logs != set->opts.logs || g->epoch != set->opts.epoch)
+        return false;
     for (uint32_t l = 0; l < g->logs; l++)
         if (!g->log[l].closed) return false;
     return true;
 }
 
-static enum rc sync_file(struct journal_set *set, const struct journal__generation *g, uint32_t log_index,
-                         uint64_t lsn, struct buf *why)
+static enum rc sync_file(struct journal_set *set, const struct journal__generation *g,
+                         uint32_t log_index, uint64_t lsn, struct buf *why)
 {
     char path[JOURNAL_PATH_MAX];
-    journal__file_path(path, set->dir, (struct journal__name){.generation = g->number, .log = log_index, .lsn = lsn});
+    journal__file_path(
+        path, set->dir,
+        (struct journal__name){.generation = g->number, .log = log_index, .lsn = lsn});
     int fd = set->io->ops->file_open(set->io, path, O_RDWR, 0);
     if (fd < 0) return journal__error(why, fd, "cannot open", path);
     int err = set->io->ops->file_sync(set->io, fd);
@@ -223,12 +234,14 @@ static enum rc sync_file(struct journal_set *set, const struct journal__generati
 
 /* After a kill the tail was read from the page cache. It counts from now on, so it must be on disk
  * before the end behind it is recorded: else a power loss now would look like damage. */
-static enum rc sync_tails(struct journal_set *set, const struct journal__generation *g, struct buf *why)
+static enum rc sync_tails(struct journal_set *set, const struct journal__generation *g,
+                          struct buf *why)
 {
     for (uint32_t l = 0; l < g->logs; l++) {
         const struct journal__log *log = &g->log[l];
         for (uint32_t k = 0; k < log->files_count; k++) {
-            bool dirty = journal__file_end(log, k) > log->synced && log->files[k].lsn < log->frames_end;
+            bool dirty =
+                journal__file_end(log, k) > log->synced && log->files[k].lsn < log->frames_end;
             enum rc rc = dirty ? sync_file(set, g, l, log->files[k].lsn, why) : RC_OK;
             if (rc != RC_OK) return rc;
         }
@@ -250,12 +263,14 @@ static enum rc next_generation(struct journal_set *set, struct buf *why)
         struct journal__generation *g = &m->generations[m->count - 1];
         enum rc rc = sync_tails(set, g, why);
         if (rc != RC_OK) return rc;
-        for (uint32_t l = 0; l < g->logs; l++) g->log[l].end = g->log[l].apply_end;
+        for (uint32_t l = 0; l < g->logs; l++)
+            g->log[l].end = g->log[l].apply_end;
         g->ended = true;
         if (is_empty(g)) journal__manifest_drop(m, m->count - 1);
     }
     if (set->newest == UINT32_MAX - 1) return RC_TOOBIG;
-    struct journal__generation *g = journal__manifest_add(m, ++set->newest, (uint16_t)set->opts.logs);
+    struct journal__generation *g =
+        journal__manifest_add(m, ++set->newest, (uint16_t)set->opts.logs);
     if (g == NULL) return RC_NOMEM;
     g->epoch = set->opts.epoch;
     for (uint32_t l = 0; l < g->logs; l++) {

@@ -31,11 +31,13 @@ size_t journal_unit_size(const struct journal_head *h, const struct bytes *args,
 {
     size_t size = 3 + journal_varint_bytes(h->opcode) + (h->db != 0) + (h->engine != 0);
     if (unlikely(h->txid != 0)) size += 8 + journal_varint_bytes(h->shards_mask);
-    for (uint32_t i = 0; i < argc; i++) size += journal_varint_bytes(args[i].len) + args[i].len;
+    for (uint32_t i = 0; i < argc; i++)
+        size += journal_varint_bytes(args[i].len) + args[i].len;
     return size;
 }
 
-size_t journal_unit_encode_head(uint8_t *out, const struct journal_head *h, bool joined, size_t size)
+size_t journal_unit_encode_head(uint8_t *out, const struct journal_head *h, bool joined,
+                                size_t size)
 {
     uint8_t *p = journal_varint_put(out, size);
     uint8_t *flags = p++;
@@ -61,7 +63,8 @@ size_t journal_unit_encode_head(uint8_t *out, const struct journal_head *h, bool
 }
 
 /* What follows the opcode. Returns where the arguments begin, NULL if the unit ends before that. */
-static const uint8_t *decode_optional(const uint8_t *p, const uint8_t *end, struct journal_unit_raw *u)
+static const uint8_t *decode_optional(const uint8_t *p, const uint8_t *end,
+                                      struct journal_unit_raw *u)
 {
     size_t fixed = 2;
     if ((u->flags & UNIT_DB) != 0) fixed += 1;

@@ -43,7 +43,8 @@ static const char *odd_head(const struct journal__walk *w, const struct journal_
 {
     bool chained = w->chain_at != JOURNAL_LSN_OPEN;
     if (((h->flags & FRAME_FIRST) != 0) == chained) return "a frame out of its chain";
-    if ((h->flags & FRAME_CLOSED) != 0 && (h->flags != (FRAME_FIRST | FRAME_LAST | FRAME_CLOSED) || h->length != 0))
+    if ((h->flags & FRAME_CLOSED) != 0 &&
+        (h->flags != (FRAME_FIRST | FRAME_LAST | FRAME_CLOSED) || h->length != 0))
         return "a closing frame with units";
     if (h->synced > h->lsn || h->cut > h->synced) return "a frame that names a future position";
     return NULL;
@@ -78,8 +79,10 @@ static bool args_room(struct journal__walk *w, uint32_t argc)
 {
     if (argc <= w->args_cap) return true;
     uint32_t cap = w->args_cap == 0 ? 16 : w->args_cap;
-    while (cap < argc) cap *= 2;
-    void *grown = mem_try_resize(MEM_JOURNAL, w->args, w->args_cap * sizeof *w->args, cap * sizeof *w->args);
+    while (cap < argc)
+        cap *= 2;
+    void *grown =
+        mem_try_resize(MEM_JOURNAL, w->args, w->args_cap * sizeof *w->args, cap * sizeof *w->args);
     if (grown == NULL) return false;
     w->args = grown;
     w->args_cap = cap;
@@ -91,17 +94,19 @@ static enum rc decode_args(struct journal__walk *w, struct bytes args, uint32_t 
     uint32_t argc = 0;
     struct bytes arg;
     struct bytes rest = args;
-    while (journal_unit_arg(&rest, &arg)) argc++;
+    while (journal_unit_arg(&rest, &arg))
+        argc++;
     if (rest.len != 0) return nonsense(w, "a unit with a broken argument");
     if (!args_room(w, argc)) return RC_NOMEM;
     rest = args;
     for (uint32_t i = 0; i < argc; i++)
-        if (!journal_unit_arg(&rest, &w->args[i])) return nonsense(w, "a unit with a broken argument");
+        if (!journal_unit_arg(&rest, &w->args[i]))
+            return nonsense(w, "a unit with a broken argument");
     *argc_out = argc;
     return RC_OK;
 }
 
-struct group_run { /* what is the same for all units of a run */
+struct group_run {                 /* what is the same for all units of a run */
     uint64_t frame_lsn, units_lsn; /* the frame's, and that of p[0] */
     int64_t hlc_us;
     uint16_t logs;
@@ -118,8 +123,8 @@ static uint64_t group_lsn(const struct group_run *run, size_t at)
     return lsn == run->frame_lsn + FRAME_HEAD_BYTES ? run->frame_lsn : lsn;
 }
 
-static enum rc run_unit(struct journal__walk *w, const struct group_run *run, const struct journal_unit_raw *raw,
-                        uint64_t group_at)
+static enum rc run_unit(struct journal__walk *w, const struct group_run *run,
+                        const struct journal_unit_raw *raw, uint64_t group_at)
 {
     struct journal_unit unit = {
         .lsn = run->frame_lsn,
@@ -139,8 +144,8 @@ static enum rc run_unit(struct journal__walk *w, const struct group_run *run, co
 }
 
 /* Units in p[0 … n): all of them must end there. */
-static enum rc run_units(struct journal__walk *w, const struct group_run *run, const uint8_t *p, size_t n,
-                         uint64_t group_at)
+static enum rc run_units(struct journal__walk *w, const struct group_run *run, const uint8_t *p,
+                         size_t n, uint64_t group_at)
 {
     for (size_t at = 0; at < n;) {
         struct journal_unit_raw raw;
@@ -220,7 +225,8 @@ static enum rc chain_end(struct journal__walk *w, struct group_run *run)
     return RC_OK;
 }
 
-enum rc journal__walk_units(struct journal__walk *w, uint16_t logs, journal__on_unit *each, void *ctx)
+enum rc journal__walk_units(struct journal__walk *w, uint16_t logs, journal__on_unit *each,
+                            void *ctx)
 {
     struct group_run run = {.frame_lsn = w->head.lsn,
                             .units_lsn = w->head.lsn + FRAME_HEAD_BYTES,

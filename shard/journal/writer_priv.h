@@ -10,7 +10,8 @@
 
 #define WRITE_BLOCKS_MAX 256u /* of one write */
 #define WRITE_LOG_BYTES_MAX (WRITE_BLOCKS_MAX * BLOCK_LOG_BYTES)
-#define WRITE_IOVECS_MAX 640u /* per block a piece and its stamp; frames in several chunks cut pieces */
+#define WRITE_IOVECS_MAX                                                                           \
+    640u /* per block a piece and its stamp; frames in several chunks cut pieces */
 
 /* Frames, one after the other; none lies in two chunks. */
 struct journal__chunk {
@@ -28,14 +29,14 @@ struct journal__segment {
     struct io_op close_op;
 };
 enum journal__step { /* of preparing a segment; in this order */
-    STEP_NONE,
-    STEP_OPEN,
-    STEP_ALLOCATE,
-    STEP_HEAD,
-    STEP_ZERO, /* only prewritten ones */
-    STEP_SYNC,
-    STEP_SYNC_DIR,
-    STEP_CLOSE_TO_REOPEN, /* the file system refuses O_DIRECT */
+                     STEP_NONE,
+                     STEP_OPEN,
+                     STEP_ALLOCATE,
+                     STEP_HEAD,
+                     STEP_ZERO, /* only prewritten ones */
+                     STEP_SYNC,
+                     STEP_SYNC_DIR,
+                     STEP_CLOSE_TO_REOPEN, /* the file system refuses O_DIRECT */
 };
 
 struct journal {
@@ -45,9 +46,10 @@ struct journal {
     size_t grant;          /* a reservation up to this is given without a look */
     uint32_t frame_units;
     bool in_group, group_has_units;
-    bool chained;     /* the open frame continues a chain */
+    bool chained;                 /* the open frame continues a chain */
     struct journal__chunk *chunk; /* the newest */
-    uint64_t tx_first, tx_last; /* frames of the oldest and newest unit with a txid above the known cut */
+    uint64_t tx_first,
+        tx_last; /* frames of the oldest and newest unit with a txid above the known cut */
 
     struct journal__chunk *oldest; /* holds `written`, or is the newest */
     struct journal__chunk *spare;
@@ -128,15 +130,17 @@ void journal__seal(struct journal *j, int64_t wall_us);
 void journal__append_closed(struct journal *j);
 
 /* flush.c */
-void journal__flush(struct journal *j); /* starts a write if there is something and none is under way */
+void journal__flush(
+    struct journal *j); /* starts a write if there is something and none is under way */
 void journal__sync(struct journal *j, uint64_t goal);
-void journal__segment_close(struct journal *j, struct journal__segment *s); /* asynchronous; frees it */
+void journal__segment_close(struct journal *j,
+                            struct journal__segment *s); /* asynchronous; frees it */
 void journal__refuse(struct journal *j, enum rc rc);
-void journal__write_again(struct journal *j);   /* a stalled one */
-void journal__resume(struct journal *j); /* refuses no more, if nothing is stalled any more */
+void journal__write_again(struct journal *j); /* a stalled one */
+void journal__resume(struct journal *j);      /* refuses no more, if nothing is stalled any more */
 
 /* segment.c */
-void journal__prepare(struct journal *j); /* goes on if something is to be prepared */
+void journal__prepare(struct journal *j);       /* goes on if something is to be prepared */
 void journal__prepare_again(struct journal *j); /* a stalled step */
 /* The next one becomes current. NULL: none is ready. */
 MUST_CHECK struct journal__segment *journal__segment_take(struct journal *j);

@@ -616,7 +616,8 @@ bool disk_flip_bit(struct disk *d, const char *path, uint64_t bit)
 /* How a crash treats what was not synced; drawn once per crash, so that the extremes come up often. */
 enum crash_mood { MOOD_ALL_LOST, MOOD_ALL_KEPT, MOOD_MIXED, MOOD_COUNT };
 
-/* New bytes up to `n`, old ones behind, or the other way round. */
+/* New bytes up to `n`, old ones behind, or the other way round. n is of whole sectors: a disk writes
+ * a sector or leaves it, and formats may build on that. */
 static void tear_at(struct page *out, const uint8_t *old, const uint8_t *new_data, size_t n,
                     bool swap)
 {
@@ -649,7 +650,7 @@ static void crash_page(struct disk *d, struct slot *s, enum crash_mood mood)
     if (dice < 7)
         tear_sectors(&d->rng, torn, old, new_data);
     else
-        tear_at(torn, old, new_data, (size_t)rng_below(&d->rng, PAGE + 1),
+        tear_at(torn, old, new_data, (size_t)rng_below(&d->rng, PAGE / SECTOR + 1) * SECTOR,
                 rng_below(&d->rng, 2) == 0);
     page_release(s->safe);
     s->safe = torn;

@@ -1,0 +1,327 @@
+/* Logs from end to end on a simulated machine: what is appended is replayed, whole groups at a time,
+ * over restarts, policies, shard counts and file boundaries. */
+#include "shard/journal/journal.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#include "shard/base/slot.h"
+#include "tests/unit/shard/journal/jlib.h"
+
+static void open_world(struct jworld *w, uint64_t seed, uint32_t logs, enum journal_fsync fsync)
+{
+    jworld_init(w, io_sim_new(seed, &(struct io_sim_opts){.check_direct = true, .short_io = true}));
+    w->fsync = fsync;
+    assert_int_equal(jworld_recover(w, logs), RC_OK);
+    assert_int_equal(jworld_start(w), RC_OK);
+}
+
+static void reopen(struct jworld *w, uint32_t logs)
+{
+    enum rc rc = jworld_recover(w, logs);
+    if (rc != RC_OK) fail_msg("%s: %.*s", rc_text(rc), (int)w->why.len, (const char *)w->why.data);
+}
+
+static void check_counts(struct jworld *w, const struct jmodel *m)
+{
+    struct jfound f = jfound_read(w, m);
+    for (uint32_t r = 0; r < m->count; r++)
+        for (uint32_t l = 0; l < m->run[r].logs; l++)
+            assert_int_equal(jfound_at(&f, r, l), m->run[r].log[l].count);
+    jfound_free(&f);
+}
+
+static void append_some(struct jmodel *m, struct jworld *w, struct rng *rng, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t log = (uint32_t)rng_below(rng, w->logs);
+        assert_int_equal(journal_reserve(w->log[log].j, 9000), RC_OK);
+        jmodel_append(m, w, log, (uint32_t)rng_below(rng, rng_below(rng, 20) == 0 ? 9000 : 100), 0,
+                      0, false);
+        if (rng_below(rng, 3) == 0) jworld_turn(w, 0);
+    }
+}
+
+static void test_restarts(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        struct jworld w;
+        struct jmodel m = {0};
+        struct rng rng;
+        rng_seed(&rng, seed);
+        jworld_init(
+            &w, io_sim_new(seed, &(struct io_sim_opts){.check_direct = true, .short_io = true}));
+        for (uint32_t start = 0; start < 5; start++) {
+            w.fsync = (enum journal_fsync)rng_below(&rng, 3);
+            uint32_t logs = 1 + (uint32_t)rng_below(&rng, JLIB_LOGS_MAX);
+            reopen(&w, logs);
+            check_counts(&w, &m);
+            assert_int_equal(jworld_start(&w), RC_OK);
+            jmodel_add_run(&m, logs);
+            append_some(&m, &w, &rng, 300);
+            jworld_turn(&w, 0);
+            jworld_close(&w, rng_below(&rng, 2) == 0);
+        }
+        reopen(&w, 2);
+        check_counts(&w, &m);
+        jworld_free(&w);
+        jmodel_free(&m);
+    }
+}
+
+static void test_clean_stop_continues_the_generation(void **state)
+{
+    (void)state;
+    struct jworld w;
+    struct jmodel m = {0};
+    open_world(&w, 1, 2, JOURNAL_ALWAYS);
+    jmodel_add_run(&m, 2);
+    jmodel_append(&m, &w, 0, 10, 0, 0, false);
+    jmodel_append(&m, &w, 1, 10, 0, 0, false);
+    uint64_t generation = journal_generation(w.log[0].j);
+    uint64_t lsn = journal_lsn(w.log[0].j);
+    jworld_close(&w, true);
+    reopen(&w, 2);
+    assert_int_equal(jworld_start(&w), RC_OK);
+    assert_int_equal(journal_generation(w.log[0].j), generation);
+    assert_int_equal(journal_lsn(w.log[0].j), lsn + FRAME_HEAD_BYTES);
+    assert_int_equal(journal_durable_lsn(w.log[0].j), lsn + FRAME_HEAD_BYTES);
+    jworld_close(&w, true);
+    reopen(&w, 3); /* another count: another generation */
+    assert_int_equal(jworld_start(&w), RC_OK);
+    assert_int_equal(journal_generation(w.log[0].j), generation + 1);
+    jworld_close(&w, false);
+    reopen(&w, 3); /* no clean stop */
+    check_counts(&w, &m);
+    assert_int_equal(jworld_start(&w), RC_OK);
+    assert_int_equal(journal_generation(w.log[0].j), generation + 2);
+    jworld_close(&w, true);
+    jworld_free(&w);
+    jmodel_free(&m);
+}
+
+/* A unit over a frame, one over many segments, one that is exactly a frame; groups that overflow. */
+static void test_large_units_and_groups(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {1u << 20,
+                                     FRAME_BODY_MAX,
+                                     FRAME_BODY_MAX - 24,
+                                     FRAME_BODY_MAX - 25,
+                                     5u << 20,
+                                     (1u << 20) - 150,
+                                     0,
+                                     FRAME_BODY_MAX + 1,
+                                     (2u << 20) + 11,
+                                     FRAME_BODY_MAX - 110};
+    for (uint32_t policy = 0; policy < 3; policy++) {
+        struct jworld w;
+        struct jmodel m = {0};
+        open_world(&w, policy, 1, (enum journal_fsync)policy);
+        jmodel_add_run(&m, 1);
+        for (uint32_t i = 0; i < COUNT_OF(sizes); i++) {
+            jmodel_append(&m, &w, 0, 40, 0, 0, false);
+            assert_int_equal(journal_reserve(w.log[0].j, sizes[i] + 64), RC_OK);
+            jmodel_append(&m, &w, 0, sizes[i], 0, 0, false);
+            jmodel_append(&m, &w, 0, 40, 0, 0, false);
+            if (i % 3 == 0) jworld_turn(&w, 1000);
+        }
+        for (uint32_t group = 0; group < 12; group++) {
+            jmodel_append(&m, &w, 0, 100 * group, 0, 0, false);
+            journal_group_begin(w.log[0].j);
+            for (uint32_t i = 0; i < 1 + group * 2; i++)
+                jmodel_append(&m, &w, 0, 200000 + i + (i == 3 ? sizes[group % COUNT_OF(sizes)] : 0),
+                              0, 0, i > 0);
+            journal_group_end(w.log[0].j);
+            if (group % 2 == 0) jworld_turn(&w, 1000);
+        }
+        jworld_turn(&w, 0);
+        assert_true(jworld_settle(&w, 60000000) || w.fsync == JOURNAL_NO);
+        jworld_close(&w, policy != 1);
+        reopen(&w, 1);
+        check_counts(&w, &m);
+        jworld_free(&w);
+        jmodel_free(&m);
+    }
+}
+
+struct routed {
+    uint32_t shard, shards;
+    uint32_t units, all;
+};
+
+static bool on_routed(void *ctx, const struct journal_unit *u)
+{
+    struct routed *r = ctx;
+    if (u->slot == JOURNAL_SLOT_ALL) {
+        r->all++;
+        return true;
+    }
+    assert_int_equal(slot_shard(u->slot, r->shards), r->shard);
+    r->units++;
+    return true;
+}
+
+static void test_replay_routes_by_slot(void **state)
+{
+    (void)state;
+    struct jworld w;
+    struct rng rng;
+    rng_seed(&rng, 7);
+    open_world(&w, 3, 3, JOURNAL_EVERYSEC);
+    for (uint32_t i = 0; i < 3000; i++) {
+        uint32_t log = i % 3;
+        struct journal_head head = {
+            .opcode = 9, .slot = i % 100 == 0 ? JOURNAL_SLOT_ALL : jlib_slot(&rng, log, 3)};
+        struct bytes arg = BYTES_LIT("value");
+        journal_append(w.log[log].j, &head, &arg, 1);
+    }
+    jworld_close(&w, true);
+    for (uint32_t shards = 1; shards <= 5; shards++) {
+        uint32_t units = 0;
+        reopen(&w, 3);
+        for (uint32_t s = 0; s < shards; s++) {
+            struct routed r = {.shard = s, .shards = shards};
+            assert_int_equal(
+                journal_set_replay(w.set, w.io, s, shards, on_routed, &r, NULL, &w.why), RC_OK);
+            units += r.units;
+            assert_int_equal(r.all, shards == 3 ? 10 : 30);
+        }
+        assert_int_equal(units, 2970);
+        jworld_abandon(&w);
+    }
+    jworld_free(&w);
+}
+
+static bool stop_at_once(void *ctx, const struct journal_unit *u)
+{
+    (void)ctx;
+    (void)u;
+    return false;
+}
+
+static void test_apply_may_refuse(void **state)
+{
+    (void)state;
+    struct jworld w;
+    struct jmodel m = {0};
+    open_world(&w, 3, 1, JOURNAL_NO);
+    jmodel_add_run(&m, 1);
+    jmodel_append(&m, &w, 0, 10, 0, 0, false);
+    jworld_close(&w, true);
+    reopen(&w, 1);
+    assert_int_equal(journal_set_replay(w.set, w.io, 0, 1, stop_at_once, NULL, NULL, &w.why),
+                     RC_CORRUPT);
+    assert_true(w.why.len > 0);
+    jworld_free(&w);
+    jmodel_free(&m);
+}
+
+static void test_lock_and_ids(void **state)
+{
+    (void)state;
+    struct jworld w;
+    open_world(&w, 3, 1, JOURNAL_NO);
+    struct journal_opts opts = jworld_opts(&w, 1);
+    struct journal_set *set = NULL;
+    assert_int_equal(journal_set_open(&opts, w.io, &set, &w.why), RC_LOCKED);
+    jworld_close(&w, true);
+    opts.node_id[0] ^= 1;
+    assert_int_equal(journal_set_open(&opts, w.io, &set, &w.why), RC_INVALID);
+    memset(opts.node_id, 0, sizeof opts.node_id);
+    assert_int_equal(journal_set_open(&opts, w.io, &set, &w.why), RC_OK);
+    journal_set_close(set);
+    opts.segment_bytes = 5000;
+    assert_int_equal(journal_set_open(&opts, w.io, &set, &w.why), RC_INVALID);
+    jworld_free(&w);
+}
+
+static void test_policies(void **state)
+{
+    (void)state;
+    struct jworld w;
+    struct jmodel m = {0};
+    open_world(&w, 5, 1, JOURNAL_EVERYSEC);
+    struct journal *j = w.log[0].j;
+    jmodel_add_run(&m, 1);
+    jmodel_append(&m, &w, 0, 100, 0, 0, false);
+    assert_true(jworld_settle(&w, 1100000)); /* the tick comes within a second */
+    journal_set_fsync(j, JOURNAL_NO);
+    jmodel_append(&m, &w, 0, 100, 0, 0, false);
+    assert_false(jworld_settle(&w, 3000000));
+    struct journal_stats stats;
+    journal_stats_read(j, &stats);
+    assert_int_equal(stats.gathered_bytes, 0);
+    assert_true(stats.durable_lsn < stats.lsn);
+    assert_false(stats.direct);
+    journal_set_fsync(j, JOURNAL_ALWAYS);
+    assert_true(jworld_settle(&w, 10000));
+    jmodel_append(&m, &w, 0, 100, 0, 0, false);
+    assert_true(jworld_settle(&w, 10000)); /* on a buffered segment: by write and sync */
+    for (uint32_t i = 0; i < 400;
+         i++) { /* until the segments that were prepared buffered are used up */
+        jmodel_append(&m, &w, 0, 1000, 0, 0, false);
+        assert_true(jworld_settle(&w, 100000));
+    }
+    journal_stats_read(j, &stats);
+    assert_true(stats.direct);
+    journal_set_fsync(j, JOURNAL_EVERYSEC); /* a direct segment stays direct */
+    jmodel_append(&m, &w, 0, 1000, 0, 0, false);
+    jmodel_append(&m, &w, 0, 7000, 0, 0, false);
+    assert_true(jworld_settle(&w, 1100000));
+    assert_int_equal(m.run[0].log[0].count, stats.units + 2);
+    jworld_close(&w, false);
+    reopen(&w, 1);
+    check_counts(&w, &m);
+    jworld_free(&w);
+    jmodel_free(&m);
+}
+
+/* More than the bound is waiting for the disk: writers are asked to wait, and are let in again. */
+static void test_backlog_is_bounded(void **state)
+{
+    (void)state;
+    struct jworld w;
+    jworld_init(
+        &w, io_sim_new(2, &(struct io_sim_opts){.delay_us_min = 3000000, .delay_us_max = 3000000}));
+    assert_int_equal(jworld_recover(&w, 1), RC_OK);
+    assert_int_equal(jworld_start(&w), RC_OK);
+    struct jmodel m = {0};
+    jmodel_add_run(&m, 1);
+    uint32_t count = 0;
+    enum rc rc = RC_OK;
+    while (count < 1000 && (rc = journal_reserve(w.log[0].j, 100000)) == RC_OK) {
+        jmodel_append(&m, &w, 0, 99000, 0, 0, false);
+        if (++count % 10 == 0) jworld_turn(&w, 0);
+    }
+    assert_int_equal(rc, RC_AGAIN);
+    assert_in_range((uint64_t)count * 99000, JOURNAL_GATHER_BYTES_MAX,
+                    JOURNAL_GATHER_BYTES_MAX + (4u << 20));
+    jworld_turn(&w, 0);
+    assert_false(w.log[0].refusing); /* waiting is no refusal */
+    assert_true(jworld_settle(&w, UINT64_MAX / 4000));
+    assert_int_equal(journal_reserve(w.log[0].j, 100000), RC_OK);
+    jworld_close(&w, true);
+    reopen(&w, 1);
+    check_counts(&w, &m);
+    jworld_free(&w);
+    jmodel_free(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_restarts),
+        cmocka_unit_test(test_clean_stop_continues_the_generation),
+        cmocka_unit_test(test_large_units_and_groups),
+        cmocka_unit_test(test_replay_routes_by_slot),
+        cmocka_unit_test(test_apply_may_refuse),
+        cmocka_unit_test(test_lock_and_ids),
+        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_backlog_is_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
