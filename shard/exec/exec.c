@@ -152,6 +152,19 @@ bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const 
     return true;
 }
 
+void exec_abandon(struct exec *x, struct change *c)
+{
+    struct record *r = c->e.record;
+    if (c->e.was != NULL) {
+        assert(r != NULL);
+        bool ok = db_commit(x->ks, &c->key, &c->e);
+        assert(ok); /* only inserts allocate */
+    } else if (r != NULL) {
+        record_free(r);
+    }
+    exec_reply_nomem(x);
+}
+
 void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const char *event)
 {
     struct record *r = c->e.record;

@@ -82,6 +82,10 @@ MUST_CHECK bool exec_open_as(struct exec *x, struct bytes key, enum value_type t
  * collection that became empty is deleted instead (and "del" told after the event). If an insert found
  * no memory the new record is freed, the error replied and false returned: then log nothing. */
 bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const char *event);
+/* Instead of exec_commit() when no memory was found before anything changed: a new record (it may also be
+ * NULL) is freed, one that was there is put back where it lies now (a try that failed may have moved it).
+ * Replies the error; log nothing. */
+void exec_abandon(struct exec *x, struct change *c);
 /* Deletes the open key: frees the value (in slices if big). event NULL: none; e.g. "del", "expired". */
 void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const char *event);
 /* An event about a key beyond the one exec_commit told. */
