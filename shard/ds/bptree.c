@@ -202,17 +202,16 @@ static uint32_t entries_before(struct entries e, uint32_t first, uint32_t count,
     return keys_before(e, low, low + scores_before(e.scores + low, count - low, p->score, true), p);
 }
 
-static void prefetch_leaf(const void *leaf)
+/* Scores, over which the search goes; of a leaf all, for what is changed moves in all its arrays. */
+static void prefetch_node(const void *node, bool leaf)
 {
-    for (size_t at = 0; at < sizeof(struct leaf) + LEAF_CAP * sizeof(double); at += 64) {
-        __builtin_prefetch((const char *)leaf + at);
-    }
+    size_t bytes = leaf ? leaf_bytes(LEAF_CAP) : offsetof(struct inner, low);
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)node + at);
 }
 
-/* The leaf in which the entries before the probe end, and their number in it. path may be NULL;
- * before_out (may be NULL): entries in the leaves to the left. */
-static struct leaf *descend(const struct bptree *t, const struct probe *p, struct path *path, uint32_t *at_out,
-                            uint64_t *before_out)
+/* The leaf in which the entries before the probe end. path may be NULL; before_out (may be NULL):
+ * entries in the leaves to the left. */
+static struct leaf *descend(const struct bptree *t, const struct probe *p, struct path *path, uint64_t *before_out)
 {
     void *node = t->root;
     uint64_t before = 0;
@@ -224,16 +223,45 @@ static struct leaf *descend(const struct bptree *t, const struct probe *p, struc
             path->index[level] = i;
         }
         node = n->child[i];
-        if (level + 2 == t->height) prefetch_leaf(node);
+        prefetch_node(node, level + 2 == t->height);
         if (before_out != NULL) {
             for (uint32_t k = 0; k < i; k++) before += n->below[k];
         }
     }
     if (path != NULL) path->depth = t->height - 1;
-    struct leaf *l = node;
-    *at_out = entries_before(leaf_entries(l), 0, l->count, p);
     if (before_out != NULL) *before_out = before;
-    return l;
+    return node;
+}
+
+static uint32_t before_in_leaf(const struct leaf *l, const struct probe *p)
+{
+    return entries_before(leaf_entries(l), 0, l->count, p);
+}
+
+/* Index of the item in its leaf: by score, then by its address, so that no other item is read. */
+static uint32_t index_of(const struct leaf *l, double score, const void *item)
+{
+    struct entries e = leaf_entries(l);
+    uint32_t i = scores_before(e.scores, l->count, score, false);
+    while (i < l->count && item_at(e, i) != item) i++;
+    assert(i < l->count);
+    assert(e.scores[i] == score);
+    return i;
+}
+
+void bptree_prefetch(const struct bptree *t, double score)
+{
+    struct probe p = {.score = score};
+    if (t->root != NULL) (void)descend(t, &p, NULL, NULL);
+}
+
+/* What a descent by rank reads: counts and children; of a leaf its head and items. */
+static void prefetch_rank(const void *node, bool leaf)
+{
+    size_t from = leaf ? leaf_bytes(0) + LEAF_CAP * sizeof(double) : offsetof(struct inner, child);
+    size_t to = leaf ? leaf_bytes(LEAF_CAP) : sizeof(struct inner);
+    if (leaf) __builtin_prefetch(node);
+    for (size_t at = from; at < to; at += 64) __builtin_prefetch((const char *)node + at);
 }
 
 /* The leaf with entry `rank` < count, and its index there. */
@@ -251,6 +279,7 @@ static struct leaf *descend_rank(const struct bptree *t, uint64_t rank, struct p
             path->index[level] = i;
         }
         node = n->child[i];
+        prefetch_rank(node, level + 2 == t->height);
     }
     if (path != NULL) path->depth = t->height - 1;
     *at_out = (uint32_t)rank;
@@ -260,16 +289,18 @@ static struct leaf *descend_rank(const struct bptree *t, uint64_t rank, struct p
 static uint64_t count_before(const struct bptree *t, const struct probe *p)
 {
     if (t->root == NULL) return 0;
-    uint32_t at;
     uint64_t before;
-    descend(t, p, NULL, &at, &before);
-    return before + at;
+    const struct leaf *l = descend(t, p, NULL, &before);
+    return before + before_in_leaf(l, p);
 }
 
-uint64_t bptree_rank(const struct bptree *t, double score, struct bytes key, bptree_key_fn key_of)
+uint64_t bptree_rank(const struct bptree *t, double score, const void *item, bptree_key_fn key_of)
 {
-    struct probe p = {.score = score, .key = key, .key_of = key_of};
-    return count_before(t, &p);
+    assert(t->root != NULL);
+    struct probe p = {.score = score, .key = key_of(item), .key_of = key_of, .inclusive = true};
+    uint64_t before;
+    const struct leaf *l = descend(t, &p, NULL, &before);
+    return before + index_of(l, score, item);
 }
 
 uint64_t bptree_count_scores(const struct bptree *t, double score, bool inclusive)
@@ -478,12 +509,13 @@ bool bptree_try_insert(struct bptree *t, double score, void *item, bptree_key_fn
     }
     struct probe p = {.score = score, .key = key_of(item), .key_of = key_of, .inclusive = true};
     struct path path;
-    uint32_t at;
-    struct leaf *l = descend(t, &p, &path, &at, NULL);
+    struct leaf *l = descend(t, &p, &path, NULL);
+    uint32_t at = before_in_leaf(l, &p);
     if (l->count == l->cap) {
         if (l->cap == LEAF_CAP && !try_share(&path, l, at)) return split_try_insert(t, l, at, &path, score, item);
         if (l->cap < LEAF_CAP && !root_leaf_try_grow(t)) return false;
-        l = descend(t, &p, &path, &at, NULL);
+        l = descend(t, &p, &path, NULL);
+        at = before_in_leaf(l, &p);
     }
     leaf_insert(l, at, score, item);
     add_to_sums(&path, path.depth, 1);
@@ -612,28 +644,22 @@ static void *remove_from(struct bptree *t, struct leaf *l, uint32_t at, const st
     return item;
 }
 
-/* The entry with this score and key. */
-static struct leaf *find(const struct bptree *t, double score, struct bytes key, bptree_key_fn key_of, struct path *path,
-                         uint32_t *at_out)
+static struct leaf *find(const struct bptree *t, double score, const void *item, bptree_key_fn key_of,
+                         struct path *path, uint32_t *at_out)
 {
     assert(t->root != NULL);
-    struct probe p = {.score = score, .key = key, .key_of = key_of, .inclusive = true};
-    uint32_t after;
-    struct leaf *l = descend(t, &p, path, &after, NULL);
-    assert(after > 0);
-    struct entries e = leaf_entries(l);
-    assert(e.scores[after - 1] == score);
-    assert(bytes_equal(key_of(item_at(e, after - 1)), key));
-    *at_out = after - 1;
+    struct probe p = {.score = score, .key = key_of(item), .key_of = key_of, .inclusive = true};
+    struct leaf *l = descend(t, &p, path, NULL);
+    *at_out = index_of(l, score, item);
     return l;
 }
 
-void *bptree_remove(struct bptree *t, double score, struct bytes key, bptree_key_fn key_of)
+void bptree_remove(struct bptree *t, double score, const void *item, bptree_key_fn key_of)
 {
     struct path path;
     uint32_t at;
-    struct leaf *l = find(t, score, key, key_of, &path, &at);
-    return remove_from(t, l, at, &path);
+    struct leaf *l = find(t, score, item, key_of, &path, &at);
+    remove_from(t, l, at, &path);
 }
 
 void *bptree_remove_at(struct bptree *t, uint64_t rank)
@@ -644,13 +670,13 @@ void *bptree_remove_at(struct bptree *t, uint64_t rank)
     return remove_from(t, l, at, &path);
 }
 
-bool bptree_amend(struct bptree *t, double score, struct bytes key, double new_score, void *new_item,
+bool bptree_amend(struct bptree *t, double score, const void *item, double new_score, void *new_item,
                   bptree_key_fn key_of)
 {
     assert(new_score == new_score);
     struct path path;
     uint32_t at;
-    struct leaf *l = find(t, score, key, key_of, &path, &at);
+    struct leaf *l = find(t, score, item, key_of, &path, &at);
     struct entries e = leaf_entries(l);
     if (new_score != score) {
         /* Equal scores are left to the general way: it compares keys. */
@@ -665,11 +691,22 @@ bool bptree_amend(struct bptree *t, double score, struct bytes key, double new_s
 
 /* ---- walks */
 
-void bptree_seek(const struct bptree *t, uint64_t rank, struct bptree_cursor *out)
+/* Items that a walk has under way: each is a miss of its own. */
+#define ITEMS_AHEAD 8u
+
+static void prefetch_item(const struct leaf *l, uint32_t index)
+{
+    if (index < l->count) __builtin_prefetch(item_at(leaf_entries(l), index));
+}
+
+void bptree_seek(const struct bptree *t, uint64_t rank, int step, struct bptree_cursor *out)
 {
     assert(rank <= t->count);
     *out = (struct bptree_cursor){.leaf = NULL};
-    if (rank < t->count) out->leaf = descend_rank(t, rank, NULL, &out->index);
+    if (rank == t->count) return;
+    const struct leaf *l = descend_rank(t, rank, NULL, &out->index);
+    out->leaf = l;
+    for (uint32_t i = 0; i < ITEMS_AHEAD; i++) prefetch_item(l, out->index + (step > 0 ? i : 0u - i));
 }
 
 bool bptree_next(struct bptree_cursor *c, int step, double *score_out, void **item_out)
@@ -679,6 +716,7 @@ bool bptree_next(struct bptree_cursor *c, int step, double *score_out, void **it
     struct entries e = leaf_entries(l);
     *score_out = e.scores[c->index];
     *item_out = item_at(e, c->index);
+    prefetch_item(l, c->index + (step > 0 ? ITEMS_AHEAD : 0u - ITEMS_AHEAD));
     if (step > 0) {
         if (++c->index < l->count) return true;
         c->leaf = l->next;

@@ -27,16 +27,18 @@ bool bptree_free_slice(struct bptree *t, uint64_t max);
 
 /* False: out of memory, nothing changed. Score is not NaN. */
 MUST_CHECK bool bptree_try_insert(struct bptree *t, double score, void *item, bptree_key_fn key_of);
-/* Removes the entry, which must be there, and returns its item. */
-void *bptree_remove(struct bptree *t, double score, struct bytes key, bptree_key_fn key_of);
-void *bptree_remove_at(struct bptree *t, uint64_t rank); /* rank < count */
-/* Gives an entry, which must be there, another item of the same key, and another score if the order
- * stays as it is and that is seen within one leaf. False: nothing changed. */
-MUST_CHECK bool bptree_amend(struct bptree *t, double score, struct bytes key, double new_score, void *new_item,
+/* Starts loading the leaf where an entry of this score lies or will: to overlap with other misses. */
+void bptree_prefetch(const struct bptree *t, double score);
+/* Removes the entry of this item, which must be there with this score. */
+void bptree_remove(struct bptree *t, double score, const void *item, bptree_key_fn key_of);
+void *bptree_remove_at(struct bptree *t, uint64_t rank); /* rank < count; returns the item */
+/* Gives the entry of an item another item of the same key, and another score if the order stays as it
+ * is and that is seen within one leaf. False: nothing changed. */
+MUST_CHECK bool bptree_amend(struct bptree *t, double score, const void *item, double new_score, void *new_item,
                              bptree_key_fn key_of);
 
-/* How many entries come before … */
-uint64_t bptree_rank(const struct bptree *t, double score, struct bytes key, bptree_key_fn key_of);
+/* How many entries come before an item that is in the tree … */
+uint64_t bptree_rank(const struct bptree *t, double score, const void *item, bptree_key_fn key_of);
 /* … how many have a score below (inclusive: or equal to) this one … */
 uint64_t bptree_count_scores(const struct bptree *t, double score, bool inclusive);
 /* … and, all scores being equal, how many have a key below (inclusive: or equal to) this one. */
@@ -47,8 +49,8 @@ struct bptree_cursor {
     const void *leaf; /* NULL: past either end */
     uint32_t index;
 };
-/* rank ≤ count. */
-void bptree_seek(const struct bptree *t, uint64_t rank, struct bptree_cursor *out);
+/* rank ≤ count; step: the direction of the walk to come. */
+void bptree_seek(const struct bptree *t, uint64_t rank, int step, struct bptree_cursor *out);
 /* The entry at the cursor, which then moves by step (+1, -1). False: past the end. */
 MUST_CHECK bool bptree_next(struct bptree_cursor *c, int step, double *score_out, void **item_out);
 

@@ -253,7 +253,7 @@ void zset_iter_start(const struct record *r, uint64_t rank, int step, struct zse
     if (rank == len) return;
     it_out->left = step > 0 ? len - rank : rank + 1;
     if (is_full(r)) {
-        bptree_seek(&zset_full(r)->order, rank, &it_out->cursor);
+        bptree_seek(&zset_full(r)->order, rank, step, &it_out->cursor);
     } else {
         struct bytes blob = record_blob(r);
         it_out->at = (uint64_t)(packed_pair(blob, step > 0 ? rank : rank + 1) - blob.data);

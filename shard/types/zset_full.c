@@ -134,7 +134,7 @@ static bool try_add(struct zset_full *z, uint64_t hash, struct bytes member, dou
     if (!table_insert(&z->members, hash, node, node_hash, NULL)) goto out_remove;
     return true;
 out_remove:
-    (void)bptree_remove(&z->order, score, member, node_member);
+    bptree_remove(&z->order, score, node, node_member);
 out_free:
     node_free(z, node);
     return false;
@@ -148,17 +148,18 @@ bool zset_full_try_add(struct zset_full *z, struct bytes member, double score)
 /* Puts the entry of `old` where `node` (the same member, perhaps the same node) belongs. */
 static bool try_move(struct zset_full *z, const void *old, double old_score, void *node, double score)
 {
-    struct bytes member = node_member(old);
-    if (bptree_amend(&z->order, old_score, member, score, node, node_member)) return true;
+    if (bptree_amend(&z->order, old_score, old, score, node, node_member)) return true;
     /* For a moment the member is there twice, with different scores: the order stays strict. */
     if (!bptree_try_insert(&z->order, score, node, node_member)) return false;
-    (void)bptree_remove(&z->order, old_score, member, node_member);
+    bptree_remove(&z->order, old_score, old, node_member);
     return true;
 }
 
 int zset_full_put(struct zset_full *z, struct bytes member, double score)
 {
     uint64_t hash = hash_bytes(member);
+    table_prefetch_bucket(&z->members, hash);
+    bptree_prefetch(&z->order, score); /* where it goes to, needed whether the member is new or not */
     struct table_pos pos;
     void *old = table_find(&z->members, hash, member, node_member, &pos);
     if (old == NULL) return try_add(z, hash, member, score) ? 1 : -1;
@@ -185,7 +186,7 @@ bool zset_full_remove(struct zset_full *z, struct bytes member)
     struct table_pos pos;
     void *node = table_find(&z->members, hash_bytes(member), member, node_member, &pos);
     if (node == NULL) return false;
-    (void)bptree_remove(&z->order, zset_node_score(node), node_member(node), node_member);
+    bptree_remove(&z->order, zset_node_score(node), node, node_member);
     table_remove(&z->members, &pos, node_hash);
     node_free(z, node);
     return true;
@@ -211,9 +212,9 @@ bool zset_full_score(const struct zset_full *z, struct bytes member, double *out
 
 bool zset_full_rank(const struct zset_full *z, struct bytes member, uint64_t *rank_out)
 {
-    double score;
-    if (!zset_full_score(z, member, &score)) return false;
-    *rank_out = bptree_rank(&z->order, score, member, node_member);
+    const void *node = table_find(&z->members, hash_bytes(member), member, node_member, NULL);
+    if (node == NULL) return false;
+    *rank_out = bptree_rank(&z->order, zset_node_score(node), node, node_member);
     return true;
 }
 
@@ -260,7 +261,7 @@ static void *try_copy(const void *full)
     struct bptree_cursor c;
     double score;
     void *node;
-    bptree_seek(&z->order, 0, &c);
+    bptree_seek(&z->order, 0, 1, &c);
     while (bptree_next(&c, 1, &score, &node)) {
         if (zset_full_try_add(copy, node_member(node), score)) continue;
         zset_full_free(copy);
@@ -284,7 +285,7 @@ static bool full_check(const void *full)
     double score;
     void *node;
     uint64_t bytes = 0;
-    bptree_seek(&z->order, 0, &c);
+    bptree_seek(&z->order, 0, 1, &c);
     while (bptree_next(&c, 1, &score, &node)) {
         if (!check_entry(z, score, node)) return false;
         bytes += node_size(*(const uint8_t *)node, node_member(node).len);

@@ -85,7 +85,7 @@ static void compare(const struct bptree *t, const struct model *m, struct rng *r
     double score;
     void *item;
     uint64_t from = rng_below(rng, m->count + 1);
-    bptree_seek(t, from, &c);
+    bptree_seek(t, from, 1, &c);
     for (uint64_t i = from; i < m->count; i++) {
         assert_true(bptree_next(&c, 1, &score, &item));
         assert_ptr_equal(item, m->pairs[i].item);
@@ -93,7 +93,7 @@ static void compare(const struct bptree *t, const struct model *m, struct rng *r
     }
     assert_false(bptree_next(&c, 1, &score, &item));
     if (from == m->count) return;
-    bptree_seek(t, from, &c);
+    bptree_seek(t, from, -1, &c);
     for (uint64_t i = from + 1; i-- > 0;) {
         assert_true(bptree_next(&c, -1, &score, &item));
         assert_ptr_equal(item, m->pairs[i].item);
@@ -156,9 +156,12 @@ static void remove_one(struct run *r)
     uint64_t at = rng_below(&r->rng, r->m.count);
     if (rng_below(&r->rng, 4) == 0) at = 0;
     struct pair p = r->m.pairs[at];
-    void *item = rng_below(&r->rng, 2) == 0 ? bptree_remove_at(&r->t, at)
-                                             : bptree_remove(&r->t, p.score, key_of(p.item), key_of);
-    assert_ptr_equal(item, p.item);
+    if (rng_below(&r->rng, 2) == 0) {
+        assert_ptr_equal(bptree_remove_at(&r->t, at), p.item);
+    } else {
+        bptree_prefetch(&r->t, p.score);
+        bptree_remove(&r->t, p.score, p.item, key_of);
+    }
     model_remove(&r->m, at);
     mem_free(MEM_TEST, p.item, sizeof *p.item);
 }
@@ -171,7 +174,7 @@ static void amend_one(struct run *r)
     struct item *fresh = mem_alloc(MEM_TEST, sizeof *fresh);
     *fresh = *p->item;
     double score = rng_below(&r->rng, 2) == 0 ? p->score : p->score + (double)rng_below(&r->rng, 3) / 16;
-    if (bptree_amend(&r->t, p->score, key_of(p->item), score, fresh, key_of)) {
+    if (bptree_amend(&r->t, p->score, p->item, score, fresh, key_of)) {
         mem_free(MEM_TEST, p->item, sizeof *fresh);
         *p = (struct pair){score, fresh};
     } else {
@@ -185,7 +188,7 @@ static void look(struct run *r)
     if (r->m.count > 0) {
         uint64_t at = rng_below(&r->rng, r->m.count);
         struct pair p = r->m.pairs[at];
-        assert_int_equal(bptree_rank(&r->t, p.score, key_of(p.item), key_of), at);
+        assert_int_equal(bptree_rank(&r->t, p.score, p.item, key_of), at);
         compare_counts(&r->t, &r->m, p.score);
     }
     compare_counts(&r->t, &r->m, draw_score(r) + 0.01);
