@@ -94,7 +94,7 @@ static bool store(struct exec *x, struct change *c, struct bytes value, int64_t 
         }
         c->e.record = fresh;
         if (!exec_commit(x, c, NOTIFY_STRING, "set")) return false;
-        exec_free_record(x, old);
+        exec_free_replaced(x, c, old);
         return true;
     }
     bool ok = true;

@@ -284,6 +284,88 @@ void db_swap(struct keyspace *ks, uint8_t a, uint8_t b)
     ks->db[b] = t;
 }
 
+/* ---- some slots of a database */
+
+struct slot_totals {
+    int64_t keys, bytes, expires;
+    __int128 expire_sum_ms;
+};
+
+static void total_expiry(void *ctx, void *item)
+{
+    struct slot_totals *t = ctx;
+    int64_t expire_ms = record_expire_ms(item);
+    if (expire_ms == -1) return;
+    t->expires++;
+    t->expire_sum_ms += expire_ms;
+}
+
+static struct slot_totals totals_of(const struct database *db, uint16_t slot)
+{
+    const struct table *t = &db->slots[slot];
+    struct slot_totals sum = {.keys = t->count, .bytes = db->counters[slot].bytes};
+    if (db->expires == 0) return sum;
+    for (uint32_t i = 0; i < t->buckets; i++) table_bucket_each(t, i, total_expiry, &sum);
+    return sum;
+}
+
+static void add_totals(struct database *db, uint16_t slot, const struct slot_totals *t, int sign)
+{
+    db->keys += (uint64_t)(t->keys * sign);
+    db->groups[slot / GROUP_SLOTS] += (uint64_t)(t->keys * sign);
+    db->bytes += t->bytes * sign;
+    db->expires += (uint64_t)(t->expires * sign);
+    db->expire_sum_ms += t->expire_sum_ms * sign;
+}
+
+static void swap_slot(struct database *a, struct database *b, uint16_t slot)
+{
+    struct table table = a->slots[slot];
+    if (table.root == 0 && b->slots[slot].root == 0) return;
+    struct slot_totals of_a = totals_of(a, slot), of_b = totals_of(b, slot);
+    add_totals(a, slot, &of_a, -1);
+    add_totals(b, slot, &of_b, -1);
+    add_totals(a, slot, &of_b, 1);
+    add_totals(b, slot, &of_a, 1);
+    struct slot_counters counters = a->counters[slot];
+    a->counters[slot] = b->counters[slot];
+    b->counters[slot] = counters;
+    a->slots[slot] = b->slots[slot];
+    b->slots[slot] = table;
+    db__deadlines_swap_slot(a, b, slot);
+}
+
+static void database_fill_or_die(struct database *db)
+{
+    bool filled = db->slots != NULL || database_fill(db);
+    assert(filled); /* of a fixed size, as mem_alloc() */
+}
+
+struct db_garbage *db_detach_slots(struct keyspace *ks, uint8_t db, db_slot_chosen *chosen, const void *ctx)
+{
+    assert(db < ks->databases);
+    if (ks->db[db].slots == NULL) return NULL;
+    struct db_garbage *g = mem_zalloc(MEM_TABLE, sizeof *g);
+    database_fill_or_die(&g->db);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        if (chosen(ctx, (uint16_t)slot)) swap_slot(&ks->db[db], &g->db, (uint16_t)slot);
+    }
+    return g;
+}
+
+void db_swap_slots(struct keyspace *ks, uint8_t a, uint8_t b, db_slot_chosen *chosen, const void *ctx)
+{
+    assert(a < ks->databases);
+    assert(b < ks->databases);
+    struct database *da = &ks->db[a], *db = &ks->db[b];
+    if (a == b || (da->slots == NULL && db->slots == NULL)) return;
+    database_fill_or_die(da);
+    database_fill_or_die(db);
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
+        if (chosen(ctx, (uint16_t)slot)) swap_slot(da, db, (uint16_t)slot);
+    }
+}
+
 /* ---- check */
 
 struct check {

@@ -81,6 +81,10 @@ struct db_garbage;
 struct db_garbage *db_detach(struct keyspace *ks, uint8_t db); /* NULL if it was empty */
 bool db_garbage_free_slice(struct db_garbage *g, uint32_t max_items); /* true: all gone */
 void db_swap(struct keyspace *ks, uint8_t a, uint8_t b);
+/* The same for the slots that `chosen` says: O(slots), and O(keys) of them if keys expire. */
+typedef bool db_slot_chosen(const void *ctx, uint16_t slot);
+struct db_garbage *db_detach_slots(struct keyspace *ks, uint8_t db, db_slot_chosen *chosen, const void *ctx);
+void db_swap_slots(struct keyspace *ks, uint8_t a, uint8_t b, db_slot_chosen *chosen, const void *ctx);
 
 /* Active expiry: calls `each` for records due at now_ms, at most max_buckets buckets looked at;
  * found by the earliest deadlines kept per bucket, segment and slot, so nothing is sampled and idle

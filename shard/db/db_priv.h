@@ -56,6 +56,8 @@ void db__deadlines_follow(struct database *db, uint16_t slot, uint32_t before);
 /* The slot is empty, or its database is being thrown away; `t` as it was when they were last told. */
 void db__deadlines_drop_slot(struct deadlines *d, uint16_t slot, uint32_t buckets);
 void db__deadlines_free(struct deadlines *d);
+/* Beside the slot's tables, which are swapped as they are. */
+void db__deadlines_swap_slot(struct database *a, struct database *b, uint16_t slot);
 bool db__deadlines_check(const struct keyspace *ks, const struct database *db);
 
 #endif

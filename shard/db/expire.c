@@ -236,6 +236,20 @@ void db__deadlines_drop_slot(struct deadlines *d, uint16_t slot, uint32_t bucket
     raise_slot(d, slot, NONE);
 }
 
+void db__deadlines_swap_slot(struct database *a, struct database *b, uint16_t slot)
+{
+    if (a->deadlines == NULL && b->deadlines == NULL) return;
+    if (a->deadlines == NULL) a->deadlines = deadlines_new();
+    if (b->deadlines == NULL) b->deadlines = deadlines_new();
+    struct deadlines *da = a->deadlines, *db = b->deadlines;
+    void *p = da->slot[slot];
+    da->slot[slot] = db->slot[slot];
+    db->slot[slot] = p;
+    uint32_t earliest = da->slots[slot];
+    raise_slot(da, slot, db->slots[slot]);
+    raise_slot(db, slot, earliest);
+}
+
 void db__deadline_add(struct keyspace *ks, struct database *db, uint16_t slot, uint32_t home, int64_t expire_ms)
 {
     if (unlikely(ks->epoch_ms == -1)) ks->epoch_ms = expire_ms - EPOCH_LEAD_UNITS * UNIT_MS;

@@ -80,7 +80,8 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply)
     x.no_touch = rq->no_touch;
     spec->run(&x);
     arena_rewind(&c->scratch, mark);
-    if (unlikely(c->gated) && (spec->flags & CMD_WRITE) && spec->keys.first == 0) c->gate_lsn = core_newest_lsn(c);
+    /* Not bound to slots: KEYS and RANDOMKEY show what any write of this shard made. */
+    if (unlikely(c->gated) && spec->keys.first == 0) c->gate_lsn = core_newest_lsn(c);
     if (unlikely(reply->errored)) c->cmd_stats[spec->id].failed++;
     uint64_t now = clock_ticks();
     account(c, rq, now - c->ticks);
@@ -192,6 +193,7 @@ enum rc core_replay(struct core *c, struct journal_set *set, struct buf *why)
     buf_init(&p.sink, MEM_EXEC);
     init_exec(c, &p.x, &p.reply);
     p.x.replay = true;
+    p.x.no_touch = true;
     p.x.now_ms = 0;
     enum rc rc = journal_set_replay(set, c->io, c->index, c->count, replay_unit, &p, log_progress, why);
     if (rc == RC_CORRUPT && p.bad != NULL) buf_addf(why, " (%s: opcode %u)", p.bad, p.bad_opcode);

@@ -77,7 +77,7 @@ struct record *exec_peek(struct exec *x, const struct db_key *key)
     return find_live(x, key);
 }
 
-struct record *exec_read(struct exec *x, struct bytes name)
+struct record *exec_look(struct exec *x, struct bytes name)
 {
     struct db_key key = exec_key(x, name);
     struct record *r = find_live(x, &key);
@@ -87,6 +87,13 @@ struct record *exec_read(struct exec *x, struct bytes name)
     } else {
         x->core->stats.hits++;
     }
+    return r;
+}
+
+struct record *exec_read(struct exec *x, struct bytes name)
+{
+    struct record *r = exec_look(x, name);
+    if (likely(r != NULL) && !x->no_touch) db_touch(r, x->now_ms, x->rng);
     return r;
 }
 
@@ -146,6 +153,8 @@ bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const 
         exec_reply_nomem(x);
         return false;
     }
+    /* Replay knows no time: what it builds counts as never used. */
+    if ((added || !x->no_touch) && !x->replay) db_touch(r, x->now_ms, x->rng);
     x->core->stats.dirty++;
     if (added) tell(x, &c->key, NOTIFY_NEW, "new");
     tell(x, &c->key, cls, event);
@@ -177,6 +186,7 @@ void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const 
         told.key.name.data = copy;
     }
     if (c->e.was != NULL) {
+        db_move_bytes(x->ks, &c->key, -(int64_t)value_bytes(r)); /* freed after the commit */
         c->e.record = NULL;
         bool ok = db_commit(x->ks, &c->key, &c->e);
         assert(ok); /* only inserts allocate */
@@ -194,11 +204,18 @@ void exec_notify(struct exec *x, const struct db_key *key, enum notify_class cls
 
 void exec_free_record(struct exec *x, struct record *r)
 {
-    if (likely(value_free_cost(r) <= FREE_AT_ONCE_MAX)) {
+    /* In replay nobody waits, and no task runs that would give the memory back. */
+    if (likely(value_free_cost(r) <= FREE_AT_ONCE_MAX) || x->replay) {
         record_free(r);
         return;
     }
     core__garbage_record(x->core, r);
+}
+
+void exec_free_replaced(struct exec *x, const struct change *c, struct record *r)
+{
+    db_move_bytes(x->ks, &c->key, -(int64_t)value_bytes(r));
+    exec_free_record(x, r);
 }
 
 /* ---- the log */

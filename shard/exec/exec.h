@@ -65,7 +65,9 @@ struct db_key exec_key_db(const struct exec *x, struct bytes name, uint8_t db);
 
 /* ---- reading. Expired keys read as absent (and are deleted). Counts keyspace hits and misses. */
 struct record *exec_read(struct exec *x, struct bytes key);
-/* As exec_read, but no LRU touch and no hit or miss count: TYPE, OBJECT, TTL, EXISTS, internal looks. */
+/* As exec_read, but no LRU touch: TYPE, TTL, EXISTS. */
+struct record *exec_look(struct exec *x, struct bytes key);
+/* No LRU touch and no hit or miss count: internal looks. */
 struct record *exec_peek(struct exec *x, const struct db_key *key);
 /* False: WRONGTYPE was replied. True with NULL: absent. */
 MUST_CHECK bool exec_read_as(struct exec *x, struct bytes key, enum value_type type, struct record **record_out);
@@ -92,6 +94,8 @@ void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const 
 void exec_notify(struct exec *x, const struct db_key *key, enum notify_class cls, const char *event);
 /* Frees a record that is in no table, in slices when big (never stalls). */
 void exec_free_record(struct exec *x, struct record *r);
+/* The same for one that stood under c's key until a commit put another in its place. */
+void exec_free_replaced(struct exec *x, const struct change *c, struct record *r);
 
 /* ---- the log. Effects of one command on one shard are replayed whole or not at all. */
 void exec_log(struct exec *x, const struct change *c, enum opcode op, const struct bytes *args, uint32_t argc);
@@ -105,6 +109,8 @@ bool exec_owns_slot(const struct exec *x, uint16_t slot);
  * exec_value_log_bytes(record) and opened a group. */
 void exec_log_value(struct exec *x, const struct change *c);
 size_t exec_value_log_bytes(const struct record *r);
+/* The same if the value is logged under another key. */
+size_t exec_value_log_bytes_as(const struct record *r, struct bytes key);
 /* Units between the two are replayed whole or not at all. A command that logs more than one unit opens
  * a group; not nested. */
 void exec_log_group_begin(struct exec *x);

@@ -139,10 +139,18 @@ void exec_log_value(struct exec *x, const struct change *c)
     exec_log(x, c, OP_PEXPIREAT, args, 2);
 }
 
-size_t exec_value_log_bytes(const struct record *r)
+size_t exec_value_log_bytes_as(const struct record *r, struct bytes key)
 {
     uint64_t elements = record_type(r) == VALUE_STRING ? 1 : value_len(r);
+    size_t bytes = value_bytes(r);
+    /* A unit is closed when it has enough arguments or enough bytes; the last one and the expiry's beside. */
+    size_t units = elements / (CHUNK_ARGS / 2) + bytes / CHUNK_BYTES + 3;
     /* Elements as text take at most their stored bytes plus a number's digits and a count byte each. */
-    return value_bytes(r) + (size_t)elements * (NUM_DOUBLE_TEXT_MAX + 16) + EXEC_RESERVE_SLACK +
-           (elements / 64 + 2) * (record_key(r).len + 32);
+    return bytes + (size_t)elements * (NUM_DOUBLE_TEXT_MAX + NUM_I64_TEXT_MAX + 16) + EXEC_RESERVE_SLACK +
+           units * (key.len + 32);
+}
+
+size_t exec_value_log_bytes(const struct record *r)
+{
+    return exec_value_log_bytes_as(r, record_key(r));
 }

@@ -32,20 +32,23 @@ static void add_escaped(struct buf *b, struct bytes v)
     }
 }
 
-void fixture_expect_text(const char *want, const char *got, const char *what, const char *file, int line)
+void fixture_expect_text(const char *want, const char *got, const char *what, const char *file,
+                         int line)
 {
     if (strcmp(want, got) == 0) return;
     print_error("%s: wanted:\n%s---- got:\n%s----\n", what, want, got);
     _fail(file, line);
 }
 
-void fixture_expect(struct fixture *f, const char *wire, const char *const *args, const char *file, int line)
+void fixture_expect(struct fixture *f, const char *wire, const char *const *args, const char *file,
+                    int line)
 {
     struct bytes got = fixture_run(f, args);
     if (bytes_equal(got, bytes_of(wire))) return;
     struct buf b;
     buf_init(&b, MEM_TEST);
-    for (; *args != NULL; args++) buf_addf(&b, "%s ", *args);
+    for (; *args != NULL; args++)
+        buf_addf(&b, "%s ", *args);
     buf_addf(&b, "\n  wanted: ");
     add_escaped(&b, bytes_of(wire));
     buf_addf(&b, "\n  got:    ");
@@ -58,7 +61,8 @@ void fixture_expect(struct fixture *f, const char *wire, const char *const *args
 
 /* ---- commands by name */
 
-static const struct cmd_spec *find_row(const struct cmd_spec *rows, uint32_t count, struct bytes name)
+static const struct cmd_spec *find_row(const struct cmd_spec *rows, uint32_t count,
+                                       struct bytes name)
 {
     for (uint32_t i = 0; i < count; i++)
         if (bytes_is(name, rows[i].name)) return &rows[i];
@@ -68,7 +72,8 @@ static const struct cmd_spec *find_row(const struct cmd_spec *rows, uint32_t cou
 static uint32_t count_rows(const struct cmd_spec *rows, uint32_t count)
 {
     uint32_t n = count;
-    for (uint32_t i = 0; i < count; i++) n += rows[i].subs_count;
+    for (uint32_t i = 0; i < count; i++)
+        n += rows[i].subs_count;
     return n;
 }
 
@@ -94,7 +99,8 @@ static void copy_rows(struct fixture *f, const struct cmd_table *const *tables)
             sub += row->subs_count;
         }
     }
-    for (uint32_t i = 0; i < total; i++) f->specs[i].id = (uint16_t)i;
+    for (uint32_t i = 0; i < total; i++)
+        f->specs[i].id = (uint16_t)i;
 }
 
 static const struct {
@@ -123,7 +129,8 @@ static void index_opcodes(struct fixture *f)
 {
     f->by_opcode = mem_zalloc(MEM_TEST, opcode_count() * sizeof *f->by_opcode);
     for (size_t i = 0; i < COUNT_OF(opcodes); i++)
-        f->by_opcode[opcodes[i].number] = find_row(f->specs, f->top_count, bytes_of(opcodes[i].name));
+        f->by_opcode[opcodes[i].number] =
+            find_row(f->specs, f->top_count, bytes_of(opcodes[i].name));
 }
 
 /* ---- life */
@@ -145,7 +152,8 @@ static void no_pass(void *ctx)
     (void)ctx;
 }
 
-static void note_event(void *ctx, const struct db_key *key, enum notify_class cls, const char *event)
+static void note_event(void *ctx, const struct db_key *key, enum notify_class cls,
+                       const char *event)
 {
     struct fixture *f = ctx;
     if (cls == NOTIFY_KEY_MISS || cls == NOTIFY_NEW) return;
@@ -161,8 +169,13 @@ static void open_core(struct fixture *f, uint32_t index, uint32_t count)
     const char *why;
     struct io_opts io_opts = {.kind = IO_EPOLL, .entries = 64, .buffers = 16, .buffer_bytes = 4096};
     assert_int_equal(io_open(&io_opts, &io, &why), RC_OK);
-    struct core_opts opts = {.index = index, .count = count, .databases = FIXTURE_DATABASES, .shared = &f->shared,
-                             .by_opcode = f->by_opcode, .opcodes = opcode_count(), .cmd_count = f->spec_count};
+    struct core_opts opts = {.index = index,
+                             .count = count,
+                             .databases = FIXTURE_DATABASES,
+                             .shared = &f->shared,
+                             .by_opcode = f->by_opcode,
+                             .opcodes = opcode_count(),
+                             .cmd_count = f->spec_count};
     f->shared.string_bytes_max = 512u << 20;
     f->shared.active_expire = true;
     f->shared.slowlog_us = -1;
@@ -175,11 +188,14 @@ static void open_core(struct fixture *f, uint32_t index, uint32_t count)
 
 static void open_log(struct fixture *f)
 {
-    struct journal_opts opts = {.dir = "memory", .logs = f->core.count, .fsync = JOURNAL_NO, .clock = &f->clock};
+    struct journal_opts opts = {
+        .dir = "memory", .logs = f->core.count, .fsync = JOURNAL_NO, .clock = &f->clock};
     struct journal *log;
-    if (f->first == f) assert_int_equal(journal_set_open(&opts, f->core.io, &f->set, &f->text), RC_OK);
+    if (f->first == f)
+        assert_int_equal(journal_set_open(&opts, f->core.io, &f->set, &f->text), RC_OK);
     f->set = f->first->set;
-    assert_int_equal(journal_open(f->set, f->core.index, f->core.io, f->core.reactor.timers, NULL, &log), RC_OK);
+    assert_int_equal(
+        journal_open(f->set, f->core.index, f->core.io, f->core.reactor.timers, NULL, &log), RC_OK);
     core_set_journal(&f->core, log, false);
 }
 
@@ -236,14 +252,18 @@ void fixture_free(struct fixture *f)
 static uint32_t wire_size(const struct bytes *argv, uint32_t argc)
 {
     size_t n = 3 + num_digits_u64(argc);
-    for (uint32_t i = 0; i < argc; i++) n += 5 + num_digits_u64(argv[i].len) + argv[i].len;
+    for (uint32_t i = 0; i < argc; i++)
+        n += 5 + num_digits_u64(argv[i].len) + argv[i].len;
     return (uint32_t)n;
 }
 
-static const struct cmd_spec *find_spec(const struct fixture *f, const struct bytes *argv, uint32_t argc)
+static const struct cmd_spec *find_spec(const struct fixture *f, const struct bytes *argv,
+                                        uint32_t argc)
 {
     const struct cmd_spec *spec = find_row(f->specs, f->top_count, argv[0]);
-    if (spec == NULL) fail_msg("no table given to the fixture has %.*s", (int)argv[0].len, (const char *)argv[0].data);
+    if (spec == NULL)
+        fail_msg("no table given to the fixture has %.*s", (int)argv[0].len,
+                 (const char *)argv[0].data);
     if (spec->subs_count == 0 || argc < 2) return spec;
     spec = find_row(spec->subs, spec->subs_count, argv[1]);
     if (spec == NULL) fail_msg("no subcommand %.*s", (int)argv[1].len, (const char *)argv[1].data);
@@ -260,20 +280,28 @@ static void reply_arity(struct reply *reply, const struct cmd_spec *spec, const 
     struct buf name;
     buf_init(&name, MEM_TEST);
     bool is_sub = !bytes_is(argv[0], spec->name);
-    for (size_t i = 0; is_sub && i < argv[0].len; i++) buf_add_byte(&name, (uint8_t)tolower(argv[0].data[i]));
+    for (size_t i = 0; is_sub && i < argv[0].len; i++)
+        buf_add_byte(&name, (uint8_t)tolower(argv[0].data[i]));
     if (is_sub) buf_add_byte(&name, '|');
-    for (const char *c = spec->name; *c != 0; c++) buf_add_byte(&name, (uint8_t)tolower(*c));
-    reply_errorf(reply, "ERR wrong number of arguments for '%.*s' command", (int)name.len, (const char *)name.data);
+    for (const char *c = spec->name; *c != 0; c++)
+        buf_add_byte(&name, (uint8_t)tolower(*c));
+    reply_errorf(reply, "ERR wrong number of arguments for '%.*s' command", (int)name.len,
+                 (const char *)name.data);
     buf_free(&name);
 }
 
-static void run_on_shard(struct fixture *f, const struct cmd_spec *spec, const struct bytes *argv, uint32_t argc,
-                         struct reply *reply)
+static void run_on_shard(struct fixture *f, const struct cmd_spec *spec, const struct bytes *argv,
+                         uint32_t argc, struct reply *reply)
 {
     uint32_t *positions = mem_alloc(MEM_TEST, argc * sizeof *positions);
-    struct request rq = {.spec = spec, .argv = argv, .argc = argc, .wire_bytes = wire_size(argv, argc),
-                         .key = {.db = f->db}, .no_touch = f->no_touch};
-    if (spec_key_positions(spec, argv, argc, positions) > 0) rq.key = db_key(f->db, argv[positions[0]]);
+    struct request rq = {.spec = spec,
+                         .argv = argv,
+                         .argc = argc,
+                         .wire_bytes = wire_size(argv, argc),
+                         .key = {.db = f->db},
+                         .no_touch = f->no_touch};
+    if (spec_key_positions(spec, argv, argc, positions) > 0)
+        rq.key = db_key(f->db, argv[positions[0]]);
     mem_free(MEM_TEST, positions, argc * sizeof *positions);
     core_pass_begin(&f->core);
     core_run(&f->core, &rq, reply);
@@ -300,9 +328,11 @@ struct bytes fixture_run_bytes(struct fixture *f, const struct bytes *argv, uint
 struct bytes fixture_run(struct fixture *f, const char *const *args)
 {
     uint32_t argc = 0;
-    while (args[argc] != NULL) argc++;
+    while (args[argc] != NULL)
+        argc++;
     struct bytes *argv = mem_alloc(MEM_TEST, argc * sizeof *argv);
-    for (uint32_t i = 0; i < argc; i++) argv[i] = bytes_of(args[i]);
+    for (uint32_t i = 0; i < argc; i++)
+        argv[i] = bytes_of(args[i]);
     struct bytes wire = fixture_run_bytes(f, argv, argc);
     mem_free(MEM_TEST, argv, argc * sizeof *argv);
     return wire;
@@ -321,7 +351,8 @@ void fixture_upkeep(struct fixture *f)
 {
     (void)slab_use(f->core.slab);
     task_wake(&f->core.reactor.tasks, &f->core.expire_task);
-    while (task_run(&f->core.reactor.tasks, UINT32_MAX)) continue;
+    while (task_run(&f->core.reactor.tasks, UINT32_MAX))
+        continue;
     core_pass_end(&f->core);
 }
 
@@ -352,7 +383,8 @@ const char *fixture_log(struct fixture *f)
 {
     struct reading r = {.f = f};
     f->text.len = 0;
-    assert_int_equal(journal_set_replay(f->set, f->core.io, 0, 1, read_unit, &r, NULL, &f->text), RC_OK);
+    assert_int_equal(journal_set_replay(f->set, f->core.io, 0, 1, read_unit, &r, NULL, &f->text),
+                     RC_OK);
     buf_add_byte(&f->text, 0);
     return (const char *)f->text.data;
 }
@@ -404,7 +436,8 @@ static uint64_t replay_one(struct fixture *f, uint32_t index, uint32_t count)
     copy->core.on_event = NULL;
     f->text.len = 0;
     enum rc rc = core_replay(&copy->core, f->set, &f->text);
-    if (rc != RC_OK) fail_msg("replay: %s %.*s", rc_text(rc), (int)f->text.len, (const char *)f->text.data);
+    if (rc != RC_OK)
+        fail_msg("replay: %s %.*s", rc_text(rc), (int)f->text.len, (const char *)f->text.data);
     assert_true(keyspace_check(copy->core.ks));
     uint64_t digest = fixture_digest(copy);
     close_core(copy);
@@ -416,7 +449,8 @@ static uint64_t replay_one(struct fixture *f, uint32_t index, uint32_t count)
 uint64_t fixture_replay_digest(struct fixture *f, uint32_t shards)
 {
     uint64_t sum = 0;
-    for (uint32_t i = 0; i < shards; i++) sum += replay_one(f, i, shards);
+    for (uint32_t i = 0; i < shards; i++)
+        sum += replay_one(f, i, shards);
     return sum;
 }
 
@@ -427,7 +461,7 @@ void fixture_check(struct fixture *f)
     uint64_t digest = fixture_digest(f);
     for (uint32_t shards = 1; shards <= 3; shards++) {
         if (fixture_replay_digest(f, shards) == digest) continue;
-        fail_msg("what was logged, replayed into %u shards, is not what the shard holds:\n%s", shards,
-                 (f->units_read = 0, fixture_log(f)));
+        fail_msg("what was logged, replayed into %u shards, is not what the shard holds:\n%s",
+                 shards, (f->units_read = 0, fixture_log(f)));
     }
 }

@@ -23,15 +23,15 @@
 struct fixture {
     struct core core;
     struct core_shared shared;
-    int64_t now_ms;  /* moved by fixture_advance() only */
+    int64_t now_ms; /* moved by fixture_advance() only */
     /* What the session of a client would say: set freely between requests. */
     uint8_t db;
-    uint8_t proto;   /* 2 (at first) or 3 */
+    uint8_t proto; /* 2 (at first) or 3 */
     bool no_touch;
     /* The rest belongs to cmd_fixture.c. */
     struct clock clock;
     struct journal_set *set;
-    struct fixture *first; /* of those that share a log directory: the one that owns it */
+    struct fixture *first;  /* of those that share a log directory: the one that owns it */
     struct cmd_spec *specs; /* copies of the rows, numbered */
     uint32_t spec_count, top_count;
     const struct cmd_spec **by_opcode;
@@ -40,7 +40,8 @@ struct fixture {
 };
 
 /* A shard of its own with the commands of these tables. */
-#define fixture_new(...) fixture_open((const struct cmd_table *const[]){__VA_ARGS__, NULL}, 0, 1, NULL)
+#define fixture_new(...)                                                                           \
+    fixture_open((const struct cmd_table *const[]){__VA_ARGS__, NULL}, 0, 1, NULL)
 /* Shard `index` of `count`. `first`: another shard of the same node, whose log directory it shares; NULL:
  * this is the first one, which is freed last. `tables` ends with NULL. */
 struct fixture *fixture_open(const struct cmd_table *const *tables, uint32_t index, uint32_t count,
@@ -53,17 +54,20 @@ void fixture_free(struct fixture *f); /* after fixture_check() */
 struct bytes fixture_run(struct fixture *f, const char *const *args);
 struct bytes fixture_run_bytes(struct fixture *f, const struct bytes *argv, uint32_t argc);
 /* Fails the test, showing both, if the reply is not `wire` (a C string). */
-#define expect(f, wire, ...) \
+#define expect(f, wire, ...)                                                                       \
     fixture_expect((f), (wire), (const char *const[]){__VA_ARGS__, NULL}, __FILE__, __LINE__)
-void fixture_expect(struct fixture *f, const char *wire, const char *const *args, const char *file, int line);
+void fixture_expect(struct fixture *f, const char *wire, const char *const *args, const char *file,
+                    int line);
 
 /* Units logged since the last call, one per line: "SET k v"; the database in front unless 0: "1:DEL k". */
 #define expect_log(f, lines) fixture_expect_text((lines), fixture_log(f), "log", __FILE__, __LINE__)
 const char *fixture_log(struct fixture *f);
 /* Events told since the last call, in order: "set k\nexpire k\n". "keymiss" and "new" are left out. */
-#define expect_events(f, lines) fixture_expect_text((lines), fixture_events(f), "events", __FILE__, __LINE__)
+#define expect_events(f, lines)                                                                    \
+    fixture_expect_text((lines), fixture_events(f), "events", __FILE__, __LINE__)
 const char *fixture_events(struct fixture *f);
-void fixture_expect_text(const char *want, const char *got, const char *what, const char *file, int line);
+void fixture_expect_text(const char *want, const char *got, const char *what, const char *file,
+                         int line);
 
 /* Time passes; nothing else happens: keys expire when they are looked at, or in fixture_upkeep(). */
 void fixture_advance(struct fixture *f, int64_t ms);

@@ -42,13 +42,15 @@ struct journal_set {
     struct journal log[SHARDS_MAX];
 };
 
-enum rc journal_set_open(const struct journal_opts *opts, struct io *io, struct journal_set **out, struct buf *why)
+enum rc journal_set_open(const struct journal_opts *opts, struct io *io, struct journal_set **out,
+                         struct buf *why)
 {
     (void)io;
     (void)why;
     struct journal_set *set = mem_zalloc(MEM_TEST, sizeof *set);
     set->logs = opts->logs;
-    for (uint32_t i = 0; i < set->logs; i++) set->log[i] = (struct journal){.set = set, .tail = &set->log[i].units};
+    for (uint32_t i = 0; i < set->logs; i++)
+        set->log[i] = (struct journal){.set = set, .tail = &set->log[i].units};
     *out = set;
     return RC_OK;
 }
@@ -64,8 +66,9 @@ void journal_set_close(struct journal_set *set)
     mem_free(MEM_TEST, set, sizeof *set);
 }
 
-enum rc journal_open(struct journal_set *set, uint32_t log, struct io *io, struct timer_wheel *timers,
-                     const struct journal_events *events, struct journal **out)
+enum rc journal_open(struct journal_set *set, uint32_t log, struct io *io,
+                     struct timer_wheel *timers, const struct journal_events *events,
+                     struct journal **out)
 {
     (void)io;
     (void)timers;
@@ -89,12 +92,13 @@ enum rc journal_reserve(struct journal *j, size_t body_bytes)
     return RC_OK;
 }
 
-static void check_unit(struct journal *j, const struct journal_head *head, const struct bytes *args, uint32_t argc,
-                       size_t bytes)
+static void check_unit(struct journal *j, const struct journal_head *head, const struct bytes *args,
+                       uint32_t argc, size_t bytes)
 {
     size_t takes = bytes + UNIT_BYTES + argc * (size_t)(ARG_BYTES - 4);
     if (takes > j->room)
-        fail_msg("unit of opcode %u takes %zu bytes, room is left for %zu", head->opcode, takes, j->room);
+        fail_msg("unit of opcode %u takes %zu bytes, room is left for %zu", head->opcode, takes,
+                 j->room);
     j->room -= takes;
     if (head->slot != JOURNAL_SLOT_ALL) {
         assert_true(argc > 0);
@@ -102,13 +106,16 @@ static void check_unit(struct journal *j, const struct journal_head *head, const
             fail_msg("unit of opcode %u about a key of another slot than its own", head->opcode);
     }
     if (!j->grouped && head->opcode != OP_DEL) j->alone++;
-    if (j->alone + j->groups > 1) fail_msg("opcode %u: several units of one command outside of a group", head->opcode);
+    if (j->alone + j->groups > 1)
+        fail_msg("opcode %u: several units of one command outside of a group", head->opcode);
 }
 
-void journal_append(struct journal *j, const struct journal_head *head, const struct bytes *args, uint32_t argc)
+void journal_append(struct journal *j, const struct journal_head *head, const struct bytes *args,
+                    uint32_t argc)
 {
     size_t bytes = 0;
-    for (uint32_t i = 0; i < argc; i++) bytes += 4 + args[i].len;
+    for (uint32_t i = 0; i < argc; i++)
+        bytes += 4 + args[i].len;
     check_unit(j, head, args, argc, bytes);
     struct unit *u = mem_alloc(MEM_TEST, sizeof *u + bytes);
     *u = (struct unit){.head = *head, .argc = argc, .bytes = bytes};
@@ -163,8 +170,14 @@ static bool apply_unit(const struct unit *u, uint32_t log, uint32_t logs, uint64
         args[i] = bytes_view(p + 4, len);
         p += 4 + len;
     }
-    struct journal_unit unit = {.lsn = lsn, .args = args, .argc = u->argc, .opcode = u->head.opcode,
-                                .slot = u->head.slot, .db = u->head.db, .log = (uint16_t)log, .logs = (uint16_t)logs};
+    struct journal_unit unit = {.lsn = lsn,
+                                .args = args,
+                                .argc = u->argc,
+                                .opcode = u->head.opcode,
+                                .slot = u->head.slot,
+                                .db = u->head.db,
+                                .log = (uint16_t)log,
+                                .logs = (uint16_t)logs};
     bool ok = apply(ctx, &unit);
     mem_free(MEM_TEST, args, (u->argc + 1) * sizeof *args);
     return ok;
@@ -172,7 +185,8 @@ static bool apply_unit(const struct unit *u, uint32_t log, uint32_t logs, uint64
 
 enum rc journal_set_replay(struct journal_set *set, struct io *io, uint32_t shard, uint32_t shards,
                            bool (*apply)(void *ctx, const struct journal_unit *u), void *ctx,
-                           void (*progress)(void *ctx, uint64_t done, uint64_t total), struct buf *why)
+                           void (*progress)(void *ctx, uint64_t done, uint64_t total),
+                           struct buf *why)
 {
     (void)io;
     (void)progress;
@@ -180,7 +194,8 @@ enum rc journal_set_replay(struct journal_set *set, struct io *io, uint32_t shar
     for (uint32_t i = 0; i < set->logs; i++) {
         uint64_t lsn = 0;
         for (const struct unit *u = set->log[i].units; u != NULL; u = u->next, lsn++) {
-            if (u->head.slot != JOURNAL_SLOT_ALL && slot_shard(u->head.slot, shards) != shard) continue;
+            if (u->head.slot != JOURNAL_SLOT_ALL && slot_shard(u->head.slot, shards) != shard)
+                continue;
             if (!apply_unit(u, i, set->logs, lsn, apply, ctx)) return RC_CORRUPT;
         }
     }
