@@ -46,7 +46,9 @@ void journal__chunks_init(struct journal *j, uint64_t lsn, uint32_t crc)
     j->seal_at = c->data;
     j->sealed = lsn;
     j->written = lsn;
+    j->written_frames = lsn;
     j->synced = lsn;
+    j->synced_bytes = lsn;
     j->sync_goal = lsn;
     j->frame_lsn = lsn;
     j->frame_end = lsn;

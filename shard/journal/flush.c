@@ -10,7 +10,9 @@
  * is the partly filled one that the last write ended with. It may be rewritten because nothing else
  * is in flight, and a torn rewrite leaves its older part as it was.
  *
- * Syncs go through the segments in order, so that `synced` has nothing missing below it. */
+ * Syncs go through the segments in order, so that nothing is missing below `synced_bytes`. A frame may
+ * lie in two writes, or two segments: what counts as durable is `synced`, the end of its last whole
+ * frame, for recovery takes frames whole. */
 #include <errno.h>
 #include <inttypes.h>
 
@@ -54,16 +56,20 @@ void journal__resume(struct journal *j)
 static void on_closed(struct io_op *op, int32_t result)
 {
     struct journal__segment *s = container_of(op, struct journal__segment, close_op);
+    struct journal__segment **link = &s->j->leaving;
     (void)result; /* what it held was synced before */
-    s->j->closes--;
+    while (*link != s) link = &(*link)->next;
+    *link = s->next;
     mem_free(MEM_JOURNAL, s, sizeof *s);
 }
 
-void journal__segment_close(struct journal *j, struct journal__segment *s)
+/* Asynchronous; frees it at the end. */
+static void segment_close(struct journal *j, struct journal__segment *s)
 {
     s->j = j;
     s->close_op.done = on_closed;
-    j->closes++;
+    s->next = j->leaving;
+    j->leaving = s;
     j->io->ops->close(j->io, &s->close_op, s->fd);
 }
 
@@ -72,6 +78,7 @@ static void retire(struct journal *j)
     struct journal__segment *s = j->current;
     j->current = NULL;
     s->next = NULL;
+    s->end_frames = j->written_frames;
     *j->retired_tail = s;
     j->retired_tail = &s->next;
     /* Also under `no`: a segment leaves only when it is on disk, once per segment. */
@@ -80,22 +87,24 @@ static void retire(struct journal *j)
 
 static void close_synced(struct journal *j)
 {
-    while (j->retired != NULL && j->retired->end <= j->synced) {
+    while (j->retired != NULL && j->retired->end <= j->synced_bytes) {
         struct journal__segment *s = j->retired;
         j->retired = s->next;
         if (j->retired == NULL) j->retired_tail = &j->retired;
-        journal__segment_close(j, s);
+        segment_close(j, s);
     }
 }
 
 /* ---- syncing */
 
-static void set_synced(struct journal *j, uint64_t lsn)
+/* Bytes below lsn are on disk, and so are the frames that end at or below `frames`. */
+static void set_synced(struct journal *j, uint64_t lsn, uint64_t frames)
 {
-    assert(lsn >= j->synced);
-    if (lsn == j->synced) return;
-    j->synced = lsn;
-    if (j->events.on_durable != NULL) j->events.on_durable(j->events.ctx, lsn);
+    assert(lsn >= j->synced_bytes);
+    j->synced_bytes = lsn;
+    if (frames <= j->synced) return;
+    j->synced = frames;
+    if (j->events.on_durable != NULL) j->events.on_durable(j->events.ctx, frames);
 }
 
 void journal__sync(struct journal *j, uint64_t goal)
@@ -103,10 +112,12 @@ void journal__sync(struct journal *j, uint64_t goal)
     assert(goal <= j->written);
     if (goal > j->sync_goal) j->sync_goal = goal;
     close_synced(j);
-    if (j->syncing || j->failed || j->synced >= j->sync_goal) return;
+    if (j->syncing || j->failed || j->synced_bytes >= j->sync_goal) return;
     const struct journal__segment *s = j->retired != NULL ? j->retired : j->current;
     assert(s != NULL);
-    j->sync_target = s->end < j->written ? s->end : j->written;
+    bool whole = s->end <= j->written;
+    j->sync_target = whole ? s->end : j->written;
+    j->sync_target_frames = whole ? s->end_frames : j->written_frames;
     j->sync_op.done = on_synced;
     j->syncing = true;
     j->sync_started_ns = clock_mono_ns(j->clock);
@@ -126,7 +137,7 @@ static void on_synced(struct io_op *op, int32_t result)
     }
     j->syncs++;
     j->last_sync_us = (clock_mono_ns(j->clock) - j->sync_started_ns) / 1000;
-    set_synced(j, j->sync_target);
+    set_synced(j, j->sync_target, j->sync_target_frames);
     journal__sync(j, j->sync_goal);
     journal__flush(j);
 }
@@ -256,10 +267,11 @@ static void write_done(struct journal *j)
     uint64_t from = j->written;
     if (j->current->direct) keep_last_block(j, from, j->write_to);
     j->written = j->write_to;
+    j->written_frames = j->frame_end == j->written ? j->frame_end : j->frame_lsn;
     journal__chunks_written(j);
-    if (j->write_dsync && j->synced >= from) {
-        set_synced(j, j->written);
-        if (j->sync_goal < j->synced) j->sync_goal = j->synced;
+    if (j->write_dsync && j->synced_bytes >= from) {
+        set_synced(j, j->written, j->written_frames);
+        if (j->sync_goal < j->written) j->sync_goal = j->written;
     }
     if (j->written == j->current->end) retire(j);
     if (j->fsync == JOURNAL_ALWAYS)

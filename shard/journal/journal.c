@@ -26,7 +26,7 @@ static void on_tick(struct timer *t)
     arm_tick(j);
     journal__write_again(j);
     journal__prepare_again(j);
-    if (j->fsync != JOURNAL_EVERYSEC || j->written == j->synced) return;
+    if (j->fsync != JOURNAL_EVERYSEC || j->written == j->synced_bytes) return;
     if (j->syncing) j->delayed_syncs++;
     journal__sync(j, j->written);
 }
@@ -49,6 +49,7 @@ void journal__abandon(struct journal *j)
     free_segments(j->ready);
     free_segments(j->retired);
     free_segments(j->making);
+    free_segments(j->leaving);
     journal__chunks_free(j);
     mem_free_aligned(MEM_JOURNAL, j->head_block, BLOCK_BYTES, BLOCK_BYTES);
     mem_free_aligned(MEM_JOURNAL, j->image, BLOCK_BYTES, WRITE_BLOCKS_MAX * BLOCK_BYTES);
@@ -166,7 +167,7 @@ void journal_stats_read(const struct journal *j, struct journal_stats *out)
 
 static bool is_busy(const struct journal *j)
 {
-    return j->writing || j->syncing || j->step_busy || j->closes > 0;
+    return j->writing || j->syncing || j->step_busy || j->leaving != NULL;
 }
 
 /* Until all is on disk, or the disk refuses. */

@@ -104,6 +104,7 @@ struct journal__reader {
     int fd;
     uint32_t fd_file;
     uint8_t *raw, *window;
+    size_t raw_cap, window_cap;
     uint64_t base; /* LSN of window[0] */
     size_t len;
     enum rc rc; /* a read failed; sticks */

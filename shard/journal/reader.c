@@ -29,10 +29,20 @@ enum rc journal__reader_open(struct journal__reader *r, struct io *io, const cha
     return journal__reader_buffers(r);
 }
 
+/* No larger than a small log needs: a start with many of them opens one reader each. */
 enum rc journal__reader_buffers(struct journal__reader *r)
 {
-    r->raw = mem_try_alloc(MEM_JOURNAL, READ_BYTES);
-    r->window = mem_try_alloc(MEM_JOURNAL, WINDOW_BYTES);
+    uint64_t raw = BLOCK_BYTES;
+    uint64_t window = BLOCK_BYTES;
+    for (uint32_t k = 0; k < r->log->files_count; k++) {
+        uint64_t bytes = r->log->files[k].bytes;
+        raw = bytes > raw ? bytes : raw;
+        window += bytes;
+    }
+    r->raw_cap = raw < READ_BYTES ? (size_t)raw : READ_BYTES;
+    r->window_cap = window < WINDOW_BYTES ? (size_t)window : WINDOW_BYTES;
+    r->raw = mem_try_alloc(MEM_JOURNAL, r->raw_cap);
+    r->window = mem_try_alloc(MEM_JOURNAL, r->window_cap);
     if (r->raw != NULL && r->window != NULL) return RC_OK;
     journal__reader_close(r);
     return RC_NOMEM;
@@ -41,8 +51,8 @@ enum rc journal__reader_buffers(struct journal__reader *r)
 void journal__reader_close(struct journal__reader *r)
 {
     if (r->fd >= 0) (void)r->io->ops->file_close(r->io, r->fd);
-    mem_free(MEM_JOURNAL, r->raw, r->raw == NULL ? 0 : READ_BYTES);
-    mem_free(MEM_JOURNAL, r->window, r->window == NULL ? 0 : WINDOW_BYTES);
+    mem_free(MEM_JOURNAL, r->raw, r->raw_cap);
+    mem_free(MEM_JOURNAL, r->window, r->window_cap);
     r->fd = -1;
     r->raw = NULL;
     r->window = NULL;
@@ -112,11 +122,12 @@ static bool load(struct journal__reader *r, uint32_t k)
     uint64_t i = lsn - r->log->files[k].lsn;
     uint64_t offset = journal_file_offset(i / BLOCK_LOG_BYTES * BLOCK_LOG_BYTES);
     uint64_t rest = r->log->files[k].bytes - offset;
-    size_t raw_len = rest < READ_BYTES ? (size_t)rest : READ_BYTES;
+    size_t raw_len = rest < r->raw_cap ? (size_t)rest : r->raw_cap;
     if (!read_at(r, r->raw, raw_len, offset)) return false;
     size_t n = without_stamps(r->window + r->len, r->raw, raw_len, (size_t)(i % BLOCK_LOG_BYTES),
                               journal__file_end(r->log, k) - lsn);
     r->len += n;
+    assert(r->len <= r->window_cap);
     return n > 0;
 }
 

@@ -1,7 +1,7 @@
 /* shard/journal/writer_priv.h: one open log, on its shard's thread.
  *
  *   written ≤ sealed ≤ lsn            append.c: units → frames in chunks of memory, [written, lsn)
- *   synced  ≤ written                 flush.c: sealed frames → the segment; syncs
+ *   synced ≤ synced_bytes ≤ written   flush.c: sealed frames → the segment; syncs
  *   current, ready, retired           segment.c: files prepared ahead; flush.c closes those it filled */
 #ifndef MOON_JOURNAL_WRITER_PRIV_H
 #define MOON_JOURNAL_WRITER_PRIV_H
@@ -26,6 +26,7 @@ struct journal__segment {
     int fd;
     bool direct;
     uint64_t lsn, end;
+    uint64_t end_frames; /* the last frame end at or before `end`; known when it is full */
     struct io_op close_op;
 };
 enum journal__step { /* of preparing a segment; in this order */
@@ -77,8 +78,8 @@ struct journal {
 
     /* Writing (flush.c). */
     struct journal__segment *current;
-    uint64_t written;
-    uint64_t frame_lsn, frame_end; /* the frame that holds the byte before `built` */
+    uint64_t written, written_frames; /* the latter in whole frames */
+    uint64_t frame_lsn, frame_end; /* the frame that holds the last byte handed to a write */
     bool writing, write_stalled;   /* stalled: no space; tried again each second */
     bool write_dsync;
     struct io_op write_op;
@@ -92,7 +93,9 @@ struct journal {
     struct journal__segment *retired, **retired_tail; /* full, not yet synced; oldest first */
     struct io_op sync_op;
     bool syncing;
-    uint64_t synced, sync_goal, sync_target, sync_started_ns;
+    uint64_t synced;       /* durable, in whole frames: what others are told */
+    uint64_t synced_bytes; /* ≥ synced */
+    uint64_t sync_goal, sync_target, sync_target_frames, sync_started_ns;
 
     /* Preparing (segment.c). */
     struct journal__segment *ready, **ready_tail;
@@ -107,7 +110,7 @@ struct journal {
     uint8_t *head_block;
     char make_path[JOURNAL_PATH_MAX];
     int dir_fd;
-    uint32_t closes; /* of descriptors, under way */
+    struct journal__segment *leaving; /* their descriptors are being closed */
 
     uint64_t frames, units, bytes, syncs, segments, last_sync_us, delayed_syncs;
 };
