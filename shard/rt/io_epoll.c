@@ -471,7 +471,7 @@ static uint32_t on_event(struct epoll_io *e, const struct epoll_event *ev)
     case TAG_WAKE:
         return on_wake(e);
     }
-    assert(!"event of a descriptor that nobody registered");
+    assert(false && "event of a descriptor that nobody registered");
     return 0;
 }
 

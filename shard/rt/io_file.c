@@ -217,6 +217,6 @@ int32_t io__request_run(const struct io__request *r)
     case IO__FSYNC:
         return fsync(r->fd) == 0 ? 0 : -errno;
     }
-    assert(!"a kind of request that nobody made");
+    assert(false && "a kind of request that nobody made");
     return -EINVAL;
 }

@@ -417,7 +417,7 @@ static void prepare_request(struct io_uring_sqe *sqe, const struct io__request *
         io_uring_prep_fsync(sqe, r->fd, 0);
         return;
     }
-    assert(!"a kind of request that nobody made");
+    assert(false && "a kind of request that nobody made");
 }
 
 static void ops_start(struct uring *u)
@@ -474,7 +474,7 @@ static void dispatch(struct uring *u, const struct io_uring_cqe *cqe)
     case TAG_IGNORE:
         return;
     }
-    assert(!"completion of an operation that nobody started");
+    assert(false && "completion of an operation that nobody started");
 }
 
 /* Exactly what is there now: what callbacks cause belongs to the next turn. */

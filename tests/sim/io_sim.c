@@ -287,7 +287,7 @@ static int64_t request_finish(struct io_sim *sim, const struct request *r)
     case REQ_CLOSE:
         return fd_close(sim, r->fd);
     }
-    assert(!"a kind of request that nobody made");
+    assert(false && "a kind of request that nobody made");
     return -EINVAL;
 }
 

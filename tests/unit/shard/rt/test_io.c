@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -427,6 +428,36 @@ static void test_accept_thousand_and_drop(void **state)
     io_unlisten(io, &a.l);
 }
 
+/* Out of descriptors: the loop must neither spin nor give up, and go on once there are some again. */
+static void test_accept_without_descriptors(void **state)
+{
+    struct io *io = *state;
+    static struct peer server;
+    struct acceptor a;
+    uint16_t port = acceptor_open(&a, io, &server, 1);
+    int client = sock_connect_tcp("127.0.0.1", port);
+    struct rlimit before, none; /* before the first turn: the kernel notes the limit when it arms */
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    uint64_t start = clock_mono_ns(&clock_real);
+    uint32_t turns = 0;
+    while (clock_mono_ns(&clock_real) - start < 120000000) {
+        io_turn(io, 10000);
+        turns++;
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(a.count, 0);
+    assert_true(turns < 100);
+    for (uint32_t i = 0; i < 100 && a.count == 0; i++)
+        io_turn(io, 10000);
+    assert_int_equal(a.count, 1);
+    close(client);
+    peer_close(&server);
+    io_unlisten(io, &a.l);
+}
+
 static void never_accept(struct io_listener *l, int fd)
 {
     (void)l;
@@ -778,21 +809,14 @@ static int close_io(void **state)
 
 typedef void scenario(void **state);
 static scenario *const scenarios[] = {
-    test_echo_pipelined,
-    test_buffers_run_dry,
-    test_big_send_slow_reader,
-    test_pause_and_resume,
-    test_close_during_send,
-    test_send_to_closed_peer,
-    test_accept_thousand_and_drop,
-    test_unlisten_frees_the_port,
-    test_connect_refused,
-    test_send_while_connecting,
-    test_wake_from_another_thread,
-    test_timeout_is_kept,
-    test_files,
-    test_many_operations_at_once,
-    test_blocking_calls,
+    test_echo_pipelined,           test_buffers_run_dry,
+    test_big_send_slow_reader,     test_pause_and_resume,
+    test_close_during_send,        test_send_to_closed_peer,
+    test_accept_thousand_and_drop, test_accept_without_descriptors,
+    test_unlisten_frees_the_port,  test_connect_refused,
+    test_send_while_connecting,    test_wake_from_another_thread,
+    test_timeout_is_kept,          test_files,
+    test_many_operations_at_once,  test_blocking_calls,
 };
 
 /* All in one io: a leftover of one scenario would disturb the next. */
