@@ -1,0 +1,162 @@
+/* The registry: rows of all tables copied side by side (ids are places in it), and a perfect hash over
+ * the names of the top-level ones: a seed is searched at start under which no two names share a place, so
+ * a look-up is one multiplication chain and one comparison. */
+#include "node/commands.h"
+
+#include "shard/base/assert.h"
+#include "shard/base/mem.h"
+#include "shard/cmd/cmd.h"
+#include "shard/exec/exec.h"
+
+#define PLACES 4096u /* 16 per name keeps the search short; 32 KiB, of which the used lines are few */
+#define NAME_MAX_BYTES 24u
+
+static const struct cmd_table *const tables[] = {
+    &string_cmds, &keys_cmds, &scan_cmds, &list_cmds, &hash_cmds, &set_cmds, &zset_cmds, &zset_range_cmds,
+    &debug_cmds, &command_cmds, &config_cmds, &client_cmds, &admin_cmds,
+};
+static struct cmd_spec *rows;
+static char (*full_names)[2 * NAME_MAX_BYTES];
+static uint32_t rows_count, top_count; /* top-level rows first, then all subcommands */
+static const struct cmd_spec *places[PLACES];
+static uint64_t seed;
+static const struct cmd_spec *opcode_rows[256];
+
+static inline uint64_t load_folded(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v | 0x2020202020202020u; /* letters differ from their capitals by this bit only */
+}
+
+static inline uint32_t place_of(const uint8_t *name, size_t len, uint64_t with_seed)
+{
+    uint64_t h = len * 0x9E3779B97F4A7C15u;
+    if (len >= 8) {
+        h ^= load_folded(name);
+        h = (h ^ with_seed) * 0xD6E8FEB86659FD93u;
+        h ^= h >> 32;
+        h ^= load_folded(name + len - 8);
+    } else {
+        uint64_t v = 0;
+        for (size_t i = 0; i < len; i++) v = v << 8 | (name[i] | 0x20u);
+        h ^= v;
+    }
+    h = (h ^ with_seed) * 0xD6E8FEB86659FD93u;
+    return (uint32_t)(h >> 52);
+}
+static_assert(PLACES == 1u << (64 - 52), "place_of gives this many");
+
+const struct cmd_spec *commands_find(struct bytes name)
+{
+    if (unlikely(name.len == 0 || name.len > NAME_MAX_BYTES)) return NULL;
+    const struct cmd_spec *s = places[place_of(name.data, name.len, seed)];
+    if (unlikely(s == NULL) || !bytes_is(name, s->name)) return NULL;
+    return s;
+}
+
+const struct cmd_spec *commands_find_sub(const struct cmd_spec *container, struct bytes name)
+{
+    for (uint32_t i = 0; i < container->subs_count; i++)
+        if (bytes_is(name, container->subs[i].name)) return &container->subs[i];
+    return NULL;
+}
+
+uint32_t commands_count(void)
+{
+    return rows_count;
+}
+
+const struct cmd_spec *commands_by_id(uint32_t id)
+{
+    return id < rows_count ? &rows[id] : NULL;
+}
+
+const char *commands_full_name(const struct cmd_spec *spec)
+{
+    return full_names[spec->id];
+}
+
+const struct cmd_spec *const *commands_by_opcode(void)
+{
+    return opcode_rows;
+}
+
+uint32_t commands_opcodes(void)
+{
+    return COUNT_OF(opcode_rows);
+}
+
+static bool try_seed(uint64_t with_seed)
+{
+    memset(places, 0, sizeof places);
+    for (uint32_t i = 0; i < top_count; i++) {
+        const struct cmd_spec **p = &places[place_of((const uint8_t *)rows[i].name, strlen(rows[i].name), with_seed)];
+        if (*p != NULL) return false;
+        *p = &rows[i];
+    }
+    return true;
+}
+
+static void put_lower(char *to, const char *from)
+{
+    size_t at = strlen(to);
+    for (; *from != 0 && at < 2 * NAME_MAX_BYTES - 1; from++)
+        to[at++] = (char)(*from >= 'A' && *from <= 'Z' ? *from + 32 : *from);
+    to[at] = 0;
+}
+
+static void copy_rows(void)
+{
+    uint32_t subs = 0;
+    for (size_t t = 0; t < COUNT_OF(tables); t++) {
+        top_count += tables[t]->count;
+        for (uint32_t i = 0; i < tables[t]->count; i++) subs += tables[t]->rows[i].subs_count;
+    }
+    rows_count = top_count + subs;
+    assert(rows_count <= UINT16_MAX);
+    rows = mem_zalloc(MEM_NODE, rows_count * sizeof *rows);
+    full_names = mem_zalloc(MEM_NODE, rows_count * sizeof *full_names);
+    uint32_t top = 0, sub = top_count;
+    for (size_t t = 0; t < COUNT_OF(tables); t++)
+        for (uint32_t i = 0; i < tables[t]->count; i++) {
+            struct cmd_spec *r = &rows[top++];
+            *r = tables[t]->rows[i];
+            assert(strlen(r->name) <= NAME_MAX_BYTES);
+            if (r->subs_count == 0) continue;
+            memcpy(&rows[sub], r->subs, r->subs_count * sizeof *rows);
+            r->subs = &rows[sub];
+            sub += r->subs_count;
+        }
+    for (uint32_t i = 0; i < rows_count; i++) rows[i].id = (uint16_t)i;
+}
+
+static void name_rows(void)
+{
+    for (uint32_t i = 0; i < top_count; i++) {
+        put_lower(full_names[i], rows[i].name);
+        for (uint32_t k = 0; k < rows[i].subs_count; k++) {
+            char *to = full_names[rows[i].subs[k].id];
+            put_lower(to, rows[i].name);
+            put_lower(to, "|");
+            put_lower(to, rows[i].subs[k].name);
+        }
+    }
+}
+
+static void map_opcodes(void)
+{
+#define X(number, name)                                                                            \
+    opcode_rows[number] = commands_find(BYTES_LIT(#name));
+#include "shard/exec/opcode.def"
+#undef X
+}
+
+void commands_init(void)
+{
+    if (rows != NULL) return;
+    copy_rows();
+    name_rows();
+    for (seed = 1; !try_seed(seed); seed++) assert(seed < 1000000);
+    map_opcodes();
+}

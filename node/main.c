@@ -1,0 +1,261 @@
+/* The process: settings → log directory → shards (each replays its part) → listeners; the reverse at the
+ * end. The main thread itself only waits for signals. */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "node/commands.h"
+#include "node/config.h"
+#include "node/worker_priv.h"
+#include "shard/base/log.h"
+
+struct node node;
+static pthread_t main_thread;
+
+void node_stop(void)
+{
+    if (!atomic_exchange(&node.stopping, true)) (void)pthread_kill(main_thread, SIGTERM);
+}
+
+static int fail_config(struct buf *why)
+{
+    (void)fprintf(stderr, "moon: %.*s\n", (int)why->len, (const char *)why->data);
+    return 1;
+}
+
+/* CPUs this process may use: its affinity mask, capped by the cgroup's quota. */
+static uint32_t usable_cpus(cpu_set_t *set)
+{
+    CPU_ZERO(set);
+    if (sched_getaffinity(0, sizeof *set, set) != 0) return 1;
+    uint32_t n = (uint32_t)CPU_COUNT(set);
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (f == NULL) return n;
+    unsigned long long quota = 0, period = 0;
+    if (fscanf(f, "%llu %llu", &quota, &period) == 2 && period > 0) {
+        uint32_t cap = (uint32_t)((quota + period - 1) / period);
+        if (cap >= 1 && cap < n) n = cap;
+    }
+    (void)fclose(f);
+    return n;
+}
+
+/* Shards beyond the CPUs share them: pinning would only stack threads up. */
+static void pin(pthread_t thread, uint32_t index, const cpu_set_t *usable)
+{
+    uint32_t n = (uint32_t)CPU_COUNT(usable);
+    if (node.shards > n) return;
+    uint32_t seen = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET((size_t)cpu, usable) || seen++ != index) continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET((size_t)cpu, &one);
+        (void)pthread_setaffinity_np(thread, sizeof one, &one);
+        return;
+    }
+}
+
+static bool enter_dir(void)
+{
+    if (mkdir(config.dir, 0755) != 0 && errno != EEXIST) {
+        log_warning("start", "cannot create the data directory %s: %s", config.dir, strerror(errno));
+        return false;
+    }
+    if (chdir(config.dir) != 0 || getcwd(node.dir, sizeof node.dir) == NULL) {
+        log_warning("start", "cannot enter the data directory %s: %s", config.dir, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+static bool open_logs(struct io *io)
+{
+    if (!config.appendonly) return true;
+    struct journal_opts opts = {.dir = node.dir,
+                                .logs = node.shards,
+                                .fsync = config.appendfsync,
+                                .segment_bytes = SEGMENT_BYTES,
+                                .clock = &clock_real};
+    struct buf why;
+    buf_init(&why, MEM_NODE);
+    enum rc rc = journal_set_open(&opts, io, &node.journal_set, &why);
+    if (rc != RC_OK)
+        log_warning("recovery", "cannot open the log in %s: %s%s%.*s", node.dir, rc_text(rc), why.len > 0 ? ": " : "",
+                    (int)why.len, why.len > 0 ? (const char *)why.data : "");
+    buf_free(&why);
+    return rc == RC_OK;
+}
+
+static bool begin_generation(void)
+{
+    if (node.journal_set == NULL) return true;
+    struct buf why;
+    buf_init(&why, MEM_NODE);
+    enum rc rc = journal_set_start(node.journal_set, &why);
+    if (rc != RC_OK)
+        log_warning("recovery", "cannot begin a new generation of the log: %s%s%.*s", rc_text(rc),
+                    why.len > 0 ? ": " : "", (int)why.len, why.len > 0 ? (const char *)why.data : "");
+    buf_free(&why);
+    return rc == RC_OK;
+}
+
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    rlim_t want = config.maxclients + 128;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) return;
+    struct rlimit raised = {.rlim_cur = want, .rlim_max = limit.rlim_max > want ? limit.rlim_max : want};
+    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) return;
+    raised = (struct rlimit){.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+    (void)setrlimit(RLIMIT_NOFILE, &raised);
+    uint32_t fits = limit.rlim_max > 128 ? (uint32_t)(limit.rlim_max - 128) : 1;
+    log_warning("start", "maxclients %u needs %llu open files, the limit is %llu: maxclients is now %u (ulimit -n)",
+                config.maxclients, (unsigned long long)want, (unsigned long long)limit.rlim_max, fits);
+    config.maxclients = fits;
+}
+
+static bool all_ok(const struct worker_start *starts)
+{
+    for (uint32_t i = 0; i < node.shards; i++)
+        if (!starts[i].ok) return false;
+    return true;
+}
+
+static void join_all(void)
+{
+    for (uint32_t i = 0; i < node.shards; i++) (void)pthread_join(node.workers[i]->thread, NULL);
+}
+
+static void write_pid_file(void)
+{
+    if (config.pidfile[0] == 0) return;
+    FILE *f = fopen(config.pidfile, "w");
+    if (f == NULL) {
+        log_warning("start", "cannot write the pid file %s: %s", config.pidfile, strerror(errno));
+        return;
+    }
+    (void)fprintf(f, "%d\n", (int)getpid());
+    (void)fclose(f);
+}
+
+/* Starts the shards and waits until they serve; false: why was logged, all threads have ended. */
+static bool start_shards(const cpu_set_t *usable)
+{
+    static struct worker_start starts[SHARDS_MAX];
+    static pthread_barrier_t replayed, opened, serving;
+    static bool go;
+    (void)pthread_barrier_init(&replayed, NULL, node.shards + 1);
+    (void)pthread_barrier_init(&opened, NULL, node.shards + 1);
+    (void)pthread_barrier_init(&serving, NULL, node.shards + 1);
+    for (uint32_t i = 0; i < node.shards; i++) node.workers[i] = worker_new(i);
+    for (uint32_t i = 0; i < node.shards; i++)
+        for (uint32_t k = 0; k < node.shards; k++)
+            if (i != k) worker_link(node.workers[i], node.workers[k]);
+    for (uint32_t i = 0; i < node.shards; i++) {
+        starts[i] = (struct worker_start){
+            .worker = node.workers[i], .replayed = &replayed, .opened = &opened, .serving = &serving, .go = &go};
+        if (pthread_create(&node.workers[i]->thread, NULL, worker_main, &starts[i]) != 0) {
+            log_warning("start", "cannot create thread %u of %u", i, node.shards);
+            exit(1); /* the barriers count on all */
+        }
+        pin(node.workers[i]->thread, i, usable);
+    }
+    (void)pthread_barrier_wait(&replayed);
+    go = all_ok(starts) && begin_generation();
+    (void)pthread_barrier_wait(&opened);
+    if (!go) {
+        join_all();
+        return false;
+    }
+    (void)pthread_barrier_wait(&serving);
+    return all_ok(starts);
+}
+
+static void wait_for_stop(const sigset_t *signals)
+{
+    for (;;) {
+        int signal_number = 0;
+        if (sigwait(signals, &signal_number) != 0) continue;
+        if (!atomic_exchange(&node.stopping, true))
+            log_notice("stop", "%s received: closing", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+        return;
+    }
+}
+
+static sigset_t block_signals(void)
+{
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    return signals;
+}
+
+static void log_ready(void)
+{
+    log_notice("start", "%u shard%s, %s, %s; data in %s", node.shards, node.shards == 1 ? "" : "s", node.io_name,
+               !config.appendonly                          ? "appendonly no"
+               : config.appendfsync == JOURNAL_ALWAYS      ? "appendfsync always"
+               : config.appendfsync == JOURNAL_EVERYSEC    ? "appendfsync everysec"
+                                                           : "appendfsync no",
+               node.dir);
+    log_notice("start", "Ready to accept connections on port %u", config.port);
+}
+
+static void init_node(cpu_set_t *usable)
+{
+    uint8_t key[16];
+    rng_secret(key, sizeof key);
+    hash_seed(key);
+    rng_hex(node.run_id, 40);
+    node.start_wall_us = clock_wall_us(&clock_real);
+    atomic_store(&node.next_client_id, 1);
+    atomic_store(&node.shared.active_expire, true);
+    atomic_store(&node.shared.maxmemory, config.maxmemory);
+    atomic_store(&node.shared.slowlog_us, config.slowlog_us);
+    uint32_t cpus = usable_cpus(usable);
+    node.shards = config.shards == 0 ? cpus : config.shards;
+    if (node.shards > SHARDS_MAX) node.shards = SHARDS_MAX;
+    commands_init();
+}
+
+int main(int argc, char **argv)
+{
+    main_thread = pthread_self();
+    sigset_t signals = block_signals();
+    struct buf why;
+    buf_init(&why, MEM_NODE);
+    if (!config_load(argc, argv, &why)) return fail_config(&why);
+    if (!log_open(config.logfile, config.loglevel, config.log_format)) {
+        (void)fprintf(stderr, "moon: cannot open the log file %s: %s\n", config.logfile, strerror(errno));
+        return 1;
+    }
+    log_set_thread("main");
+    config_log_warnings();
+    cpu_set_t usable;
+    init_node(&usable);
+    raise_file_limit();
+    struct io *io;
+    const char *unused;
+    struct io_opts file_io = {.kind = IO_EPOLL, .entries = 8, .buffers = 8, .buffer_bytes = 4096};
+    if (!enter_dir() || !listen__bind() || io_open(&file_io, &io, &unused) != RC_OK || !open_logs(io)) return 1;
+    if (!start_shards(&usable)) return 1;
+    write_pid_file();
+    log_ready();
+    wait_for_stop(&signals);
+    for (uint32_t i = 0; i < node.shards; i++) reactor_stop(&node.workers[i]->core.reactor);
+    join_all();
+    if (node.journal_set != NULL) journal_set_close(node.journal_set);
+    if (config.pidfile[0] != 0) (void)unlink(config.pidfile);
+    log_notice("stop", "Moon is now ready to exit, bye bye...");
+    return 0;
+}

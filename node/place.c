@@ -1,0 +1,892 @@
+/* Where a request runs: here, on the one shard that owns its keys, or in parts on several. Requests and
+ * answers between workers are byte messages: they own what they carry, so nobody touches another shard's
+ * memory. An answer finds its connection by (index, id): either may be gone, then it is dropped. */
+#include <stdio.h>
+
+#include "node/commands.h"
+#include "node/config.h"
+#include "node/conn_priv.h"
+#include "shard/resp/value.h"
+
+#define CREDIT_MAX (MAILBOX_BYTES / 2 / (sizeof(struct msg_answer) + ANSWER_INLINE_MAX))
+/* Requests above this travel as a block on the heap, the ring carries its address. */
+#define REQUEST_INLINE_MAX (16u << 10)
+
+enum msg_kind { MSG_REQUEST, MSG_BLOCK, MSG_SOCKET, MSG_EVERYWHERE };
+
+struct msg_request { /* then: uint32_t lengths[argc], the arguments' bytes; or (MSG_BLOCK) in block */
+    uint8_t kind, db, proto, no_touch;
+    uint32_t argc;
+    uint32_t conn_index, pend, part;
+    uint32_t wire_bytes;
+    uint64_t conn_id, hash;
+    const struct cmd_spec *spec;
+    void *block;
+    size_t block_bytes;
+    uint16_t slot;
+    int32_t fd;      /* MSG_SOCKET */
+    uint32_t is_unix;
+    struct everywhere *everywhere;
+};
+struct msg_answer {
+    uint64_t conn_id;
+    uint32_t conn_index, pend, part;
+    uint32_t len;        /* of the reply's bytes that follow, or of block */
+    uint8_t *block;      /* replies over ANSWER_INLINE_MAX; freed by the asker */
+    uint32_t block_bytes;
+    struct everywhere *everywhere;
+};
+struct held_answer { /* waits in the answering worker until the log is durable up to lsn */
+    struct held_answer *next;
+    uint64_t lsn;
+    uint32_t to;
+    struct msg_answer answer; /* always with a block */
+};
+struct everywhere {
+    everywhere_part *part;
+    everywhere_join *join;
+    void *arg;
+    const struct cmd_spec *spec;
+    uint64_t conn_id;
+    uint32_t conn_index, pend, left, count;
+    struct buf out[SHARDS_MAX];
+};
+/* How the answers of several shards become one. */
+struct merge {
+    enum cmd_spread spread;
+    uint32_t shards, left, elements;
+    uint8_t proto;
+    uint8_t *shard_of;        /* SPREAD_GATHER: element → shard */
+    struct buf part[SHARDS_MAX];
+};
+
+/* ---- merging */
+
+static struct merge *merge_new(enum cmd_spread spread, uint32_t shards, uint32_t elements, uint8_t proto)
+{
+    struct merge *m = mem_zalloc(MEM_REPLY, sizeof *m);
+    m->spread = spread;
+    m->shards = shards;
+    m->elements = elements;
+    m->proto = proto;
+    for (uint32_t i = 0; i < shards; i++) buf_init(&m->part[i], MEM_REPLY);
+    if (spread == SPREAD_GATHER) m->shard_of = mem_alloc(MEM_REPLY, elements);
+    return m;
+}
+
+static void merge_free(struct merge *m)
+{
+    for (uint32_t i = 0; i < m->shards; i++) buf_free(&m->part[i]);
+    if (m->shard_of != NULL) mem_free(MEM_REPLY, m->shard_of, m->elements);
+    mem_free(MEM_REPLY, m, sizeof *m);
+}
+
+void place__merge_drop(struct merge *m)
+{
+    merge_free(m); /* answers find the connection gone, never the merge */
+}
+
+static int64_t wire_integer(const struct buf *wire)
+{
+    int64_t v = 0;
+    size_t i = 1;
+    bool negative = wire->len > 1 && wire->data[1] == '-';
+    for (i += negative; i < wire->len && wire->data[i] != '\r'; i++) v = v * 10 + (wire->data[i] - '0');
+    return negative ? -v : v;
+}
+
+/* Bytes of an aggregate's header line; *count_out its count. */
+static size_t wire_header(const struct buf *wire, int64_t *count_out)
+{
+    *count_out = wire_integer(wire);
+    const uint8_t *end = memchr(wire->data, '\n', wire->len);
+    return end == NULL ? wire->len : (size_t)(end - wire->data) + 1;
+}
+
+static void merge_sum(const struct merge *m, struct reply *reply)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < m->shards; i++)
+        if (m->part[i].len > 0) sum += wire_integer(&m->part[i]);
+    reply_i64(reply, sum);
+}
+
+static void merge_concat(const struct merge *m, struct reply *reply)
+{
+    int64_t total = 0, count;
+    for (uint32_t i = 0; i < m->shards; i++) {
+        (void)wire_header(&m->part[i], &count);
+        total += count;
+    }
+    reply_array(reply, total);
+    for (uint32_t i = 0; i < m->shards; i++) {
+        size_t head = wire_header(&m->part[i], &count);
+        reply_raw(reply, bytes_view(m->part[i].data + head, m->part[i].len - head));
+    }
+}
+
+static void merge_gather(const struct merge *m, struct reply *reply)
+{
+    size_t at[SHARDS_MAX] = {0};
+    int64_t count;
+    for (uint32_t i = 0; i < m->shards; i++)
+        if (m->part[i].len > 0) at[i] = wire_header(&m->part[i], &count);
+    reply_array(reply, m->elements);
+    for (uint32_t e = 0; e < m->elements; e++) {
+        uint8_t s = m->shard_of[e];
+        const struct buf *part = &m->part[s];
+        int64_t len = resp_value_skip(part->data + at[s], part->len - at[s]);
+        assert(len > 0);
+        reply_raw(reply, bytes_view(part->data + at[s], (size_t)len));
+        at[s] += (size_t)len;
+    }
+}
+
+static const struct buf *merge_error(const struct merge *m)
+{
+    for (uint32_t i = 0; i < m->shards; i++)
+        if (m->part[i].len > 0 && m->part[i].data[0] == '-') return &m->part[i];
+    return NULL;
+}
+
+static void merge_reply(const struct merge *m, struct reply *reply)
+{
+    const struct buf *error = merge_error(m);
+    if (error != NULL) {
+        reply_raw(reply, buf_bytes(error));
+        return;
+    }
+    switch (m->spread) {
+    case SPREAD_SUM:
+    case SPREAD_EVERY_SUM:
+        merge_sum(m, reply);
+        return;
+    case SPREAD_EVERY_CONCAT:
+        merge_concat(m, reply);
+        return;
+    case SPREAD_GATHER:
+        merge_gather(m, reply);
+        return;
+    case SPREAD_ALL_OK:
+    case SPREAD_EVERY_OK:
+        reply_ok(reply);
+        return;
+    case SPREAD_CONN:
+    case SPREAD_KEY:
+    case SPREAD_CURSOR:
+    case SPREAD_ANY:
+        break;
+    }
+    assert(false);
+}
+
+/* One part is here; the last one writes the reply. */
+static void merge_part(struct conn *c, uint32_t number, struct merge *m, uint32_t part, struct bytes wire)
+{
+    buf_add_bytes(&m->part[part], wire);
+    assert(m->left > 0);
+    if (--m->left > 0) return;
+    struct buf joined;
+    buf_init(&joined, MEM_REPLY);
+    struct reply reply = {.out = &joined, .proto = m->proto};
+    merge_reply(m, &reply);
+    merge_free(m);
+    conn__answer(c, number, buf_bytes(&joined));
+    buf_free(&joined);
+}
+
+/* ---- sending requests */
+
+static bool peer_has_room(const struct peer *p)
+{
+    return p->outstanding < CREDIT_MAX && mailbox_room(p->requests_out) >= sizeof(struct msg_request) + REQUEST_INLINE_MAX;
+}
+
+static size_t args_bytes(const struct bytes *argv, uint32_t argc)
+{
+    size_t n = (size_t)argc * sizeof(uint32_t);
+    for (uint32_t i = 0; i < argc; i++) n += argv[i].len;
+    return n;
+}
+
+static void write_args(uint8_t *to, const struct bytes *argv, uint32_t argc)
+{
+    uint8_t *data = to + (size_t)argc * sizeof(uint32_t);
+    for (uint32_t i = 0; i < argc; i++) {
+        uint32_t len = (uint32_t)argv[i].len;
+        memcpy(to + (size_t)i * sizeof len, &len, sizeof len);
+        if (len > 0) memcpy(data, argv[i].data, len);
+        data += len;
+    }
+}
+
+/* The caller checked peer_has_room(). */
+static void send_request(struct worker *w, uint32_t to, const struct request *rq, struct conn *c, uint32_t pend,
+                         uint32_t part)
+{
+    struct peer *p = &w->peers[to];
+    size_t bytes = args_bytes(rq->argv, rq->argc);
+    bool inline_args = bytes <= REQUEST_INLINE_MAX;
+    struct msg_request *m = mailbox_reserve(p->requests_out, sizeof *m + (inline_args ? bytes : 0));
+    assert(m != NULL);
+    *m = (struct msg_request){
+        .kind = inline_args ? MSG_REQUEST : MSG_BLOCK,
+        .db = rq->key.db,
+        .proto = c->session.proto,
+        .no_touch = rq->no_touch,
+        .argc = rq->argc,
+        .conn_index = c->index,
+        .conn_id = c->id,
+        .pend = pend,
+        .part = part,
+        .wire_bytes = rq->wire_bytes,
+        .hash = rq->key.hash,
+        .slot = rq->key.slot,
+        .spec = rq->spec,
+    };
+    uint8_t *args = (uint8_t *)(m + 1);
+    if (!inline_args) {
+        args = m->block = mem_alloc(MEM_REPLY, bytes);
+        m->block_bytes = bytes;
+    }
+    write_args(args, rq->argv, rq->argc);
+    mailbox_push(p->requests_out, sizeof *m + (inline_args ? bytes : 0));
+    p->outstanding++;
+    w->outstanding++;
+}
+
+/* ---- running a request of a connection */
+
+static void stall(struct worker *w, struct conn *c, uint32_t flag)
+{
+    c->flags |= flag;
+    c->skip_batch = w->batch_id;
+    if (flag == CONN_WAIT_ROOM) {
+        c->room_next = w->room;
+        w->room = c;
+    }
+}
+
+static void reply_in_order(struct conn *c, const char *error)
+{
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    reply_error(&reply, error);
+    core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
+    conn__reply_end(c, &reply, start);
+}
+
+static void run_here(struct worker *w, struct conn *c, struct request *rq)
+{
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    rq->key.db = c->session.db;
+    rq->no_touch = c->session.no_touch;
+    core_run(&w->core, rq, &reply);
+    if (unlikely(reply.errored)) core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
+    if (unlikely(w->core.gate_lsn > c->gate_lsn)) c->gate_lsn = w->core.gate_lsn;
+    conn__reply_end(c, &reply, start);
+}
+
+static void run_there(struct worker *w, struct conn *c, struct request *rq, uint32_t shard)
+{
+    if (!peer_has_room(&w->peers[shard])) {
+        stall(w, c, CONN_WAIT_ROOM);
+        return;
+    }
+    rq->key.db = c->session.db;
+    rq->no_touch = c->session.no_touch;
+    uint32_t pend = conn__pend(c, 1, NULL);
+    send_request(w, shard, rq, c, pend, 0);
+}
+
+static void run_on(struct worker *w, struct conn *c, struct request *rq, uint32_t shard)
+{
+    if (shard == w->index)
+        run_here(w, c, rq);
+    else
+        run_there(w, c, rq, shard);
+}
+
+/* A part of a split command, on this shard: its reply goes into the merge. */
+static void part_here(struct worker *w, struct conn *c, struct request *rq, uint32_t number, struct merge *m)
+{
+    struct buf *out = &m->part[w->index];
+    struct reply reply = {.out = out, .proto = m->proto};
+    rq->key.db = c->session.db;
+    rq->no_touch = c->session.no_touch;
+    core_run(&w->core, rq, &reply);
+    if (reply.errored) core_count_error(&w->core, out->data, out->len);
+    if (w->core.gate_lsn > c->gate_lsn) c->gate_lsn = w->core.gate_lsn;
+    merge_part(c, number, m, w->index, bytes_view(NULL, 0));
+}
+
+static bool all_have_room(struct worker *w, const uint32_t *arguments)
+{
+    for (uint32_t s = 0; s < w->core.count; s++)
+        if (s != w->index && arguments[s] > 0 && !peer_has_room(&w->peers[s])) return false;
+    return true;
+}
+
+/* Sends each shard with arguments its part, the own part last so that the others work meanwhile. */
+static void send_parts(struct worker *w, struct conn *c, const struct request *rq, struct bytes *const *argv,
+                       const uint32_t *argc, struct merge *m)
+{
+    for (uint32_t s = 0; s < w->core.count; s++) m->left += argc[s] > 0;
+    uint32_t number = conn__pend(c, m->left, m);
+    for (uint32_t k = 1; k <= w->core.count; k++) {
+        uint32_t s = (w->index + k) % w->core.count;
+        if (argc[s] == 0) continue;
+        struct request part = *rq;
+        part.argv = argv[s];
+        part.argc = argc[s];
+        if (rq->spec->keys.first > 0)
+            part.key = db_key(c->session.db, argv[s][rq->spec->keys.first]);
+        else
+            part.key.db = c->session.db;
+        if (s == w->index)
+            part_here(w, c, &part, number, m);
+        else
+            send_request(w, s, &part, c, number, s);
+    }
+}
+
+/* DEL, MGET, MSET …: the keys (with what follows each, up to step) are dealt to their shards. */
+static void run_split(struct worker *w, struct conn *c, struct request *rq)
+{
+    const struct cmd_spec *spec = rq->spec;
+    uint32_t first = (uint32_t)spec->keys.first, step = (uint32_t)spec->keys.step, shards = w->core.count;
+    uint32_t elements = (rq->argc - first) / step;
+    /* A wrong number of arguments (MSET k) is the command's to refuse. */
+    bool uneven = (rq->argc - first) % step != 0;
+    struct bytes *argv[SHARDS_MAX];
+    uint32_t argc[SHARDS_MAX] = {0}, only = 0, used = 0;
+    uint8_t *shard_of = arena_alloc(&w->args, elements);
+    for (uint32_t e = 0; e < elements; e++) {
+        uint32_t s = slot_shard(slot_of_key(rq->argv[first + e * step]), shards);
+        shard_of[e] = (uint8_t)s;
+        used += argc[s] == 0;
+        only = s;
+        argc[s] += step;
+    }
+    if (used <= 1 || uneven) {
+        run_on(w, c, rq, uneven ? w->index : only);
+        return;
+    }
+    if (!all_have_room(w, argc)) {
+        stall(w, c, CONN_WAIT_ROOM);
+        return;
+    }
+    for (uint32_t s = 0; s < shards; s++) {
+        if (argc[s] == 0) continue;
+        argv[s] = arena_alloc(&w->args, (argc[s] + first) * sizeof **argv);
+        memcpy(argv[s], rq->argv, first * sizeof **argv);
+        argc[s] = first;
+    }
+    for (uint32_t e = 0; e < elements; e++) {
+        uint32_t s = shard_of[e];
+        memcpy(argv[s] + argc[s], rq->argv + first + e * step, step * sizeof **argv);
+        argc[s] += step;
+    }
+    struct merge *m = merge_new(spec->spread, shards, elements, c->session.proto);
+    if (m->shard_of != NULL) memcpy(m->shard_of, shard_of, elements);
+    send_parts(w, c, rq, argv, argc, m);
+}
+
+static void run_everywhere(struct worker *w, struct conn *c, struct request *rq)
+{
+    struct bytes *argv[SHARDS_MAX];
+    uint32_t argc[SHARDS_MAX];
+    if (w->core.count == 1) {
+        run_here(w, c, rq);
+        return;
+    }
+    for (uint32_t s = 0; s < w->core.count; s++) {
+        argv[s] = (struct bytes *)(uintptr_t)rq->argv;
+        argc[s] = rq->argc;
+    }
+    if (!all_have_room(w, argc)) {
+        stall(w, c, CONN_WAIT_ROOM);
+        return;
+    }
+    send_parts(w, c, rq, argv, argc, merge_new(rq->spec->spread, w->core.count, 0, c->session.proto));
+}
+
+/* True and *shard_out if all keys lie on one shard: keys found by their specs (numkeys, keywords). */
+static bool one_shard_of_specs(struct worker *w, struct request *rq, uint32_t *shard_out)
+{
+    uint32_t *at = arena_alloc(&w->args, rq->argc * sizeof *at);
+    uint32_t n = spec_key_positions(rq->spec, rq->argv, rq->argc, at);
+    *shard_out = w->index; /* no keys, or an error that the command replies */
+    if (n == 0) return true;
+    rq->key = db_key(rq->key.db, rq->argv[at[0]]);
+    *shard_out = slot_shard(rq->key.slot, w->core.count);
+    for (uint32_t i = 1; i < n; i++)
+        if (slot_shard(slot_of_key(rq->argv[at[i]]), w->core.count) != *shard_out) return false;
+    return true;
+}
+
+/* All keys of a request that runs on one shard. */
+static bool one_shard(struct worker *w, struct request *rq, uint32_t *shard_out)
+{
+    const struct cmd_spec *spec = rq->spec;
+    *shard_out = slot_shard(rq->key.slot, w->core.count);
+    if (spec->keys.first <= 0) return one_shard_of_specs(w, rq, shard_out);
+    int64_t last = spec->keys.last >= 0 ? spec->keys.last : (int64_t)rq->argc + spec->keys.last;
+    if (last >= (int64_t)rq->argc) last = (int64_t)rq->argc - 1;
+    for (int64_t i = spec->keys.first + spec->keys.step; i <= last; i += spec->keys.step)
+        if (slot_shard(slot_of_key(rq->argv[i]), w->core.count) != *shard_out) return false;
+    return true;
+}
+
+static uint32_t shard_of_cursor(const struct worker *w, const struct request *rq)
+{
+    uint64_t cursor;
+    if (rq->argc < 2 || !num_parse_u64(rq->argv[1], &cursor)) return w->index; /* the command replies the error */
+    return slot_shard(db_scan_slot(cursor), w->core.count);
+}
+
+/* RANDOMKEY: a shard drawn by its number of keys. Other shards' counts are read as they are. */
+static uint32_t shard_by_keys(struct worker *w, uint8_t db)
+{
+    uint64_t total = 0;
+    for (uint32_t s = 0; s < w->core.count; s++) total += db_count(node.workers[s]->core.ks, db);
+    if (total == 0) return w->index;
+    uint64_t at = rng_below(&w->core.rng, total);
+    for (uint32_t s = 0; s < w->core.count; s++) {
+        uint64_t n = db_count(node.workers[s]->core.ks, db);
+        if (at < n) return s;
+        at -= n;
+    }
+    return w->index;
+}
+
+/* Any of them may be about every worker: worker_everywhere() counts on room for one message to each. */
+static bool everyone_has_room(const struct worker *w)
+{
+    for (uint32_t s = 0; s < w->core.count; s++)
+        if (s != w->index && !peer_has_room(&w->peers[s])) return false;
+    return true;
+}
+
+static void run_conn(struct worker *w, struct conn *c, struct request *rq)
+{
+    if (c->pends_count > 0) { /* settings, MULTI, SELECT …: after all that came before */
+        stall(w, c, CONN_WAIT_ORDER);
+        return;
+    }
+    if (unlikely(!everyone_has_room(w))) {
+        stall(w, c, CONN_WAIT_ROOM);
+        return;
+    }
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    struct call call = {.spec = rq->spec, .argv = rq->argv, .argc = rq->argc, .reply = &reply, .conn = c};
+    w->core.stats.commands++;
+    uint64_t ticks = clock_ticks();
+    rq->spec->run_conn(&call);
+    struct core_cmd_stats *s = &w->core.cmd_stats[rq->spec->id];
+    s->calls++;
+    uint64_t spent = clock_ticks() - ticks;
+    s->ticks += spent;
+    if (s->latency == NULL) s->latency = mem_zalloc(MEM_NODE, sizeof *s->latency);
+    stat_add(s->latency, clock_ticks_to_ns(spent));
+    w->core.ticks = clock_ticks();
+    if (reply.errored) {
+        s->failed++;
+        core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
+    }
+    if (w->core.gated && c->gate_lsn < core_newest_lsn(&w->core)) c->gate_lsn = core_newest_lsn(&w->core);
+    /* worker_everywhere() may have opened a place for the reply; then nothing was written here. */
+    if (!(c->flags & CONN_CLOSING)) conn__reply_end(c, &reply, start);
+}
+
+static void reply_unknown(struct conn *c, const struct request *rq)
+{
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    struct buf args;
+    buf_init(&args, MEM_REPLY);
+    for (uint32_t i = 1; i < rq->argc && args.len < 128; i++) {
+        size_t len = rq->argv[i].len < 128 - args.len ? rq->argv[i].len : 128 - args.len;
+        buf_addf(&args, "'%.*s' ", (int)len, (const char *)rq->argv[i].data);
+    }
+    size_t name = rq->argv[0].len < 128 ? rq->argv[0].len : 128;
+    reply_errorf(&reply, "ERR unknown command '%.*s', with args beginning with: %.*s", (int)name,
+                 (const char *)rq->argv[0].data, (int)args.len, args.len > 0 ? (const char *)args.data : "");
+    buf_free(&args);
+    core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
+    conn__reply_end(c, &reply, start);
+}
+
+static void reply_unknown_sub(struct conn *c, const struct request *rq)
+{
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    char upper[64];
+    size_t n = strlen(rq->spec->name) < 63 ? strlen(rq->spec->name) : 63;
+    memcpy(upper, rq->spec->name, n);
+    upper[n] = 0;
+    size_t len = rq->argv[1].len < 128 ? rq->argv[1].len : 128;
+    reply_errorf(&reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)len, (const char *)rq->argv[1].data, upper);
+    core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
+    conn__reply_end(c, &reply, start);
+}
+
+static void reply_arity(struct conn *c, const struct cmd_spec *spec)
+{
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    reply_errorf(&reply, "ERR wrong number of arguments for '%s' command", commands_full_name(spec));
+    core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
+    conn__reply_end(c, &reply, start);
+}
+
+/* What every request must pass before it is placed; false: replied. */
+static bool admit(struct conn *c, const struct request *rq)
+{
+    const struct cmd_spec *spec = rq->spec;
+    if (unlikely(spec == NULL)) {
+        reply_unknown(c, rq);
+        return false;
+    }
+    if (unlikely(spec->arity >= 0 ? rq->argc != (uint32_t)spec->arity : rq->argc < (uint32_t)-spec->arity)) {
+        reply_arity(c, spec);
+        return false;
+    }
+    if (unlikely(spec->subs != NULL && spec->run == NULL && spec->run_conn == NULL)) {
+        reply_unknown_sub(c, rq);
+        return false;
+    }
+    if (unlikely(!c->session.authenticated) && !(spec->flags & CMD_NO_AUTH)) {
+        reply_in_order(c, "NOAUTH Authentication required.");
+        return false;
+    }
+    return true;
+}
+
+static void place(struct worker *w, struct conn *c, struct request *rq)
+{
+    uint32_t shard;
+    switch (rq->spec->spread) {
+    case SPREAD_CONN:
+        run_conn(w, c, rq);
+        return;
+    case SPREAD_KEY:
+        if (likely(one_shard(w, rq, &shard)))
+            run_on(w, c, rq, shard);
+        else
+            reply_in_order(c, "CROSSSLOT keys of this command lie on several shards of this node, which it cannot "
+                              "join yet; give them one {hash tag} or start with --shards 1");
+        return;
+    case SPREAD_SUM:
+    case SPREAD_GATHER:
+    case SPREAD_ALL_OK:
+        run_split(w, c, rq);
+        return;
+    case SPREAD_EVERY_SUM:
+    case SPREAD_EVERY_CONCAT:
+    case SPREAD_EVERY_OK:
+        run_everywhere(w, c, rq);
+        return;
+    case SPREAD_CURSOR:
+        run_on(w, c, rq, shard_of_cursor(w, rq));
+        return;
+    case SPREAD_ANY:
+        run_on(w, c, rq, shard_by_keys(w, c->session.db));
+        return;
+    }
+}
+
+static void run_queued_conn(struct worker *w, struct queued *q)
+{
+    struct conn *c = q->conn;
+    if (unlikely((c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY)) || c->skip_batch == w->batch_id)) return;
+    if (unlikely(q->bad != NULL)) {
+        char text[256];
+        (void)snprintf(text, sizeof text, "ERR %s", q->bad);
+        reply_in_order(c, text);
+        conn_close_after_reply(c);
+        return;
+    }
+    if (likely(q->rq.argc > 0)) {
+        c->commands++;
+        if (q->rq.spec != NULL) c->last_spec = q->rq.spec;
+        if (likely(admit(c, &q->rq))) place(w, c, &q->rq);
+        if (unlikely(c->skip_batch == w->batch_id)) { /* stalled: it runs when it is its turn */
+            c->commands--;
+            return;
+        }
+    }
+    c->consumed = q->end;
+}
+
+/* ---- answers, on the shard that ran the request */
+
+static void push_answer(struct worker *w, uint32_t to, const struct msg_answer *a, struct bytes wire)
+{
+    struct mailbox *box = w->peers[to].answers_out;
+    size_t bytes = sizeof *a + (a->block == NULL ? wire.len : 0);
+    struct msg_answer *m = mailbox_reserve(box, bytes);
+    assert(m != NULL); /* credit: an answer's room was there when the request was sent */
+    *m = *a;
+    if (a->block == NULL && wire.len > 0) memcpy(m + 1, wire.data, wire.len);
+    mailbox_push(box, bytes);
+}
+
+static void hold_answer(struct worker *w, uint32_t to, const struct msg_answer *a, uint64_t lsn)
+{
+    struct held_answer *h = mem_alloc(MEM_REPLY, sizeof *h);
+    *h = (struct held_answer){.lsn = lsn, .to = to, .answer = *a};
+    *w->held_tail = h;
+    w->held_tail = &h->next;
+}
+
+static void send_answer(struct worker *w, const struct queued *q, struct buf *out)
+{
+    struct msg_answer a = {
+        .conn_id = q->conn_id, .conn_index = q->conn_index, .pend = q->pend, .part = q->part, .len = (uint32_t)out->len};
+    bool held = w->core.gated && w->core.gate_lsn > journal_durable_lsn(w->core.journal);
+    if (out->len > ANSWER_INLINE_MAX || held) {
+        a.block = out->data != NULL ? out->data : mem_alloc(MEM_REPLY, 1);
+        a.block_bytes = (uint32_t)(out->data != NULL ? out->cap : 1);
+        buf_init(out, MEM_REPLY);
+    }
+    if (held)
+        hold_answer(w, q->from, &a, w->core.gate_lsn);
+    else
+        push_answer(w, q->from, &a, buf_bytes(out));
+    out->len = 0;
+}
+
+void place__durable(struct worker *w, uint64_t lsn)
+{
+    struct held_answer **link = &w->held_head;
+    w->held_tail = link;
+    while (*link != NULL) {
+        struct held_answer *h = *link;
+        if (h->lsn <= lsn) {
+            push_answer(w, h->to, &h->answer, bytes_view(NULL, 0));
+            *link = h->next;
+            mem_free(MEM_REPLY, h, sizeof *h);
+        } else {
+            link = &h->next;
+            w->held_tail = link;
+        }
+    }
+}
+
+static void run_queued_peer(struct worker *w, struct queued *q)
+{
+    struct reply reply = {.out = &w->part_reply, .proto = q->proto};
+    core_run(&w->core, &q->rq, &reply);
+    if (unlikely(reply.errored)) core_count_error(&w->core, w->part_reply.data, w->part_reply.len);
+    send_answer(w, q, &w->part_reply);
+    if (q->block != NULL) mem_free(MEM_REPLY, q->block, q->block_bytes);
+}
+
+void place__run(struct worker *w)
+{
+    uint32_t n = w->batch_count;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct request *rq = &w->batch[i].rq;
+        if (rq->argc > 0 && rq->spec != NULL && rq->spec->keys.first > 0 && rq->argc > (uint32_t)rq->spec->keys.first &&
+            slot_shard(rq->key.slot, w->core.count) == w->index)
+            db_prefetch_record(w->core.ks, &rq->key);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        struct queued *q = &w->batch[i];
+        if (q->conn != NULL)
+            run_queued_conn(w, q);
+        else
+            run_queued_peer(w, q);
+    }
+}
+
+/* ---- messages coming in */
+
+static void take_request(struct worker *w, uint32_t from, const struct msg_request *m)
+{
+    struct queued *q = &w->batch[w->batch_count++];
+    *q = (struct queued){
+        .conn_id = m->conn_id,
+        .conn_index = m->conn_index,
+        .pend = m->pend,
+        .part = m->part,
+        .from = from,
+        .proto = m->proto,
+        .block = m->block,
+        .block_bytes = m->block_bytes,
+        .rq = {.spec = m->spec, .argc = m->argc, .wire_bytes = m->wire_bytes, .no_touch = m->no_touch},
+    };
+    const uint8_t *lengths = m->kind == MSG_BLOCK ? m->block : (const uint8_t *)(m + 1);
+    const uint8_t *data = lengths + (size_t)m->argc * sizeof(uint32_t);
+    struct bytes *argv = arena_alloc(&w->args, m->argc * sizeof *argv);
+    for (uint32_t i = 0; i < m->argc; i++) {
+        uint32_t len;
+        memcpy(&len, lengths + (size_t)i * sizeof len, sizeof len);
+        argv[i] = bytes_view(data, len);
+        data += len;
+    }
+    q->rq.argv = argv;
+    q->rq.key = (struct db_key){.hash = m->hash, .slot = m->slot, .db = m->db};
+    if (m->spec->keys.first > 0 && (uint32_t)m->spec->keys.first < m->argc) {
+        q->rq.key.name = argv[m->spec->keys.first];
+        db_prefetch_bucket(w->core.ks, &q->rq.key);
+    }
+}
+
+static void everywhere_here(struct worker *w, uint32_t from, struct everywhere *e)
+{
+    e->part(w, e->arg, &e->out[w->index]);
+    struct msg_answer a = {
+        .conn_id = e->conn_id, .conn_index = e->conn_index, .pend = e->pend, .part = w->index, .everywhere = e};
+    push_answer(w, from, &a, bytes_view(NULL, 0));
+}
+
+void place__take_requests(struct worker *w)
+{
+    for (uint32_t s = 0; s < w->core.count; s++) {
+        if (s == w->index) continue;
+        void *message;
+        size_t bytes;
+        while (w->batch_count < BATCH_MAX && mailbox_next(w->peers[s].requests_in, &message, &bytes)) {
+            struct msg_request *m = message;
+            switch ((enum msg_kind)m->kind) {
+            case MSG_REQUEST:
+            case MSG_BLOCK:
+                take_request(w, s, m);
+                break;
+            case MSG_SOCKET:
+                worker_adopt(w, m->fd, m->is_unix != 0);
+                break;
+            case MSG_EVERYWHERE:
+                everywhere_here(w, s, m->everywhere);
+                break;
+            }
+        }
+    }
+}
+
+static void answer_conn(struct worker *w, const struct msg_answer *a, struct bytes wire)
+{
+    struct conn *c = a->conn_index < w->conns_cap ? w->conns[a->conn_index] : NULL;
+    if (c == NULL || c->id != a->conn_id) return;
+    struct pend *p = conn__pend_at(c, a->pend);
+    if (p == NULL) return;
+    if (p->merge != NULL)
+        merge_part(c, a->pend, p->merge, a->part, wire);
+    else
+        conn__answer(c, a->pend, wire);
+}
+
+static void everywhere_done(struct worker *w, struct everywhere *e)
+{
+    if (--e->left > 0) return;
+    struct conn *c = e->conn_index < w->conns_cap ? w->conns[e->conn_index] : NULL;
+    if (c != NULL && c->id != e->conn_id) c = NULL;
+    struct buf joined;
+    buf_init(&joined, MEM_REPLY);
+    struct reply reply = {.out = &joined, .proto = c != NULL ? c->session.proto : 2, .muted = c == NULL};
+    struct call call = {.spec = e->spec, .reply = &reply, .conn = c};
+    struct bytes parts[SHARDS_MAX];
+    for (uint32_t i = 0; i < e->count; i++) parts[i] = buf_bytes(&e->out[i]);
+    e->join(&call, e->arg, parts, e->count);
+    if (c != NULL && !(c->flags & CONN_CLOSING)) conn__answer(c, e->pend, buf_bytes(&joined));
+    buf_free(&joined);
+    for (uint32_t i = 0; i < e->count; i++) buf_free(&e->out[i]);
+    mem_free(MEM_REPLY, e, sizeof *e);
+}
+
+void place__take_answers(struct worker *w)
+{
+    for (uint32_t s = 0; s < w->core.count; s++) {
+        if (s == w->index) continue;
+        struct peer *p = &w->peers[s];
+        void *message;
+        size_t bytes;
+        bool any = false;
+        while (mailbox_next(p->answers_in, &message, &bytes)) {
+            const struct msg_answer *a = message;
+            any = true;
+            p->outstanding--;
+            w->outstanding--;
+            if (a->everywhere != NULL) {
+                everywhere_done(w, a->everywhere);
+                continue;
+            }
+            answer_conn(w, a, bytes_view(a->block != NULL ? a->block : (const uint8_t *)(a + 1), a->len));
+            if (a->block != NULL) mem_free(MEM_REPLY, a->block, a->block_bytes);
+        }
+        if (any) mailbox_release(p->answers_in);
+    }
+    if (w->room == NULL) return;
+    struct conn *list = w->room;
+    w->room = NULL;
+    while (list != NULL) {
+        struct conn *c = list;
+        list = c->room_next;
+        conn__unblock(c, CONN_WAIT_ROOM);
+    }
+}
+
+void place__publish(struct worker *w)
+{
+    for (uint32_t s = 0; s < w->core.count; s++) {
+        if (s == w->index) continue;
+        struct peer *p = &w->peers[s];
+        mailbox_release(p->requests_in);
+        bool news = mailbox_publish(p->requests_out);
+        news |= mailbox_publish(p->answers_out);
+        if (news) reactor_wake(&p->worker->core.reactor);
+    }
+}
+
+bool place__pending(struct worker *w)
+{
+    for (uint32_t s = 0; s < w->core.count; s++) {
+        if (s == w->index) continue;
+        if (mailbox_pending(w->peers[s].requests_in) || mailbox_pending(w->peers[s].answers_in)) return true;
+    }
+    return false;
+}
+
+bool place__hand_over(struct worker *w, struct worker *to, int fd, bool is_unix)
+{
+    struct peer *p = &w->peers[to->index];
+    if (mailbox_room(p->requests_out) < sizeof(struct msg_request) + REQUEST_INLINE_MAX) return false;
+    struct msg_request *m = mailbox_reserve(p->requests_out, sizeof *m);
+    assert(m != NULL);
+    *m = (struct msg_request){.kind = MSG_SOCKET, .fd = fd, .is_unix = is_unix};
+    mailbox_push(p->requests_out, sizeof *m);
+    return true;
+}
+
+void worker_everywhere(struct call *call, everywhere_part *part, everywhere_join *join, void *arg)
+{
+    struct conn *c = call_conn(call);
+    struct worker *w = c->worker;
+    struct everywhere *e = mem_zalloc(MEM_REPLY, sizeof *e);
+    *e = (struct everywhere){.part = part,
+                             .join = join,
+                             .arg = arg,
+                             .spec = call->spec,
+                             .conn_id = c->id,
+                             .conn_index = c->index,
+                             .left = w->core.count,
+                             .count = w->core.count};
+    for (uint32_t i = 0; i < e->count; i++) buf_init(&e->out[i], MEM_REPLY);
+    e->pend = conn__pend(c, 1, NULL);
+    for (uint32_t s = 0; s < w->core.count; s++) {
+        if (s == w->index) continue;
+        struct peer *p = &w->peers[s];
+        struct msg_request *m = mailbox_reserve(p->requests_out, sizeof *m);
+        assert(m != NULL); /* run_conn() looked */
+        *m = (struct msg_request){.kind = MSG_EVERYWHERE, .everywhere = e};
+        mailbox_push(p->requests_out, sizeof *m);
+        p->outstanding++;
+        w->outstanding++;
+    }
+    part(w, arg, &e->out[w->index]);
+    everywhere_done(w, e);
+}

@@ -1,0 +1,300 @@
+/* One thread of the node: start (own io, own shard, own part of the log replayed), the pass, the second's
+ * upkeep of its connections, the end. */
+#include "node/worker.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "node/commands.h"
+#include "node/config.h"
+#include "node/conn_priv.h"
+#include "node/worker_priv.h"
+#include "shard/base/log.h"
+
+static _Thread_local struct worker *self;
+
+struct worker *worker_self(void)
+{
+    return self;
+}
+
+void worker_adopt(struct worker *w, int fd, bool is_unix)
+{
+    (void)conn__open(w, fd, is_unix);
+}
+
+void worker_each_conn(struct worker *w, void (*fn)(struct conn *c, void *ctx), void *ctx)
+{
+    for (uint32_t i = 0; i < w->conns_cap; i++)
+        if (w->conns[i] != NULL) fn(w->conns[i], ctx);
+}
+
+/* ---- the pass (docs/life-of-a-command.md) */
+
+/* Takes requests of the ready connections, each its fair share, until the batch is full. Connections
+ * that have no more to give now move to the touched list. */
+static void fill_batch(struct worker *w, struct conn **touched)
+{
+    while (w->ready_head != NULL) {
+        struct conn *c = w->ready_head;
+        if (!conn__fill(w, c)) return;
+        w->ready_head = c->ready_next;
+        if (w->ready_head == NULL) w->ready_tail = &w->ready_head;
+        c->touched_next = *touched;
+        *touched = c;
+    }
+}
+
+/* Views end with the pass: what is left over is kept; who has more, or was closed, is seen to. */
+static void settle(struct worker *w, struct conn *touched)
+{
+    while (touched != NULL) {
+        struct conn *c = touched;
+        touched = c->touched_next;
+        c->flags &= ~(uint32_t)CONN_READY;
+        if (c->flags & CONN_CLOSING) {
+            w->core.io->ops->stream_close(w->core.io, &c->stream);
+            continue;
+        }
+        bool stalled = c->parsed != c->consumed;
+        if (stalled) c->parser = (struct resp_parser){.resume_at = 0};
+        bool more = !c->drained || stalled;
+        conn__settle(c);
+        if (more && c->in.len > 0) conn__ready(c);
+    }
+}
+
+static void run_batches(struct worker *w, struct conn **touched)
+{
+    uint64_t start_ns = clock_mono_ns(w->core.reactor.clock);
+    do {
+        w->batch_count = 0;
+        w->batch_id++;
+        struct arena_mark mark = arena_mark(&w->args);
+        place__take_requests(w);
+        fill_batch(w, touched);
+        if (w->batch_count > 0) place__run(w);
+        arena_rewind(&w->args, mark);
+    } while (w->batch_count == BATCH_MAX &&
+             clock_mono_ns(w->core.reactor.clock) - start_ns < (uint64_t)PASS_BUDGET_US * 1000);
+}
+
+static void flush_dirty(struct worker *w)
+{
+    while (w->dirty != NULL) {
+        struct conn *c = w->dirty;
+        w->dirty = c->dirty_next;
+        c->flags &= ~(uint32_t)CONN_DIRTY;
+        conn__flush(c);
+    }
+}
+
+static void pass(void *ctx)
+{
+    struct worker *w = ctx;
+    struct conn *touched = NULL;
+    core_pass_begin(&w->core);
+    place__take_answers(w);
+    run_batches(w, &touched);
+    /* What stayed in the ready list was not reached in time: its views end too. */
+    for (struct conn *c = w->ready_head; c != NULL; c = c->ready_next) {
+        c->touched_next = touched;
+        touched = c;
+    }
+    w->ready_head = NULL;
+    w->ready_tail = &w->ready_head;
+    settle(w, touched);
+    core_pass_end(&w->core);
+    place__publish(w);
+    flush_dirty(w);
+}
+
+static bool pending(void *ctx)
+{
+    struct worker *w = ctx;
+    return w->ready_head != NULL || place__pending(w);
+}
+
+static bool expecting(void *ctx)
+{
+    const struct worker *w = ctx;
+    return w->outstanding > 0;
+}
+
+/* ---- the log's events */
+
+static void on_durable(void *ctx, uint64_t lsn)
+{
+    struct worker *w = ctx;
+    place__durable(w, lsn);
+    conn__durable(w, lsn);
+}
+
+static void on_refuse(void *ctx, bool on, enum rc rc)
+{
+    struct worker *w = ctx;
+    if (on) {
+        atomic_store_explicit(&node.shared.refuse_rc, (uint32_t)rc, memory_order_relaxed);
+        atomic_fetch_add_explicit(&node.shared.refusing, 1, memory_order_relaxed);
+        log_warning("journal", "log %u cannot be written (%s): writes are refused on all shards, reads go on", w->index,
+                    rc_text(rc));
+        return;
+    }
+    atomic_fetch_sub_explicit(&node.shared.refusing, 1, memory_order_relaxed);
+    log_notice("journal", "log %u is writable again", w->index);
+}
+
+/* ---- once a second */
+
+static void sample_ops(struct worker *w, int64_t now_ms)
+{
+    struct ops_sample *o = &w->ops;
+    const struct core_stats *s = &w->core.stats;
+    uint64_t elapsed = now_ms > o->at_ms ? (uint64_t)(now_ms - o->at_ms) : 1;
+    o->commands_per_s = (s->commands - o->commands) * 1000 / elapsed;
+    o->in_per_s = (s->net_in_bytes - o->in_bytes) * 1000 / elapsed;
+    o->out_per_s = (s->net_out_bytes - o->out_bytes) * 1000 / elapsed;
+    *o = (struct ops_sample){.commands = s->commands,
+                             .in_bytes = s->net_in_bytes,
+                             .out_bytes = s->net_out_bytes,
+                             .at_ms = now_ms,
+                             .commands_per_s = o->commands_per_s,
+                             .in_per_s = o->in_per_s,
+                             .out_per_s = o->out_per_s};
+}
+
+static void cron_conn(struct conn *c, void *ctx)
+{
+    const int64_t *now_ms = ctx;
+    conn__cron(c, *now_ms);
+}
+
+static void cron(struct timer *t)
+{
+    struct worker *w = container_of(t, struct worker, cron);
+    int64_t now_ms = reactor_now_ms(&w->core.reactor);
+    sample_ops(w, now_ms);
+    worker_each_conn(w, cron_conn, &now_ms);
+    flush_dirty(w);
+    reactor_arm(&w->core.reactor, t, 1000);
+}
+
+/* ---- life */
+
+struct worker *worker_new(uint32_t index)
+{
+    struct worker *w = mem_zalloc(MEM_CONN, sizeof *w);
+    w->index = index;
+    w->ready_tail = &w->ready_head;
+    w->held_tail = &w->held_head;
+    w->batch = mem_alloc(MEM_CONN, BATCH_MAX * sizeof *w->batch);
+    arena_init(&w->args);
+    buf_init(&w->part_reply, MEM_REPLY);
+    w->cron = (struct timer){.fire = cron};
+    return w;
+}
+
+void worker_link(struct worker *a, struct worker *b)
+{
+    struct mailbox *requests = mailbox_new(MAILBOX_BYTES), *answers = mailbox_new(MAILBOX_BYTES);
+    a->peers[b->index].worker = b;
+    a->peers[b->index].requests_out = b->peers[a->index].requests_in = requests;
+    a->peers[b->index].answers_in = b->peers[a->index].answers_out = answers;
+}
+
+static bool start(struct worker *w, struct worker_start *s)
+{
+    const char *why_not_uring = NULL;
+    struct io *io;
+    struct io_opts io_opts = {.kind = config.io, .entries = 1024, .buffers = 256, .buffer_bytes = 16384};
+    enum rc rc = io_open(&io_opts, &io, &why_not_uring);
+    if (rc != RC_OK) {
+        log_warning("start", "shard %u: no way to do input and output: %s%s%s", w->index, rc_text(rc),
+                    why_not_uring != NULL ? ": " : "", why_not_uring != NULL ? why_not_uring : "");
+        return false;
+    }
+    if (w->index == 0) {
+        node.io_name = io->ops->kind == IO_URING ? "io_uring" : "epoll";
+        if (why_not_uring != NULL) log_warning("start", "using epoll: %s", why_not_uring);
+    }
+    struct core_opts opts = {.index = w->index,
+                             .count = node.shards,
+                             .databases = (uint16_t)config.databases,
+                             .shared = &node.shared,
+                             .by_opcode = commands_by_opcode(),
+                             .opcodes = commands_opcodes(),
+                             .cmd_count = commands_count()};
+    struct reactor_handler handler = {.ctx = w, .pass = pass, .pending = pending, .expecting = expecting};
+    core_init(&w->core, &opts, io, &clock_real, handler);
+    w->core.reactor.spin_us = config.io_busy_poll_us > 50 ? config.io_busy_poll_us : 50;
+    if (node.journal_set == NULL) return true;
+    struct buf why;
+    buf_init(&why, MEM_NODE);
+    rc = core_replay(&w->core, node.journal_set, &why);
+    if (rc != RC_OK)
+        log_warning("recovery", "shard %u: %s%s%.*s", w->index, rc_text(rc), why.len > 0 ? ": " : "", (int)why.len,
+                    why.len > 0 ? (const char *)why.data : "");
+    buf_free(&why);
+    (void)s;
+    return rc == RC_OK;
+}
+
+static bool open_log(struct worker *w)
+{
+    if (node.journal_set == NULL) return true;
+    struct journal_events events = {.ctx = w, .on_durable = on_durable, .on_refuse = on_refuse};
+    struct journal *j;
+    enum rc rc = journal_open(node.journal_set, w->index, w->core.io, w->core.reactor.timers, &events, &j);
+    if (rc != RC_OK) {
+        log_warning("journal", "log %u cannot be opened: %s", w->index, rc_text(rc));
+        return false;
+    }
+    core_set_journal(&w->core, j, config.appendfsync == JOURNAL_ALWAYS);
+    return true;
+}
+
+static void close_conn(struct conn *c, void *ctx)
+{
+    (void)ctx;
+    conn_close_now(c);
+}
+
+/* Replies written before the stop go out if the kernel takes them at once. */
+static void stop(struct worker *w)
+{
+    if (w->core.journal != NULL) {
+        core_pass_end(&w->core);
+        journal_close(w->core.journal, true);
+        w->core.journal = NULL;
+        w->core.gated = false;
+    }
+    worker_each_conn(w, close_conn, NULL);
+    for (uint32_t i = 0; i < 10; i++) (void)io_turn(w->core.io, 0);
+}
+
+void *worker_main(void *arg)
+{
+    struct worker_start *s = arg;
+    struct worker *w = s->worker;
+    char name[16];
+    self = w;
+    (void)snprintf(name, sizeof name, "shard-%u", w->index);
+    log_set_thread(name);
+    (void)pthread_setname_np(pthread_self(), name);
+    s->ok = start(w, s);
+    (void)pthread_barrier_wait(s->replayed); /* main opens the generation between the two */
+    (void)pthread_barrier_wait(s->opened);
+    if (!*s->go) return NULL;
+    s->ok = open_log(w);
+    if (s->ok) {
+        core_start_upkeep(&w->core);
+        reactor_arm(&w->core.reactor, &w->cron, 1000);
+        if (w->index == 0) s->ok = listen__open(w);
+    }
+    (void)pthread_barrier_wait(s->serving);
+    if (!*s->go) return NULL;
+    reactor_run(&w->core.reactor);
+    if (w->index == 0) listen__close(w);
+    stop(w);
+    return NULL;
+}
