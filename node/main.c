@@ -221,6 +221,7 @@ static void init_node(cpu_set_t *usable)
     atomic_store(&node.next_client_id, 1);
     atomic_store(&node.shared.active_expire, true);
     atomic_store(&node.shared.maxmemory, config.maxmemory);
+    atomic_store(&node.shared.string_bytes_max, config.proto_max_bulk_len);
     atomic_store(&node.shared.slowlog_us, config.slowlog_us);
     uint32_t cpus = usable_cpus(usable);
     node.shards = config.shards == 0 ? cpus : config.shards;
