@@ -146,6 +146,7 @@ void conn__ready(struct conn *c)
                     CONN_CLOSE_AFTER_REPLY))
         return;
     c->flags |= CONN_READY;
+    c->drained = false;
     c->ready_next = NULL;
     *c->worker->ready_tail = c;
     c->worker->ready_tail = &c->ready_next;
