@@ -8,12 +8,14 @@
 #include "shard/cmd/cmd.h"
 #include "shard/exec/exec.h"
 
-#define PLACES 4096u /* 16 per name keeps the search short; 32 KiB, of which the used lines are few */
+#define PLACES                                                                                     \
+    4096u /* 16 per name keeps the search short; 32 KiB, of which the used lines are few */
 #define NAME_MAX_BYTES 24u
 
 static const struct cmd_table *const tables[] = {
-    &string_cmds, &keys_cmds, &scan_cmds, &list_cmds, &hash_cmds, &set_cmds, &zset_cmds, &zset_range_cmds,
-    &debug_cmds, &command_cmds, &config_cmds, &client_cmds, &admin_cmds,
+    &string_cmds, &keys_cmds,   &scan_cmds,       &list_cmds,  &hash_cmds,
+    &set_cmds,    &zset_cmds,   &zset_range_cmds, &debug_cmds, &command_cmds,
+    &config_cmds, &client_cmds, &admin_cmds,
 };
 static struct cmd_spec *rows;
 static char (*full_names)[2 * NAME_MAX_BYTES];
@@ -39,7 +41,8 @@ static inline uint32_t place_of(const uint8_t *name, size_t len, uint64_t with_s
         h ^= load_folded(name + len - 8);
     } else {
         uint64_t v = 0;
-        for (size_t i = 0; i < len; i++) v = v << 8 | (name[i] | 0x20u);
+        for (size_t i = 0; i < len; i++)
+            v = v << 8 | (name[i] | 0x20u);
         h ^= v;
     }
     h = (h ^ with_seed) * 0xD6E8FEB86659FD93u;
@@ -91,7 +94,8 @@ static bool try_seed(uint64_t with_seed)
 {
     memset(places, 0, sizeof places);
     for (uint32_t i = 0; i < top_count; i++) {
-        const struct cmd_spec **p = &places[place_of((const uint8_t *)rows[i].name, strlen(rows[i].name), with_seed)];
+        const struct cmd_spec **p =
+            &places[place_of((const uint8_t *)rows[i].name, strlen(rows[i].name), with_seed)];
         if (*p != NULL) return false;
         *p = &rows[i];
     }
@@ -111,7 +115,8 @@ static void copy_rows(void)
     uint32_t subs = 0;
     for (size_t t = 0; t < COUNT_OF(tables); t++) {
         top_count += tables[t]->count;
-        for (uint32_t i = 0; i < tables[t]->count; i++) subs += tables[t]->rows[i].subs_count;
+        for (uint32_t i = 0; i < tables[t]->count; i++)
+            subs += tables[t]->rows[i].subs_count;
     }
     rows_count = top_count + subs;
     assert(rows_count <= UINT16_MAX);
@@ -128,7 +133,8 @@ static void copy_rows(void)
             r->subs = &rows[sub];
             sub += r->subs_count;
         }
-    for (uint32_t i = 0; i < rows_count; i++) rows[i].id = (uint16_t)i;
+    for (uint32_t i = 0; i < rows_count; i++)
+        rows[i].id = (uint16_t)i;
 }
 
 static void name_rows(void)
@@ -146,8 +152,7 @@ static void name_rows(void)
 
 static void map_opcodes(void)
 {
-#define X(number, name)                                                                            \
-    opcode_rows[number] = commands_find(BYTES_LIT(#name));
+#define X(number, name) opcode_rows[number] = commands_find(BYTES_LIT(#name));
 #include "shard/exec/opcode.def"
 #undef X
 }
@@ -157,6 +162,7 @@ void commands_init(void)
     if (rows != NULL) return;
     copy_rows();
     name_rows();
-    for (seed = 1; !try_seed(seed); seed++) assert(seed < 1000000);
+    for (seed = 1; !try_seed(seed); seed++)
+        assert(seed < 1000000);
     map_opcodes();
 }

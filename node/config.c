@@ -23,7 +23,8 @@ const struct directive *config__find(struct bytes name)
 {
     char folded[64];
     if (name.len == 0 || name.len >= sizeof folded) return NULL;
-    for (size_t i = 0; i < name.len; i++) folded[i] = (char)(name.data[i] == '_' ? '-' : name.data[i]);
+    for (size_t i = 0; i < name.len; i++)
+        folded[i] = (char)(name.data[i] == '_' ? '-' : name.data[i]);
     struct bytes f = bytes_view(folded, name.len);
     for (uint32_t i = 0; i < config__count; i++) {
         const struct directive *d = &config__table[i];
@@ -50,13 +51,15 @@ static bool parse_bool(struct bytes text, bool *out)
 static bool in_range(const struct directive *d, int64_t v, const char **error_out)
 {
     if (v >= d->min && v <= d->max) return true;
-    (void)snprintf(error_text, sizeof error_text, "argument must be between %lld and %lld inclusive", (long long)d->min,
+    (void)snprintf(error_text, sizeof error_text,
+                   "argument must be between %lld and %lld inclusive", (long long)d->min,
                    (long long)d->max);
     *error_out = error_text;
     return false;
 }
 
-static bool parse_number(const struct directive *d, struct bytes text, int64_t *out, const char **error_out)
+static bool parse_number(const struct directive *d, struct bytes text, int64_t *out,
+                         const char **error_out)
 {
     if (d->type == CONFIG_SIZE) {
         uint64_t bytes;
@@ -86,7 +89,8 @@ static void store_number(const struct directive *d, int64_t v)
         *(int64_t *)d->target = v;
 }
 
-static bool set_enum(const struct directive *d, struct bytes text, bool apply, const char **error_out)
+static bool set_enum(const struct directive *d, struct bytes text, bool apply,
+                     const char **error_out)
 {
     for (uint32_t i = 0; d->names[i] != NULL; i++) {
         if (!bytes_is(text, d->names[i])) continue;
@@ -95,13 +99,16 @@ static bool set_enum(const struct directive *d, struct bytes text, bool apply, c
     }
     int n = snprintf(error_text, sizeof error_text, "argument(s) must be one of the following: ");
     for (uint32_t i = 0; d->names[i] != NULL; i++)
-        n += snprintf(error_text + n, sizeof error_text - (size_t)n, "%s%s", i == 0 ? "" : ", ", d->names[i]);
-    if (d->why != NULL) (void)snprintf(error_text + n, sizeof error_text - (size_t)n, " (%s)", d->why);
+        n += snprintf(error_text + n, sizeof error_text - (size_t)n, "%s%s", i == 0 ? "" : ", ",
+                      d->names[i]);
+    if (d->why != NULL)
+        (void)snprintf(error_text + n, sizeof error_text - (size_t)n, " (%s)", d->why);
     *error_out = error_text;
     return false;
 }
 
-static bool set_kept(const struct directive *d, struct bytes text, bool apply, const char **error_out)
+static bool set_kept(const struct directive *d, struct bytes text, bool apply,
+                     const char **error_out)
 {
     if (text.len > 4096) {
         *error_out = "argument is longer than 4096 characters";
@@ -116,7 +123,8 @@ static bool set_kept(const struct directive *d, struct bytes text, bool apply, c
     return true;
 }
 
-static bool set_string(const struct directive *d, struct bytes text, bool apply, const char **error_out)
+static bool set_string(const struct directive *d, struct bytes text, bool apply,
+                       const char **error_out)
 {
     if (d->target == NULL) return set_kept(d, text, apply, error_out);
     if (text.len >= d->cap) {
@@ -129,7 +137,8 @@ static bool set_string(const struct directive *d, struct bytes text, bool apply,
     return true;
 }
 
-static bool set_by_type(const struct directive *d, struct bytes text, bool apply, const char **error_out)
+static bool set_by_type(const struct directive *d, struct bytes text, bool apply,
+                        const char **error_out)
 {
     bool flag;
     int64_t v;
@@ -137,7 +146,8 @@ static bool set_by_type(const struct directive *d, struct bytes text, bool apply
     case CONFIG_BOOL:
         *error_out = "argument must be 'yes' or 'no'";
         if (!parse_bool(text, &flag)) return false;
-        if (d->target == NULL) return set_kept(d, flag ? BYTES_LIT("yes") : BYTES_LIT("no"), apply, error_out);
+        if (d->target == NULL)
+            return set_kept(d, flag ? BYTES_LIT("yes") : BYTES_LIT("no"), apply, error_out);
         if (apply) *(bool *)d->target = flag;
         return true;
     case CONFIG_U32:
@@ -164,7 +174,8 @@ static bool set_by_type(const struct directive *d, struct bytes text, bool apply
 static bool same_as_preset(const struct directive *d, struct bytes text)
 {
     bool a, b;
-    if (d->type == CONFIG_BOOL) return parse_bool(text, &a) && parse_bool(bytes_of(d->preset), &b) && a == b;
+    if (d->type == CONFIG_BOOL)
+        return parse_bool(text, &a) && parse_bool(bytes_of(d->preset), &b) && a == b;
     return bytes_equal(text, bytes_of(d->preset));
 }
 
@@ -259,7 +270,8 @@ int config__split(struct bytes line, char *scratch, struct bytes *words, int wor
     const uint8_t *at = line.data, *end = line.data + line.len;
     int n = 0;
     for (;;) {
-        while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n')) at++;
+        while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
+            at++;
         if (at >= end || n == words_max) return at >= end ? n : -1;
         char *start = scratch;
         uint8_t quote = *at == '"' || *at == '\'' ? *at++ : 0;

@@ -60,16 +60,19 @@ static const struct {
     {"loadmodule", "modules written for other servers cannot be loaded"},
 };
 
-static bool set_words(struct bytes name, const struct bytes *words, int n, const char *where, struct buf *why)
+static bool set_words(struct bytes name, const struct bytes *words, int n, const char *where,
+                      struct buf *why)
 {
     for (size_t i = 0; i < COUNT_OF(refused_words); i++)
         if (bytes_is(name, refused_words[i].name)) {
-            buf_addf(why, "%s: '%s' is not supported: %s", where, refused_words[i].name, refused_words[i].why);
+            buf_addf(why, "%s: '%s' is not supported: %s", where, refused_words[i].name,
+                     refused_words[i].why);
             return false;
         }
     const struct directive *d = config__find(name);
     if (d == NULL) {
-        buf_addf(why, "%s: unknown directive '%.*s'; moon --help lists all", where, (int)name.len, (const char *)name.data);
+        buf_addf(why, "%s: unknown directive '%.*s'; moon --help lists all", where, (int)name.len,
+                 (const char *)name.data);
         return false;
     }
     if (n == 0) {
@@ -79,17 +82,23 @@ static bool set_words(struct bytes name, const struct bytes *words, int n, const
     struct buf text;
     buf_init(&text, MEM_NODE);
     /* Repeated lines of the same file add up. */
-    if (d->repeats && d->type == CONFIG_STRING && !config__is_preset(d) && !bytes_is(words[0], "")) {
+    if (d->repeats && d->type == CONFIG_STRING && !config__is_preset(d) &&
+        !bytes_is(words[0], "")) {
         config__print(d, &text);
         if (text.len > 0) buf_add_byte(&text, ' ');
     }
     join(words, n, &text);
     const char *error = NULL;
     bool ok = config__set(d, buf_bytes(&text), true, &error);
-    if (!ok) buf_addf(why, "%s: '%s %s': %s", where, d->name, d->sensitive ? "***" : text.len > 0 ? (buf_add_byte(&text, 0), (const char *)text.data) : "\"\"", error);
+    if (!ok)
+        buf_addf(why, "%s: '%s %s': %s", where, d->name,
+                 d->sensitive   ? "***"
+                 : text.len > 0 ? (buf_add_byte(&text, 0), (const char *)text.data)
+                                : "\"\"",
+                 error);
     if (ok && d->mode == MODE_KEPT && !config__is_preset(d))
-        config__warn("%s: '%s' is accepted but has no effect here%s%s", where, d->name, d->why != NULL ? ": " : "",
-                     d->why != NULL ? d->why : "");
+        config__warn("%s: '%s' is accepted but has no effect here%s%s", where, d->name,
+                     d->why != NULL ? ": " : "", d->why != NULL ? d->why : "");
     buf_free(&text);
     return ok;
 }
@@ -115,7 +124,8 @@ static bool include(struct bytes pattern, uint32_t depth, const char *where, str
         return false;
     }
     bool ok = true;
-    for (size_t i = 0; ok && i < found.gl_pathc; i++) ok = load_file(found.gl_pathv[i], depth + 1, why);
+    for (size_t i = 0; ok && i < found.gl_pathc; i++)
+        ok = load_file(found.gl_pathv[i], depth + 1, why);
     globfree(&found);
     return ok;
 }
@@ -127,8 +137,10 @@ static struct bytes strip_comment(struct bytes line)
     for (size_t i = 0; i < line.len; i++) {
         uint8_t ch = line.data[i];
         if (quote != 0) {
-            if (ch == '\\' && quote == '"') i++;
-            else if (ch == quote) quote = 0;
+            if (ch == '\\' && quote == '"')
+                i++;
+            else if (ch == quote)
+                quote = 0;
         } else if (ch == '"' || ch == '\'') {
             quote = ch;
         } else if (ch == '#' && (i == 0 || line.data[i - 1] == ' ' || line.data[i - 1] == '\t')) {
@@ -192,7 +204,9 @@ static bool load_file(const char *path, uint32_t depth, struct buf *why)
     struct buf text;
     bool ok = read_all(f, &text);
     if (f != stdin) (void)fclose(f);
-    if (!ok) buf_addf(why, "cannot read the configuration file %s (over %u bytes?)", path, FILE_BYTES_MAX);
+    if (!ok)
+        buf_addf(why, "cannot read the configuration file %s (over %u bytes?)", path,
+                 FILE_BYTES_MAX);
     ok = ok && load_text(buf_bytes(&text), path, depth, why);
     buf_free(&text);
     return ok;
@@ -206,7 +220,10 @@ static bool load_environment(struct buf *why)
     for (uint32_t i = 0; i < config__count; i++) {
         const struct directive *d = &config__table[i];
         int n = snprintf(name, sizeof name, "MOON_%s", d->name);
-        for (int k = 5; k < n; k++) name[k] = (char)(name[k] == '-' ? '_' : name[k] >= 'a' && name[k] <= 'z' ? name[k] - 32 : name[k]);
+        for (int k = 5; k < n; k++)
+            name[k] = (char)(name[k] == '-'                     ? '_'
+                             : name[k] >= 'a' && name[k] <= 'z' ? name[k] - 32
+                                                                : name[k]);
         const char *value = getenv(name);
         if (value == NULL) continue;
         struct bytes word = bytes_of(value);
@@ -215,7 +232,8 @@ static bool load_environment(struct buf *why)
     return true;
 }
 
-static const char *const standalone[][2] = {{"shards", "1"}, {"io-busy-poll-us", "40"}, {"io", "epoll"}};
+static const char *const standalone[][2] = {
+    {"shards", "1"}, {"io-busy-poll-us", "40"}, {"io", "epoll"}};
 
 static bool load_profile(const char *name, struct buf *why)
 {
@@ -247,7 +265,8 @@ static bool load_arguments(int argc, char **argv, int from, struct buf *why)
         }
         const char *name = argv[i++] + 2;
         int n = 0;
-        while (i < argc && !is_option(argv[i]) && n < WORDS_MAX) words[n++] = bytes_of(argv[i++]);
+        while (i < argc && !is_option(argv[i]) && n < WORDS_MAX)
+            words[n++] = bytes_of(argv[i++]);
         (void)snprintf(where, sizeof where, "--%.80s", name);
         if (strcmp(name, "config") == 0 || strcmp(name, "check-config") == 0) continue;
         if (!set_words(bytes_of(name), words, n, where, why)) return false;
@@ -271,18 +290,20 @@ static bool has_argument(int argc, char **argv, const char *option)
 
 static void print_help(void)
 {
-    (void)printf("Usage: moon [FILE | -] [--directive value …]\n"
-                 "       moon --check-config FILE\n\n"
-                 "FILE has the form of redis.conf. A command line option wins over an environment variable\n"
-                 "(MOON_MAXMEMORY=1gb), which wins over the file.\n\n"
-                 "  moon --port 7000 --dir /var/lib/moon --shards 4\n"
-                 "  moon /etc/moon/moon.conf --appendfsync always\n"
-                 "  echo 'maxmemory 2gb' | moon -\n\nDirectives and their built-in values:\n");
+    (void)printf(
+        "Usage: moon [FILE | -] [--directive value …]\n"
+        "       moon --check-config FILE\n\n"
+        "FILE has the form of redis.conf. A command line option wins over an environment variable\n"
+        "(MOON_MAXMEMORY=1gb), which wins over the file.\n\n"
+        "  moon --port 7000 --dir /var/lib/moon --shards 4\n"
+        "  moon /etc/moon/moon.conf --appendfsync always\n"
+        "  echo 'maxmemory 2gb' | moon -\n\nDirectives and their built-in values:\n");
     for (uint32_t i = 0; i < config__count; i++) {
         const struct directive *d = &config__table[i];
-        const char *note = d->mode == MODE_REFUSED                                ? "  (not there yet)"
-                           : d->mode == MODE_KEPT || d->mode == MODE_SILENT ? "  (accepted, no effect)"
-                                                                                  : "";
+        const char *note = d->mode == MODE_REFUSED ? "  (not there yet)"
+                           : d->mode == MODE_KEPT || d->mode == MODE_SILENT
+                               ? "  (accepted, no effect)"
+                               : "";
         (void)printf("  --%s %s%s\n", d->name, d->preset[0] != 0 ? d->preset : "\"\"", note);
     }
 }
@@ -313,9 +334,11 @@ bool config_load(int argc, char **argv, struct buf *why)
     const char *file = argument_after(argc, argv, "--config");
     if (file == NULL) file = argument_after(argc, argv, "--check-config");
     if (argc > 1 && !is_option(argv[1])) file = argv[from++];
-    if (!load_presets(why) || !load_profile(argument_after(argc, argv, "--profile"), why)) return false;
+    if (!load_presets(why) || !load_profile(argument_after(argc, argv, "--profile"), why))
+        return false;
     if (file != NULL && !load_file(file, 0, why)) return false;
-    if (file != NULL && strcmp(file, "-") != 0 && realpath(file, node.config_file) == NULL) node.config_file[0] = 0;
+    if (file != NULL && strcmp(file, "-") != 0 && realpath(file, node.config_file) == NULL)
+        node.config_file[0] = 0;
     if (realpath("/proc/self/exe", node.executable) == NULL) node.executable[0] = 0;
     if (!load_environment(why) || !load_arguments(argc, argv, from, why)) return false;
     if (!has_argument(argc, argv, "--check-config")) return true;
@@ -328,7 +351,9 @@ bool config_load(int argc, char **argv, struct buf *why)
 static void add_quoted(struct buf *out, struct bytes text)
 {
     bool plain = text.len > 0;
-    for (size_t i = 0; i < text.len; i++) plain &= text.data[i] > ' ' && text.data[i] != '"' && text.data[i] != '\'' && text.data[i] != '#' && text.data[i] != '\\' && text.data[i] < 127;
+    for (size_t i = 0; i < text.len; i++)
+        plain &= text.data[i] > ' ' && text.data[i] != '"' && text.data[i] != '\'' &&
+                 text.data[i] != '#' && text.data[i] != '\\' && text.data[i] < 127;
     if (plain) {
         buf_add_bytes(out, text);
         return;

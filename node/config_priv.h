@@ -26,12 +26,13 @@ struct directive {
     const char *name, *alias; /* alias NULL: none */
     enum config_type type;
     enum config_mode mode;
-    const char *preset; /* built-in value, as text */
-    void *target;       /* NULL: text is kept in config__text() */
-    size_t cap;         /* CONFIG_STRING: of target */
-    int64_t min, max;   /* CONFIG_U32, CONFIG_I64, CONFIG_SIZE */
+    const char *preset;       /* built-in value, as text */
+    void *target;             /* NULL: text is kept in config__text() */
+    size_t cap;               /* CONFIG_STRING: of target */
+    int64_t min, max;         /* CONFIG_U32, CONFIG_I64, CONFIG_SIZE */
     const char *const *names; /* CONFIG_ENUM: NULL-terminated, index is the value */
-    const char *why;    /* MODE_REFUSED: the reason; MODE_KEPT: what stands in its place (may be NULL) */
+    const char
+        *why; /* MODE_REFUSED: the reason; MODE_KEPT: what stands in its place (may be NULL) */
     /* CONFIG_LIST. parse with apply false only checks. error_out: static text. */
     bool (*parse)(struct bytes text, bool apply, const char **error_out);
     void (*print)(struct buf *out);

@@ -20,7 +20,8 @@ static void apply_memory(void)
 
 static void apply_bulk(void)
 {
-    atomic_store_explicit(&node.shared.string_bytes_max, config.proto_max_bulk_len, memory_order_relaxed);
+    atomic_store_explicit(&node.shared.string_bytes_max, config.proto_max_bulk_len,
+                          memory_order_relaxed);
 }
 
 static void apply_slowlog(void)
@@ -63,7 +64,8 @@ static bool parse_bind(struct bytes text, bool apply, const char **error_out)
 
 static void print_bind(struct buf *out)
 {
-    for (uint32_t i = 0; i < config.bind_count; i++) buf_addf(out, i == 0 ? "%s" : " %s", config.bind[i]);
+    for (uint32_t i = 0; i < config.bind_count; i++)
+        buf_addf(out, i == 0 ? "%s" : " %s", config.bind[i]);
 }
 
 static const char *const class_names[CLIENT_CLASSES] = {"normal", "slave", "pubsub"};
@@ -80,7 +82,8 @@ static bool parse_output_limit(struct bytes text, bool apply, const char **error
 {
     char scratch[1024];
     struct bytes words[4 * CLIENT_CLASSES];
-    int n = text.len < sizeof scratch ? config__split(text, scratch, words, 4 * CLIENT_CLASSES) : -1;
+    int n =
+        text.len < sizeof scratch ? config__split(text, scratch, words, 4 * CLIENT_CLASSES) : -1;
     *error_out = "Wrong number of arguments in buffer limit configuration.";
     if (n <= 0 || n % 4 != 0) return false;
     for (int i = 0; i < n; i += 4) {
@@ -105,37 +108,65 @@ static void print_output_limit(struct buf *out)
 {
     for (int i = 0; i < CLIENT_CLASSES; i++)
         buf_addf(out, "%s%s %llu %llu %u", i == 0 ? "" : " ", class_names[i],
-                 (unsigned long long)config.output_limit[i].hard, (unsigned long long)config.output_limit[i].soft,
+                 (unsigned long long)config.output_limit[i].hard,
+                 (unsigned long long)config.output_limit[i].soft,
                  config.output_limit[i].soft_seconds);
 }
 
 /* ---- rows */
 
 #define BOOL(n, field, preset_, mode_)                                                             \
-    {.name = n, .type = CONFIG_BOOL, .mode = mode_, .preset = preset_, .target = &config.field}
+    {                                                                                              \
+        .name = n, .type = CONFIG_BOOL, .mode = mode_, .preset = preset_, .target = &config.field  \
+    }
 #define U32(n, field, preset_, lo, hi, mode_)                                                      \
-    {.name = n, .type = CONFIG_U32, .mode = mode_, .preset = preset_, .target = &config.field, .min = lo, .max = hi}
+    {                                                                                              \
+        .name = n, .type = CONFIG_U32, .mode = mode_, .preset = preset_, .target = &config.field,  \
+        .min = lo, .max = hi                                                                       \
+    }
 #define SIZE(n, field, preset_, lo, hi, mode_)                                                     \
-    {.name = n, .type = CONFIG_SIZE, .mode = mode_, .preset = preset_, .target = &config.field, .min = lo, .max = hi}
+    {                                                                                              \
+        .name = n, .type = CONFIG_SIZE, .mode = mode_, .preset = preset_, .target = &config.field, \
+        .min = lo, .max = hi                                                                       \
+    }
 #define TEXT(n, field, preset_, mode_)                                                             \
-    {.name = n, .type = CONFIG_STRING, .mode = mode_, .preset = preset_, .target = config.field, .cap = sizeof config.field}
+    {                                                                                              \
+        .name = n, .type = CONFIG_STRING, .mode = mode_, .preset = preset_,                        \
+        .target = config.field, .cap = sizeof config.field                                         \
+    }
 #define ENUM(n, field, names_, preset_, mode_)                                                     \
-    {.name = n, .type = CONFIG_ENUM, .mode = mode_, .preset = preset_, .target = &config.field, .names = names_}
+    {                                                                                              \
+        .name = n, .type = CONFIG_ENUM, .mode = mode_, .preset = preset_, .target = &config.field, \
+        .names = names_                                                                            \
+    }
 #define LIMIT(n, alias_, field, preset_, hi)                                                       \
-    {.name = n, .alias = alias_, .type = CONFIG_U32, .mode = MODE_LIVE, .preset = preset_, .target = &type_limits.field, .max = hi}
+    {                                                                                              \
+        .name = n, .alias = alias_, .type = CONFIG_U32, .mode = MODE_LIVE, .preset = preset_,      \
+        .target = &type_limits.field, .max = hi                                                    \
+    }
 /* Known, kept, shown, without effect. */
 #define KEPT(n, type_, preset_, why_)                                                              \
-    {.name = n, .type = type_, .mode = MODE_KEPT, .preset = preset_, .min = INT64_MIN, .max = INT64_MAX, .why = why_}
+    {                                                                                              \
+        .name = n, .type = type_, .mode = MODE_KEPT, .preset = preset_, .min = INT64_MIN,          \
+        .max = INT64_MAX, .why = why_                                                              \
+    }
 #define QUIET(n, type_, preset_)                                                                   \
-    {.name = n, .type = type_, .mode = MODE_SILENT, .preset = preset_, .min = INT64_MIN, .max = INT64_MAX}
+    {                                                                                              \
+        .name = n, .type = type_, .mode = MODE_SILENT, .preset = preset_, .min = INT64_MIN,        \
+        .max = INT64_MAX                                                                           \
+    }
 #define REFUSED(n, type_, preset_, why_)                                                           \
-    {.name = n, .type = type_, .mode = MODE_REFUSED, .preset = preset_, .min = INT64_MIN, .max = INT64_MAX, .why = why_}
+    {                                                                                              \
+        .name = n, .type = type_, .mode = MODE_REFUSED, .preset = preset_, .min = INT64_MIN,       \
+        .max = INT64_MAX, .why = why_                                                              \
+    }
 
 #define LATER_TLS "TLS is not there yet: put stunnel or a proxy in front, or leave it out"
 #define LATER_REPL "replication is not there yet"
 #define LATER_CLUSTER "cluster mode is not there yet"
 #define LATER_RDB "snapshots are not there yet; the log (appendonly yes) keeps the data"
-#define LATER_EVICT "only noeviction is there yet: with maxmemory set, writes are refused when it is full"
+#define LATER_EVICT                                                                                \
+    "only noeviction is there yet: with maxmemory set, writes are refused when it is full"
 #define OURS_LOG "the log of this server needs no rewriting of this kind"
 
 // clang-format off

@@ -12,8 +12,9 @@
 #include "shard/base/log.h"
 #include "shard/rt/sock.h"
 
-#define IN_PAUSE_BYTES (4 * PASS_CONN_BYTES_MAX) /* a connection that may not be parsed stops reading here */
-#define IDLE_KEEP_BYTES 1024                     /* buffers above this are given back after a quiet second */
+#define IN_PAUSE_BYTES                                                                             \
+    (4 * PASS_CONN_BYTES_MAX) /* a connection that may not be parsed stops reading here */
+#define IDLE_KEEP_BYTES 1024  /* buffers above this are given back after a quiet second */
 
 /* ---- life */
 
@@ -29,9 +30,11 @@ static uint32_t take_index(struct worker *w)
     if (w->conns_free_count == 0) {
         uint32_t old = w->conns_cap, cap = old == 0 ? 64 : old * 2;
         w->conns = mem_resize(MEM_CONN, w->conns, old * sizeof *w->conns, cap * sizeof *w->conns);
-        w->conns_free = mem_resize(MEM_CONN, w->conns_free, old * sizeof *w->conns_free, cap * sizeof *w->conns_free);
+        w->conns_free = mem_resize(MEM_CONN, w->conns_free, old * sizeof *w->conns_free,
+                                   cap * sizeof *w->conns_free);
         memset(w->conns + old, 0, (cap - old) * sizeof *w->conns);
-        for (uint32_t i = cap; i > old; i--) w->conns_free[w->conns_free_count++] = i - 1;
+        for (uint32_t i = cap; i > old; i--)
+            w->conns_free[w->conns_free_count++] = i - 1;
         w->conns_cap = cap;
     }
     return w->conns_free[--w->conns_free_count];
@@ -95,7 +98,8 @@ static void on_gone(struct io_stream *s)
 #define UNLINK(list_head, c, next)                                                                 \
     do {                                                                                           \
         struct conn **link_ = &(list_head);                                                        \
-        while (*link_ != NULL && *link_ != (c)) link_ = &(*link_)->next;                           \
+        while (*link_ != NULL && *link_ != (c))                                                    \
+            link_ = &(*link_)->next;                                                               \
         if (*link_ != NULL) *link_ = (c)->next;                                                    \
     } while (0)
 
@@ -134,16 +138,16 @@ size_t conn_output_bytes(const struct conn *c)
 
 size_t conn_memory_bytes(const struct conn *c)
 {
-    return sizeof *c + c->in.cap + c->out.cap + c->sending.cap + c->held.cap + c->marks_cap * sizeof *c->marks +
-           c->pends_cap * sizeof *c->pends;
+    return sizeof *c + c->in.cap + c->out.cap + c->sending.cap + c->held.cap +
+           c->marks_cap * sizeof *c->marks + c->pends_cap * sizeof *c->pends;
 }
 
 /* ---- input */
 
 void conn__ready(struct conn *c)
 {
-    if (c->flags & (CONN_READY | CONN_CLOSING | CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT |
-                    CONN_CLOSE_AFTER_REPLY))
+    if (c->flags & (CONN_READY | CONN_CLOSING | CONN_WAIT_ORDER | CONN_WAIT_ROOM |
+                    CONN_WAIT_OUTPUT | CONN_CLOSE_AFTER_REPLY))
         return;
     c->flags |= CONN_READY;
     c->drained = false;
@@ -155,7 +159,8 @@ void conn__ready(struct conn *c)
 static void pause_if_long(struct conn *c)
 {
     if (c->flags & CONN_RECV_PAUSED) return;
-    bool blocked = c->flags & (CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_CLOSE_AFTER_REPLY);
+    bool blocked =
+        c->flags & (CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_CLOSE_AFTER_REPLY);
     if (!blocked || c->in.len < IN_PAUSE_BYTES) return;
     c->flags |= CONN_RECV_PAUSED;
     c->worker->core.io->ops->stream_pause(c->worker->core.io, &c->stream);
@@ -176,8 +181,11 @@ static void on_data(struct io_stream *s, const uint8_t *data, size_t len)
         if (c->chunk != NULL) buf_add(&c->in, c->chunk, c->chunk_len);
         c->chunk = NULL;
         if (c->in.len + len > config.client_query_buffer_limit) {
-            log_warning("net", "closing client id=%llu addr=%s: query buffer over client-query-buffer-limit (%llu)",
-                        (unsigned long long)c->id, c->peer, (unsigned long long)config.client_query_buffer_limit);
+            log_warning("net",
+                        "closing client id=%llu addr=%s: query buffer over "
+                        "client-query-buffer-limit (%llu)",
+                        (unsigned long long)c->id, c->peer,
+                        (unsigned long long)config.client_query_buffer_limit);
             conn_close_now(c);
             return;
         }
@@ -222,7 +230,8 @@ static struct queued *queue(struct worker *w, struct conn *c)
     return q;
 }
 
-static inline void prepare(struct worker *w, struct conn *c, struct queued *q, const struct resp_request *in)
+static inline void prepare(struct worker *w, struct conn *c, struct queued *q,
+                           const struct resp_request *in)
 {
     struct request *rq = &q->rq;
     rq->argv = in->argv;
@@ -237,7 +246,8 @@ static inline void prepare(struct worker *w, struct conn *c, struct queued *q, c
     rq->spec = spec;
     if (spec == NULL || spec->keys.first <= 0 || (uint32_t)spec->keys.first >= in->argc) return;
     rq->key = db_key(c->session.db, in->argv[spec->keys.first]);
-    if (slot_shard(rq->key.slot, w->core.count) == w->index) db_prefetch_bucket(w->core.ks, &rq->key);
+    if (slot_shard(rq->key.slot, w->core.count) == w->index)
+        db_prefetch_bucket(w->core.ks, &rq->key);
 }
 
 bool conn__fill(struct worker *w, struct conn *c)
@@ -248,16 +258,19 @@ bool conn__fill(struct worker *w, struct conn *c)
         .authenticated = c->session.authenticated,
     };
     for (;;) {
-        if (c->flags & (CONN_CLOSING | CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_CLOSE_AFTER_REPLY))
+        if (c->flags & (CONN_CLOSING | CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT |
+                        CONN_CLOSE_AFTER_REPLY))
             return true;
-        if (c->pass_bytes >= PASS_CONN_BYTES_MAX || c->pass_commands >= PASS_CONN_COMMANDS_MAX) return true;
+        if (c->pass_bytes >= PASS_CONN_BYTES_MAX || c->pass_commands >= PASS_CONN_COMMANDS_MAX)
+            return true;
         if (w->batch_count == BATCH_MAX) return false;
         const uint8_t *in = c->chunk != NULL ? c->chunk : c->in.data;
         size_t len = c->chunk != NULL ? c->chunk_len : c->in.len;
         c->drained = c->parsed >= len;
         if (c->drained) return true;
         struct resp_request request;
-        switch (resp_parse(&c->parser, &limits, &w->args, in + c->parsed, len - c->parsed, &request)) {
+        switch (
+            resp_parse(&c->parser, &limits, &w->args, in + c->parsed, len - c->parsed, &request)) {
         case RESP_MORE:
             c->drained = true;
             return true;
@@ -269,7 +282,8 @@ bool conn__fill(struct worker *w, struct conn *c)
             break;
         }
         c->parsed += request.wire_bytes;
-        c->pass_bytes += (uint32_t)(request.wire_bytes > UINT32_MAX / 2 ? UINT32_MAX / 2 : request.wire_bytes);
+        c->pass_bytes +=
+            (uint32_t)(request.wire_bytes > UINT32_MAX / 2 ? UINT32_MAX / 2 : request.wire_bytes);
         c->pass_commands++;
         struct queued *q = queue(w, c);
         q->rq.argc = 0;
@@ -283,7 +297,8 @@ void conn__settle(struct conn *c)
 {
     if (c->flags & CONN_CLOSING) return;
     if (c->chunk != NULL) {
-        if (c->consumed < c->chunk_len) buf_add(&c->in, c->chunk + c->consumed, c->chunk_len - c->consumed);
+        if (c->consumed < c->chunk_len)
+            buf_add(&c->in, c->chunk + c->consumed, c->chunk_len - c->consumed);
         c->chunk = NULL;
     } else if (c->consumed > 0) {
         if (c->consumed == c->in.len)
@@ -324,7 +339,8 @@ static void mark_gate(struct conn *c, size_t start)
     if (c->gate_lsn <= journal_durable_lsn(w->core.journal)) return;
     uint64_t end = c->out_begin + c->out.len;
     if (c->marks_count > 0) {
-        struct gate_mark *last = &c->marks[(c->marks_head + c->marks_count - 1) & (c->marks_cap - 1)];
+        struct gate_mark *last =
+            &c->marks[(c->marks_head + c->marks_count - 1) & (c->marks_cap - 1)];
         if (last->lsn == c->gate_lsn) {
             last->end = end;
             return;
@@ -465,7 +481,8 @@ void conn__dirty(struct conn *c)
 static bool over_output_limit(struct conn *c)
 {
     size_t bytes = conn_output_bytes(c);
-    uint64_t hard = config.output_limit[CLIENT_NORMAL].hard, soft = config.output_limit[CLIENT_NORMAL].soft;
+    uint64_t hard = config.output_limit[CLIENT_NORMAL].hard,
+             soft = config.output_limit[CLIENT_NORMAL].soft;
     if (hard != 0 && bytes > hard) return true;
     if (soft == 0 || bytes <= soft) {
         c->soft_since_ms = 0;
@@ -500,7 +517,9 @@ void conn__flush(struct conn *c)
 {
     if (c->flags & CONN_CLOSING) return;
     if (unlikely(over_output_limit(c))) {
-        log_warning("net", "closing client id=%llu addr=%s: output buffer of %zu bytes over client-output-buffer-limit",
+        log_warning("net",
+                    "closing client id=%llu addr=%s: output buffer of %zu bytes over "
+                    "client-output-buffer-limit",
                     (unsigned long long)c->id, c->peer, conn_output_bytes(c));
         conn_close_now(c);
         return;
@@ -526,7 +545,8 @@ static void on_sent(struct io_stream *s, int32_t err)
     c->active_ms = reactor_now_ms(&c->worker->core.reactor);
     if (c->sending.cap > OUT_RESUME_BYTES) buf_shrink(&c->sending, 0);
     if (c->out.len > 0 || (c->flags & CONN_CLOSE_AFTER_REPLY)) conn__dirty(c);
-    if ((c->flags & CONN_WAIT_OUTPUT) && conn_output_bytes(c) < OUT_RESUME_BYTES) conn__unblock(c, CONN_WAIT_OUTPUT);
+    if ((c->flags & CONN_WAIT_OUTPUT) && conn_output_bytes(c) < OUT_RESUME_BYTES)
+        conn__unblock(c, CONN_WAIT_OUTPUT);
 }
 
 static bool pass_marks(struct conn *c, uint64_t lsn)
@@ -563,14 +583,16 @@ void conn__durable(struct worker *w, uint64_t lsn)
 void conn__cron(struct conn *c, int64_t now_ms)
 {
     int64_t idle_ms = now_ms - c->active_ms;
-    if (config.timeout_s != 0 && idle_ms > (int64_t)config.timeout_s * 1000 && c->pends_count == 0) {
+    if (config.timeout_s != 0 && idle_ms > (int64_t)config.timeout_s * 1000 &&
+        c->pends_count == 0) {
         log_verbose("net", "closing idle client id=%llu", (unsigned long long)c->id);
         conn_close_now(c);
         return;
     }
     if ((c->flags & CONN_SENDING) && config.client_write_timeout_ms != 0 &&
         idle_ms > (int64_t)config.client_write_timeout_ms && c->out.len > OUT_PAUSE_BYTES) {
-        log_warning("net", "closing client id=%llu addr=%s: its replies made no progress for %lld ms",
+        log_warning("net",
+                    "closing client id=%llu addr=%s: its replies made no progress for %lld ms",
                     (unsigned long long)c->id, c->peer, (long long)idle_ms);
         conn_close_now(c);
         return;

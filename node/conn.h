@@ -37,7 +37,7 @@ enum conn_flag {
     CONN_GATED = 1 << 8,             /* in the worker's gated list */
     CONN_EOF = 1 << 9,               /* the peer will send no more */
     CONN_UNIX = 1 << 10,
-    CONN_SENDING = 1 << 11,          /* `sending` is with the kernel */
+    CONN_SENDING = 1 << 11, /* `sending` is with the kernel */
 };
 
 struct conn {
@@ -45,7 +45,7 @@ struct conn {
     struct worker *worker;
     uint32_t index; /* in the worker's table */
     uint32_t flags;
-    uint64_t id;    /* CLIENT ID: unique in the process */
+    uint64_t id; /* CLIENT ID: unique in the process */
     struct session session;
     /* Input: either a view into the receive buffer of this turn, or (left-overs, pieces) `in`. */
     struct buf in;
@@ -68,9 +68,10 @@ struct conn {
     struct buf held;
     struct conn *ready_next, *dirty_next, *gated_next, *room_next;
     struct conn *touched_next; /* had input in this pass: settled at its end */
-    uint64_t skip_batch;  /* the rest of its requests in this batch are not run: parsed again later */
+    uint64_t
+        skip_batch; /* the rest of its requests in this batch are not run: parsed again later */
     uint32_t pass_bytes, pass_commands; /* taken in this pass (admission) */
-    bool drained; /* all that can be parsed of the input is in the batch */
+    bool drained;                       /* all that can be parsed of the input is in the batch */
     /* Facts for CLIENT LIST and limits. */
     int64_t created_ms, active_ms;
     const struct cmd_spec *last_spec;

@@ -6,13 +6,13 @@
 
 /* ---- conn.c */
 struct conn *conn__open(struct worker *w, int fd, bool is_unix);
-void conn__ready(struct conn *c);  /* has input that may be parsed */
-void conn__dirty(struct conn *c);  /* has output to be sent at the end of the pass */
+void conn__ready(struct conn *c); /* has input that may be parsed */
+void conn__dirty(struct conn *c); /* has output to be sent at the end of the pass */
 /* Puts requests of c into the batch; false: the batch is full (c has more). */
 bool conn__fill(struct worker *w, struct conn *c);
 /* End of pass: what was not consumed moves to c->in; views of this turn end. */
 void conn__settle(struct conn *c);
-void conn__flush(struct conn *c);  /* starts a send of what may leave */
+void conn__flush(struct conn *c); /* starts a send of what may leave */
 /* Where the next reply of c goes, in order; the reply writer is then finished with conn__reply_end. */
 struct reply conn__reply_begin(struct conn *c, size_t *start_out);
 void conn__reply_end(struct conn *c, const struct reply *r, size_t start);
@@ -28,10 +28,11 @@ void conn__cron(struct conn *c, int64_t now_ms); /* timeouts, buffers of idle co
 void conn__unblock(struct conn *c, uint32_t flag);
 
 /* ---- place.c */
-void place__run(struct worker *w); /* the batch, in order */
+void place__run(struct worker *w);           /* the batch, in order */
 void place__take_requests(struct worker *w); /* from peers into the batch */
 void place__take_answers(struct worker *w);
-void place__publish(struct worker *w); /* end of pass: messages become visible, sleepers are woken */
+void place__publish(
+    struct worker *w); /* end of pass: messages become visible, sleepers are woken */
 bool place__pending(struct worker *w); /* a message waits */
 void place__durable(struct worker *w, uint64_t lsn);
 /* Hands a socket to another worker; false: its ring is full, keep it. */

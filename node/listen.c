@@ -20,11 +20,14 @@ static uint32_t doors_count;
 static uint32_t next_worker;
 
 static const char max_clients_error[] = "-ERR max number of clients reached\r\n";
-static const char protected_error[] =
-    "-DENIED Moon is running in protected mode because protected mode is enabled and no password is set for the "
-    "default user. In this mode connections are only accepted from the loopback interface. To connect from other "
-    "computers either set a password (CONFIG SET requirepass, or in the configuration file), or name the "
-    "addresses to listen on with 'bind' and set 'protected-mode no' if your network is trusted.\r\n";
+static const char protected_error[] = "-DENIED Moon is running in protected mode because protected "
+                                      "mode is enabled and no password is set for the "
+                                      "default user. In this mode connections are only accepted "
+                                      "from the loopback interface. To connect from other "
+                                      "computers either set a password (CONFIG SET requirepass, or "
+                                      "in the configuration file), or name the "
+                                      "addresses to listen on with 'bind' and set 'protected-mode "
+                                      "no' if your network is trusted.\r\n";
 
 static void refuse(int fd, const char *text, size_t len)
 {
@@ -43,7 +46,8 @@ static void on_accept(struct io_listener *l, int fd)
         refuse(fd, max_clients_error, sizeof max_clients_error - 1);
         return;
     }
-    if (!d->is_unix && config.protected_mode && config.requirepass[0] == 0 && !sock_peer_is_loopback(fd)) {
+    if (!d->is_unix && config.protected_mode && config.requirepass[0] == 0 &&
+        !sock_peer_is_loopback(fd)) {
         atomic_fetch_sub_explicit(&node.clients, 1, memory_order_relaxed);
         w->core.stats.connections_rejected++;
         refuse(fd, protected_error, sizeof protected_error - 1);
@@ -60,7 +64,9 @@ static bool bind_tcp(const char *address)
     int fd = sock_listen_tcp(address + optional, (uint16_t)config.port, (int)config.tcp_backlog);
     if (fd < 0) {
         if (optional) return true;
-        log_warning("net", "cannot listen on %s port %u: %s. Is another server using it? Choose another with --port.",
+        log_warning("net",
+                    "cannot listen on %s port %u: %s. Is another server using it? Choose another "
+                    "with --port.",
                     address, config.port, strerror(-fd));
         return false;
     }
@@ -76,7 +82,8 @@ bool listen__bind(void)
     if (config.unixsocket[0] == 0) return true;
     int fd = sock_listen_unix(config.unixsocket, config.unixsocketperm, (int)config.tcp_backlog);
     if (fd < 0) {
-        log_warning("net", "cannot listen on the Unix socket %s: %s", config.unixsocket, strerror(-fd));
+        log_warning("net", "cannot listen on the Unix socket %s: %s", config.unixsocket,
+                    strerror(-fd));
         return false;
     }
     doors[doors_count++] = (struct door){.fd = fd, .is_unix = true};
@@ -97,6 +104,7 @@ bool listen__open(struct worker *w)
 
 void listen__close(struct worker *w)
 {
-    for (uint32_t i = 0; i < doors_count; i++) w->core.io->ops->unlisten(w->core.io, &doors[i].listener);
+    for (uint32_t i = 0; i < doors_count; i++)
+        w->core.io->ops->unlisten(w->core.io, &doors[i].listener);
     if (config.unixsocket[0] != 0) (void)unlink(config.unixsocket);
 }

@@ -64,7 +64,8 @@ static void pin(pthread_t thread, uint32_t index, const cpu_set_t *usable)
 static bool enter_dir(void)
 {
     if (mkdir(config.dir, 0755) != 0 && errno != EEXIST) {
-        log_warning("start", "cannot create the data directory %s: %s", config.dir, strerror(errno));
+        log_warning("start", "cannot create the data directory %s: %s", config.dir,
+                    strerror(errno));
         return false;
     }
     if (chdir(config.dir) != 0 || getcwd(node.dir, sizeof node.dir) == NULL) {
@@ -86,8 +87,9 @@ static bool open_logs(struct io *io)
     buf_init(&why, MEM_NODE);
     enum rc rc = journal_set_open(&opts, io, &node.journal_set, &why);
     if (rc != RC_OK)
-        log_warning("recovery", "cannot open the log in %s: %s%s%.*s", node.dir, rc_text(rc), why.len > 0 ? ": " : "",
-                    (int)why.len, why.len > 0 ? (const char *)why.data : "");
+        log_warning("recovery", "cannot open the log in %s: %s%s%.*s", node.dir, rc_text(rc),
+                    why.len > 0 ? ": " : "", (int)why.len,
+                    why.len > 0 ? (const char *)why.data : "");
     buf_free(&why);
     return rc == RC_OK;
 }
@@ -100,7 +102,8 @@ static bool begin_generation(void)
     enum rc rc = journal_set_start(node.journal_set, &why);
     if (rc != RC_OK)
         log_warning("recovery", "cannot begin a new generation of the log: %s%s%.*s", rc_text(rc),
-                    why.len > 0 ? ": " : "", (int)why.len, why.len > 0 ? (const char *)why.data : "");
+                    why.len > 0 ? ": " : "", (int)why.len,
+                    why.len > 0 ? (const char *)why.data : "");
     buf_free(&why);
     return rc == RC_OK;
 }
@@ -110,13 +113,16 @@ static void raise_file_limit(void)
     struct rlimit limit;
     rlim_t want = config.maxclients + 128;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) return;
-    struct rlimit raised = {.rlim_cur = want, .rlim_max = limit.rlim_max > want ? limit.rlim_max : want};
+    struct rlimit raised = {.rlim_cur = want,
+                            .rlim_max = limit.rlim_max > want ? limit.rlim_max : want};
     if (setrlimit(RLIMIT_NOFILE, &raised) == 0) return;
     raised = (struct rlimit){.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
     (void)setrlimit(RLIMIT_NOFILE, &raised);
     uint32_t fits = limit.rlim_max > 128 ? (uint32_t)(limit.rlim_max - 128) : 1;
-    log_warning("start", "maxclients %u needs %llu open files, the limit is %llu: maxclients is now %u (ulimit -n)",
-                config.maxclients, (unsigned long long)want, (unsigned long long)limit.rlim_max, fits);
+    log_warning(
+        "start",
+        "maxclients %u needs %llu open files, the limit is %llu: maxclients is now %u (ulimit -n)",
+        config.maxclients, (unsigned long long)want, (unsigned long long)limit.rlim_max, fits);
     config.maxclients = fits;
 }
 
@@ -129,7 +135,8 @@ static bool all_ok(const struct worker_start *starts)
 
 static void join_all(void)
 {
-    for (uint32_t i = 0; i < node.shards; i++) (void)pthread_join(node.workers[i]->thread, NULL);
+    for (uint32_t i = 0; i < node.shards; i++)
+        (void)pthread_join(node.workers[i]->thread, NULL);
 }
 
 static void write_pid_file(void)
@@ -153,13 +160,17 @@ static bool start_shards(const cpu_set_t *usable)
     (void)pthread_barrier_init(&replayed, NULL, node.shards + 1);
     (void)pthread_barrier_init(&opened, NULL, node.shards + 1);
     (void)pthread_barrier_init(&serving, NULL, node.shards + 1);
-    for (uint32_t i = 0; i < node.shards; i++) node.workers[i] = worker_new(i);
+    for (uint32_t i = 0; i < node.shards; i++)
+        node.workers[i] = worker_new(i);
     for (uint32_t i = 0; i < node.shards; i++)
         for (uint32_t k = 0; k < node.shards; k++)
             if (i != k) worker_link(node.workers[i], node.workers[k]);
     for (uint32_t i = 0; i < node.shards; i++) {
-        starts[i] = (struct worker_start){
-            .worker = node.workers[i], .replayed = &replayed, .opened = &opened, .serving = &serving, .go = &go};
+        starts[i] = (struct worker_start){.worker = node.workers[i],
+                                          .replayed = &replayed,
+                                          .opened = &opened,
+                                          .serving = &serving,
+                                          .go = &go};
         if (pthread_create(&node.workers[i]->thread, NULL, worker_main, &starts[i]) != 0) {
             log_warning("start", "cannot create thread %u of %u", i, node.shards);
             exit(1); /* the barriers count on all */
@@ -183,7 +194,8 @@ static void wait_for_stop(const sigset_t *signals)
         int signal_number = 0;
         if (sigwait(signals, &signal_number) != 0) continue;
         if (!atomic_exchange(&node.stopping, true))
-            log_notice("stop", "%s received: closing", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+            log_notice("stop", "%s received: closing",
+                       signal_number == SIGINT ? "SIGINT" : "SIGTERM");
         return;
     }
 }
@@ -202,11 +214,12 @@ static sigset_t block_signals(void)
 
 static void log_ready(void)
 {
-    log_notice("start", "%u shard%s, %s, %s; data in %s", node.shards, node.shards == 1 ? "" : "s", node.io_name,
-               !config.appendonly                          ? "appendonly no"
-               : config.appendfsync == JOURNAL_ALWAYS      ? "appendfsync always"
-               : config.appendfsync == JOURNAL_EVERYSEC    ? "appendfsync everysec"
-                                                           : "appendfsync no",
+    log_notice("start", "%u shard%s, %s, %s; data in %s", node.shards, node.shards == 1 ? "" : "s",
+               node.io_name,
+               !config.appendonly                       ? "appendonly no"
+               : config.appendfsync == JOURNAL_ALWAYS   ? "appendfsync always"
+               : config.appendfsync == JOURNAL_EVERYSEC ? "appendfsync everysec"
+                                                        : "appendfsync no",
                node.dir);
     log_notice("start", "Ready to accept connections on port %u", config.port);
 }
@@ -237,7 +250,8 @@ int main(int argc, char **argv)
     buf_init(&why, MEM_NODE);
     if (!config_load(argc, argv, &why)) return fail_config(&why);
     if (!log_open(config.logfile, config.loglevel, config.log_format)) {
-        (void)fprintf(stderr, "moon: cannot open the log file %s: %s\n", config.logfile, strerror(errno));
+        (void)fprintf(stderr, "moon: cannot open the log file %s: %s\n", config.logfile,
+                      strerror(errno));
         return 1;
     }
     log_set_thread("main");
@@ -248,12 +262,15 @@ int main(int argc, char **argv)
     struct io *io;
     const char *unused;
     struct io_opts file_io = {.kind = IO_EPOLL, .entries = 8, .buffers = 8, .buffer_bytes = 4096};
-    if (!enter_dir() || !listen__bind() || io_open(&file_io, &io, &unused) != RC_OK || !open_logs(io)) return 1;
+    if (!enter_dir() || !listen__bind() || io_open(&file_io, &io, &unused) != RC_OK ||
+        !open_logs(io))
+        return 1;
     if (!start_shards(&usable)) return 1;
     write_pid_file();
     log_ready();
     wait_for_stop(&signals);
-    for (uint32_t i = 0; i < node.shards; i++) reactor_stop(&node.workers[i]->core.reactor);
+    for (uint32_t i = 0; i < node.shards; i++)
+        reactor_stop(&node.workers[i]->core.reactor);
     join_all();
     if (node.journal_set != NULL) journal_set_close(node.journal_set);
     if (config.pidfile[0] != 0) (void)unlink(config.pidfile);

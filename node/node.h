@@ -19,11 +19,11 @@ struct node {
     int64_t start_wall_us;
     char run_id[41];
     char executable[256], config_file[256]; /* config_file empty: none */
-    char dir[256];                     /* data directory, absolute */
+    char dir[256];                          /* data directory, absolute */
     _Atomic uint64_t next_client_id;
-    _Atomic uint32_t clients;          /* connected, all shards */
+    _Atomic uint32_t clients; /* connected, all shards */
     atomic_bool stopping;
-    const char *io_name;               /* "io_uring" or "epoll" */
+    const char *io_name; /* "io_uring" or "epoll" */
 };
 extern struct node node;
 

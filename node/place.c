@@ -14,7 +14,8 @@
 
 enum msg_kind { MSG_REQUEST, MSG_BLOCK, MSG_SOCKET, MSG_EVERYWHERE };
 
-struct msg_request { /* then: uint32_t lengths[argc], the arguments' bytes; or (MSG_BLOCK) in block */
+struct
+    msg_request { /* then: uint32_t lengths[argc], the arguments' bytes; or (MSG_BLOCK) in block */
     uint8_t kind, db, proto, no_touch;
     uint32_t argc;
     uint32_t conn_index, pend, part;
@@ -24,15 +25,15 @@ struct msg_request { /* then: uint32_t lengths[argc], the arguments' bytes; or (
     void *block;
     size_t block_bytes;
     uint16_t slot;
-    int32_t fd;      /* MSG_SOCKET */
+    int32_t fd; /* MSG_SOCKET */
     uint32_t is_unix;
     struct everywhere *everywhere;
 };
 struct msg_answer {
     uint64_t conn_id;
     uint32_t conn_index, pend, part;
-    uint32_t len;        /* of the reply's bytes that follow, or of block */
-    uint8_t *block;      /* replies over ANSWER_INLINE_MAX; freed by the asker */
+    uint32_t len;   /* of the reply's bytes that follow, or of block */
+    uint8_t *block; /* replies over ANSWER_INLINE_MAX; freed by the asker */
     uint32_t block_bytes;
     struct everywhere *everywhere;
 };
@@ -56,27 +57,30 @@ struct merge {
     enum cmd_spread spread;
     uint32_t shards, left, elements;
     uint8_t proto;
-    uint8_t *shard_of;        /* SPREAD_GATHER: element → shard */
+    uint8_t *shard_of; /* SPREAD_GATHER: element → shard */
     struct buf part[SHARDS_MAX];
 };
 
 /* ---- merging */
 
-static struct merge *merge_new(enum cmd_spread spread, uint32_t shards, uint32_t elements, uint8_t proto)
+static struct merge *merge_new(enum cmd_spread spread, uint32_t shards, uint32_t elements,
+                               uint8_t proto)
 {
     struct merge *m = mem_zalloc(MEM_REPLY, sizeof *m);
     m->spread = spread;
     m->shards = shards;
     m->elements = elements;
     m->proto = proto;
-    for (uint32_t i = 0; i < shards; i++) buf_init(&m->part[i], MEM_REPLY);
+    for (uint32_t i = 0; i < shards; i++)
+        buf_init(&m->part[i], MEM_REPLY);
     if (spread == SPREAD_GATHER) m->shard_of = mem_alloc(MEM_REPLY, elements);
     return m;
 }
 
 static void merge_free(struct merge *m)
 {
-    for (uint32_t i = 0; i < m->shards; i++) buf_free(&m->part[i]);
+    for (uint32_t i = 0; i < m->shards; i++)
+        buf_free(&m->part[i]);
     if (m->shard_of != NULL) mem_free(MEM_REPLY, m->shard_of, m->elements);
     mem_free(MEM_REPLY, m, sizeof *m);
 }
@@ -91,7 +95,8 @@ static int64_t wire_integer(const struct buf *wire)
     int64_t v = 0;
     size_t i = 1;
     bool negative = wire->len > 1 && wire->data[1] == '-';
-    for (i += negative; i < wire->len && wire->data[i] != '\r'; i++) v = v * 10 + (wire->data[i] - '0');
+    for (i += negative; i < wire->len && wire->data[i] != '\r'; i++)
+        v = v * 10 + (wire->data[i] - '0');
     return negative ? -v : v;
 }
 
@@ -181,7 +186,8 @@ static void merge_reply(const struct merge *m, struct reply *reply)
 }
 
 /* One part is here; the last one writes the reply. */
-static void merge_part(struct conn *c, uint32_t number, struct merge *m, uint32_t part, struct bytes wire)
+static void merge_part(struct conn *c, uint32_t number, struct merge *m, uint32_t part,
+                       struct bytes wire)
 {
     buf_add_bytes(&m->part[part], wire);
     assert(m->left > 0);
@@ -199,13 +205,15 @@ static void merge_part(struct conn *c, uint32_t number, struct merge *m, uint32_
 
 static bool peer_has_room(const struct peer *p)
 {
-    return p->outstanding < CREDIT_MAX && mailbox_room(p->requests_out) >= sizeof(struct msg_request) + REQUEST_INLINE_MAX;
+    return p->outstanding < CREDIT_MAX &&
+           mailbox_room(p->requests_out) >= sizeof(struct msg_request) + REQUEST_INLINE_MAX;
 }
 
 static size_t args_bytes(const struct bytes *argv, uint32_t argc)
 {
     size_t n = (size_t)argc * sizeof(uint32_t);
-    for (uint32_t i = 0; i < argc; i++) n += argv[i].len;
+    for (uint32_t i = 0; i < argc; i++)
+        n += argv[i].len;
     return n;
 }
 
@@ -221,8 +229,8 @@ static void write_args(uint8_t *to, const struct bytes *argv, uint32_t argc)
 }
 
 /* The caller checked peer_has_room(). */
-static void send_request(struct worker *w, uint32_t to, const struct request *rq, struct conn *c, uint32_t pend,
-                         uint32_t part)
+static void send_request(struct worker *w, uint32_t to, const struct request *rq, struct conn *c,
+                         uint32_t pend, uint32_t part)
 {
     struct peer *p = &w->peers[to];
     size_t bytes = args_bytes(rq->argv, rq->argc);
@@ -283,7 +291,8 @@ static void run_here(struct worker *w, struct conn *c, struct request *rq)
     rq->key.db = c->session.db;
     rq->no_touch = c->session.no_touch;
     core_run(&w->core, rq, &reply);
-    if (unlikely(reply.errored)) core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
+    if (unlikely(reply.errored))
+        core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
     if (unlikely(w->core.gate_lsn > c->gate_lsn)) c->gate_lsn = w->core.gate_lsn;
     conn__reply_end(c, &reply, start);
 }
@@ -309,7 +318,8 @@ static void run_on(struct worker *w, struct conn *c, struct request *rq, uint32_
 }
 
 /* A part of a split command, on this shard: its reply goes into the merge. */
-static void part_here(struct worker *w, struct conn *c, struct request *rq, uint32_t number, struct merge *m)
+static void part_here(struct worker *w, struct conn *c, struct request *rq, uint32_t number,
+                      struct merge *m)
 {
     struct buf *out = &m->part[w->index];
     struct reply reply = {.out = out, .proto = m->proto};
@@ -329,10 +339,11 @@ static bool all_have_room(struct worker *w, const uint32_t *arguments)
 }
 
 /* Sends each shard with arguments its part, the own part last so that the others work meanwhile. */
-static void send_parts(struct worker *w, struct conn *c, const struct request *rq, struct bytes *const *argv,
-                       const uint32_t *argc, struct merge *m)
+static void send_parts(struct worker *w, struct conn *c, const struct request *rq,
+                       struct bytes *const *argv, const uint32_t *argc, struct merge *m)
 {
-    for (uint32_t s = 0; s < w->core.count; s++) m->left += argc[s] > 0;
+    for (uint32_t s = 0; s < w->core.count; s++)
+        m->left += argc[s] > 0;
     uint32_t number = conn__pend(c, m->left, m);
     for (uint32_t k = 1; k <= w->core.count; k++) {
         uint32_t s = (w->index + k) % w->core.count;
@@ -355,7 +366,8 @@ static void send_parts(struct worker *w, struct conn *c, const struct request *r
 static void run_split(struct worker *w, struct conn *c, struct request *rq)
 {
     const struct cmd_spec *spec = rq->spec;
-    uint32_t first = (uint32_t)spec->keys.first, step = (uint32_t)spec->keys.step, shards = w->core.count;
+    uint32_t first = (uint32_t)spec->keys.first, step = (uint32_t)spec->keys.step,
+             shards = w->core.count;
     uint32_t elements = (rq->argc - first) / step;
     /* A wrong number of arguments (MSET k) is the command's to refuse. */
     bool uneven = (rq->argc - first) % step != 0;
@@ -409,7 +421,8 @@ static void run_everywhere(struct worker *w, struct conn *c, struct request *rq)
         stall(w, c, CONN_WAIT_ROOM);
         return;
     }
-    send_parts(w, c, rq, argv, argc, merge_new(rq->spec->spread, w->core.count, 0, c->session.proto));
+    send_parts(w, c, rq, argv, argc,
+               merge_new(rq->spec->spread, w->core.count, 0, c->session.proto));
 }
 
 /* True and *shard_out if all keys lie on one shard: keys found by their specs (numkeys, keywords). */
@@ -442,7 +455,8 @@ static bool one_shard(struct worker *w, struct request *rq, uint32_t *shard_out)
 static uint32_t shard_of_cursor(const struct worker *w, const struct request *rq)
 {
     uint64_t cursor;
-    if (rq->argc < 2 || !num_parse_u64(rq->argv[1], &cursor)) return w->index; /* the command replies the error */
+    if (rq->argc < 2 || !num_parse_u64(rq->argv[1], &cursor))
+        return w->index; /* the command replies the error */
     return slot_shard(db_scan_slot(cursor), w->core.count);
 }
 
@@ -450,7 +464,8 @@ static uint32_t shard_of_cursor(const struct worker *w, const struct request *rq
 static uint32_t shard_by_keys(struct worker *w, uint8_t db)
 {
     uint64_t total = 0;
-    for (uint32_t s = 0; s < w->core.count; s++) total += db_count(node.workers[s]->core.ks, db);
+    for (uint32_t s = 0; s < w->core.count; s++)
+        total += db_count(node.workers[s]->core.ks, db);
     if (total == 0) return w->index;
     uint64_t at = rng_below(&w->core.rng, total);
     for (uint32_t s = 0; s < w->core.count; s++) {
@@ -481,7 +496,8 @@ static void run_conn(struct worker *w, struct conn *c, struct request *rq)
     }
     size_t start;
     struct reply reply = conn__reply_begin(c, &start);
-    struct call call = {.spec = rq->spec, .argv = rq->argv, .argc = rq->argc, .reply = &reply, .conn = c};
+    struct call call = {
+        .spec = rq->spec, .argv = rq->argv, .argc = rq->argc, .reply = &reply, .conn = c};
     w->core.stats.commands++;
     uint64_t ticks = clock_ticks();
     rq->spec->run_conn(&call);
@@ -496,7 +512,8 @@ static void run_conn(struct worker *w, struct conn *c, struct request *rq)
         s->failed++;
         core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
     }
-    if (w->core.gated && c->gate_lsn < core_newest_lsn(&w->core)) c->gate_lsn = core_newest_lsn(&w->core);
+    if (w->core.gated && c->gate_lsn < core_newest_lsn(&w->core))
+        c->gate_lsn = core_newest_lsn(&w->core);
     /* worker_everywhere() may have opened a place for the reply; then nothing was written here. */
     if (!(c->flags & CONN_CLOSING)) conn__reply_end(c, &reply, start);
 }
@@ -513,7 +530,8 @@ static void reply_unknown(struct conn *c, const struct request *rq)
     }
     size_t name = rq->argv[0].len < 128 ? rq->argv[0].len : 128;
     reply_errorf(&reply, "ERR unknown command '%.*s', with args beginning with: %.*s", (int)name,
-                 (const char *)rq->argv[0].data, (int)args.len, args.len > 0 ? (const char *)args.data : "");
+                 (const char *)rq->argv[0].data, (int)args.len,
+                 args.len > 0 ? (const char *)args.data : "");
     buf_free(&args);
     core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
     conn__reply_end(c, &reply, start);
@@ -528,7 +546,8 @@ static void reply_unknown_sub(struct conn *c, const struct request *rq)
     memcpy(upper, rq->spec->name, n);
     upper[n] = 0;
     size_t len = rq->argv[1].len < 128 ? rq->argv[1].len : 128;
-    reply_errorf(&reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)len, (const char *)rq->argv[1].data, upper);
+    reply_errorf(&reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)len,
+                 (const char *)rq->argv[1].data, upper);
     core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
     conn__reply_end(c, &reply, start);
 }
@@ -537,7 +556,8 @@ static void reply_arity(struct conn *c, const struct cmd_spec *spec)
 {
     size_t start;
     struct reply reply = conn__reply_begin(c, &start);
-    reply_errorf(&reply, "ERR wrong number of arguments for '%s' command", commands_full_name(spec));
+    reply_errorf(&reply, "ERR wrong number of arguments for '%s' command",
+                 commands_full_name(spec));
     core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
     conn__reply_end(c, &reply, start);
 }
@@ -550,7 +570,8 @@ static bool admit(struct conn *c, const struct request *rq)
         reply_unknown(c, rq);
         return false;
     }
-    if (unlikely(spec->arity >= 0 ? rq->argc != (uint32_t)spec->arity : rq->argc < (uint32_t)-spec->arity)) {
+    if (unlikely(spec->arity >= 0 ? rq->argc != (uint32_t)spec->arity
+                                  : rq->argc < (uint32_t)-spec->arity)) {
         reply_arity(c, spec);
         return false;
     }
@@ -576,7 +597,8 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
         if (likely(one_shard(w, rq, &shard)))
             run_on(w, c, rq, shard);
         else
-            reply_in_order(c, "CROSSSLOT keys of this command lie on several shards of this node, which it cannot "
+            reply_in_order(c, "CROSSSLOT keys of this command lie on several shards of this node, "
+                              "which it cannot "
                               "join yet; give them one {hash tag} or start with --shards 1");
         return;
     case SPREAD_SUM:
@@ -601,7 +623,9 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
 static void run_queued_conn(struct worker *w, struct queued *q)
 {
     struct conn *c = q->conn;
-    if (unlikely((c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY)) || c->skip_batch == w->batch_id)) return;
+    if (unlikely((c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY)) ||
+                 c->skip_batch == w->batch_id))
+        return;
     if (unlikely(q->bad != NULL)) {
         char text[256];
         (void)snprintf(text, sizeof text, "ERR %s", q->bad);
@@ -623,7 +647,8 @@ static void run_queued_conn(struct worker *w, struct queued *q)
 
 /* ---- answers, on the shard that ran the request */
 
-static void push_answer(struct worker *w, uint32_t to, const struct msg_answer *a, struct bytes wire)
+static void push_answer(struct worker *w, uint32_t to, const struct msg_answer *a,
+                        struct bytes wire)
 {
     struct mailbox *box = w->peers[to].answers_out;
     size_t bytes = sizeof *a + (a->block == NULL ? wire.len : 0);
@@ -644,8 +669,11 @@ static void hold_answer(struct worker *w, uint32_t to, const struct msg_answer *
 
 static void send_answer(struct worker *w, const struct queued *q, struct buf *out)
 {
-    struct msg_answer a = {
-        .conn_id = q->conn_id, .conn_index = q->conn_index, .pend = q->pend, .part = q->part, .len = (uint32_t)out->len};
+    struct msg_answer a = {.conn_id = q->conn_id,
+                           .conn_index = q->conn_index,
+                           .pend = q->pend,
+                           .part = q->part,
+                           .len = (uint32_t)out->len};
     bool held = w->core.gated && w->core.gate_lsn > journal_durable_lsn(w->core.journal);
     if (out->len > ANSWER_INLINE_MAX || held) {
         a.block = out->data != NULL ? out->data : mem_alloc(MEM_REPLY, 1);
@@ -690,7 +718,8 @@ void place__run(struct worker *w)
     uint32_t n = w->batch_count;
     for (uint32_t i = 0; i < n; i++) {
         const struct request *rq = &w->batch[i].rq;
-        if (rq->argc > 0 && rq->spec != NULL && rq->spec->keys.first > 0 && rq->argc > (uint32_t)rq->spec->keys.first &&
+        if (rq->argc > 0 && rq->spec != NULL && rq->spec->keys.first > 0 &&
+            rq->argc > (uint32_t)rq->spec->keys.first &&
             slot_shard(rq->key.slot, w->core.count) == w->index)
             db_prefetch_record(w->core.ks, &rq->key);
     }
@@ -717,7 +746,10 @@ static void take_request(struct worker *w, uint32_t from, const struct msg_reque
         .proto = m->proto,
         .block = m->block,
         .block_bytes = m->block_bytes,
-        .rq = {.spec = m->spec, .argc = m->argc, .wire_bytes = m->wire_bytes, .no_touch = m->no_touch},
+        .rq = {.spec = m->spec,
+               .argc = m->argc,
+               .wire_bytes = m->wire_bytes,
+               .no_touch = m->no_touch},
     };
     const uint8_t *lengths = m->kind == MSG_BLOCK ? m->block : (const uint8_t *)(m + 1);
     const uint8_t *data = lengths + (size_t)m->argc * sizeof(uint32_t);
@@ -739,8 +771,11 @@ static void take_request(struct worker *w, uint32_t from, const struct msg_reque
 static void everywhere_here(struct worker *w, uint32_t from, struct everywhere *e)
 {
     e->part(w, e->arg, &e->out[w->index]);
-    struct msg_answer a = {
-        .conn_id = e->conn_id, .conn_index = e->conn_index, .pend = e->pend, .part = w->index, .everywhere = e};
+    struct msg_answer a = {.conn_id = e->conn_id,
+                           .conn_index = e->conn_index,
+                           .pend = e->pend,
+                           .part = w->index,
+                           .everywhere = e};
     push_answer(w, from, &a, bytes_view(NULL, 0));
 }
 
@@ -750,7 +785,8 @@ void place__take_requests(struct worker *w)
         if (s == w->index) continue;
         void *message;
         size_t bytes;
-        while (w->batch_count < BATCH_MAX && mailbox_next(w->peers[s].requests_in, &message, &bytes)) {
+        while (w->batch_count < BATCH_MAX &&
+               mailbox_next(w->peers[s].requests_in, &message, &bytes)) {
             struct msg_request *m = message;
             switch ((enum msg_kind)m->kind) {
             case MSG_REQUEST:
@@ -787,14 +823,17 @@ static void everywhere_done(struct worker *w, struct everywhere *e)
     if (c != NULL && c->id != e->conn_id) c = NULL;
     struct buf joined;
     buf_init(&joined, MEM_REPLY);
-    struct reply reply = {.out = &joined, .proto = c != NULL ? c->session.proto : 2, .muted = c == NULL};
+    struct reply reply = {
+        .out = &joined, .proto = c != NULL ? c->session.proto : 2, .muted = c == NULL};
     struct call call = {.spec = e->spec, .reply = &reply, .conn = c};
     struct bytes parts[SHARDS_MAX];
-    for (uint32_t i = 0; i < e->count; i++) parts[i] = buf_bytes(&e->out[i]);
+    for (uint32_t i = 0; i < e->count; i++)
+        parts[i] = buf_bytes(&e->out[i]);
     e->join(&call, e->arg, parts, e->count);
     if (c != NULL && !(c->flags & CONN_CLOSING)) conn__answer(c, e->pend, buf_bytes(&joined));
     buf_free(&joined);
-    for (uint32_t i = 0; i < e->count; i++) buf_free(&e->out[i]);
+    for (uint32_t i = 0; i < e->count; i++)
+        buf_free(&e->out[i]);
     mem_free(MEM_REPLY, e, sizeof *e);
 }
 
@@ -815,7 +854,8 @@ void place__take_answers(struct worker *w)
                 everywhere_done(w, a->everywhere);
                 continue;
             }
-            answer_conn(w, a, bytes_view(a->block != NULL ? a->block : (const uint8_t *)(a + 1), a->len));
+            answer_conn(w, a,
+                        bytes_view(a->block != NULL ? a->block : (const uint8_t *)(a + 1), a->len));
             if (a->block != NULL) mem_free(MEM_REPLY, a->block, a->block_bytes);
         }
         if (any) mailbox_release(p->answers_in);
@@ -846,7 +886,8 @@ bool place__pending(struct worker *w)
 {
     for (uint32_t s = 0; s < w->core.count; s++) {
         if (s == w->index) continue;
-        if (mailbox_pending(w->peers[s].requests_in) || mailbox_pending(w->peers[s].answers_in)) return true;
+        if (mailbox_pending(w->peers[s].requests_in) || mailbox_pending(w->peers[s].answers_in))
+            return true;
     }
     return false;
 }
@@ -854,7 +895,8 @@ bool place__pending(struct worker *w)
 bool place__hand_over(struct worker *w, struct worker *to, int fd, bool is_unix)
 {
     struct peer *p = &w->peers[to->index];
-    if (mailbox_room(p->requests_out) < sizeof(struct msg_request) + REQUEST_INLINE_MAX) return false;
+    if (mailbox_room(p->requests_out) < sizeof(struct msg_request) + REQUEST_INLINE_MAX)
+        return false;
     struct msg_request *m = mailbox_reserve(p->requests_out, sizeof *m);
     assert(m != NULL);
     *m = (struct msg_request){.kind = MSG_SOCKET, .fd = fd, .is_unix = is_unix};
@@ -875,7 +917,8 @@ void worker_everywhere(struct call *call, everywhere_part *part, everywhere_join
                              .conn_index = c->index,
                              .left = w->core.count,
                              .count = w->core.count};
-    for (uint32_t i = 0; i < e->count; i++) buf_init(&e->out[i], MEM_REPLY);
+    for (uint32_t i = 0; i < e->count; i++)
+        buf_init(&e->out[i], MEM_REPLY);
     e->pend = conn__pend(c, 1, NULL);
     for (uint32_t s = 0; s < w->core.count; s++) {
         if (s == w->index) continue;

@@ -136,8 +136,9 @@ static void on_refuse(void *ctx, bool on, enum rc rc)
     if (on) {
         atomic_store_explicit(&node.shared.refuse_rc, (uint32_t)rc, memory_order_relaxed);
         atomic_fetch_add_explicit(&node.shared.refusing, 1, memory_order_relaxed);
-        log_warning("journal", "log %u cannot be written (%s): writes are refused on all shards, reads go on", w->index,
-                    rc_text(rc));
+        log_warning("journal",
+                    "log %u cannot be written (%s): writes are refused on all shards, reads go on",
+                    w->index, rc_text(rc));
         return;
     }
     atomic_fetch_sub_explicit(&node.shared.refusing, 1, memory_order_relaxed);
@@ -206,11 +207,13 @@ static bool start(struct worker *w, struct worker_start *s)
 {
     const char *why_not_uring = NULL;
     struct io *io;
-    struct io_opts io_opts = {.kind = config.io, .entries = 1024, .buffers = 256, .buffer_bytes = 16384};
+    struct io_opts io_opts = {
+        .kind = config.io, .entries = 1024, .buffers = 256, .buffer_bytes = 16384};
     enum rc rc = io_open(&io_opts, &io, &why_not_uring);
     if (rc != RC_OK) {
-        log_warning("start", "shard %u: no way to do input and output: %s%s%s", w->index, rc_text(rc),
-                    why_not_uring != NULL ? ": " : "", why_not_uring != NULL ? why_not_uring : "");
+        log_warning("start", "shard %u: no way to do input and output: %s%s%s", w->index,
+                    rc_text(rc), why_not_uring != NULL ? ": " : "",
+                    why_not_uring != NULL ? why_not_uring : "");
         return false;
     }
     if (w->index == 0) {
@@ -224,7 +227,8 @@ static bool start(struct worker *w, struct worker_start *s)
                              .by_opcode = commands_by_opcode(),
                              .opcodes = commands_opcodes(),
                              .cmd_count = commands_count()};
-    struct reactor_handler handler = {.ctx = w, .pass = pass, .pending = pending, .expecting = expecting};
+    struct reactor_handler handler = {
+        .ctx = w, .pass = pass, .pending = pending, .expecting = expecting};
     core_init(&w->core, &opts, io, &clock_real, handler);
     w->core.reactor.spin_us = config.io_busy_poll_us > 50 ? config.io_busy_poll_us : 50;
     if (node.journal_set == NULL) return true;
@@ -232,7 +236,8 @@ static bool start(struct worker *w, struct worker_start *s)
     buf_init(&why, MEM_NODE);
     rc = core_replay(&w->core, node.journal_set, &why);
     if (rc != RC_OK)
-        log_warning("recovery", "shard %u: %s%s%.*s", w->index, rc_text(rc), why.len > 0 ? ": " : "", (int)why.len,
+        log_warning("recovery", "shard %u: %s%s%.*s", w->index, rc_text(rc),
+                    why.len > 0 ? ": " : "", (int)why.len,
                     why.len > 0 ? (const char *)why.data : "");
     buf_free(&why);
     (void)s;
@@ -244,7 +249,8 @@ static bool open_log(struct worker *w)
     if (node.journal_set == NULL) return true;
     struct journal_events events = {.ctx = w, .on_durable = on_durable, .on_refuse = on_refuse};
     struct journal *j;
-    enum rc rc = journal_open(node.journal_set, w->index, w->core.io, w->core.reactor.timers, &events, &j);
+    enum rc rc =
+        journal_open(node.journal_set, w->index, w->core.io, w->core.reactor.timers, &events, &j);
     if (rc != RC_OK) {
         log_warning("journal", "log %u cannot be opened: %s", w->index, rc_text(rc));
         return false;
@@ -269,7 +275,8 @@ static void stop(struct worker *w)
         w->core.gated = false;
     }
     worker_each_conn(w, close_conn, NULL);
-    for (uint32_t i = 0; i < 10; i++) (void)io_turn(w->core.io, 0);
+    for (uint32_t i = 0; i < 10; i++)
+        (void)io_turn(w->core.io, 0);
 }
 
 void *worker_main(void *arg)

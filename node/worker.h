@@ -7,7 +7,8 @@
 #include "node/node.h"
 #include "shard/rt/mailbox.h"
 
-#define BATCH_MAX 256u /* requests parsed before they are run: keeps views, buckets and records in cache */
+#define BATCH_MAX                                                                                  \
+    256u /* requests parsed before they are run: keeps views, buckets and records in cache */
 
 struct held_answer;
 struct slowlog;
@@ -23,9 +24,9 @@ struct peer {
 
 struct queued { /* one request of a batch */
     struct request rq;
-    struct conn *conn;  /* NULL: from a peer */
-    size_t end;         /* conn->consumed after it */
-    const char *bad;    /* conn: protocol error after the requests before it */
+    struct conn *conn; /* NULL: from a peer */
+    size_t end;        /* conn->consumed after it */
+    const char *bad;   /* conn: protocol error after the requests before it */
     /* From a peer: whose answer it is. */
     uint64_t conn_id;
     uint32_t conn_index, pend, part;
@@ -51,12 +52,12 @@ struct worker {
     struct queued *batch;
     uint32_t batch_count;
     uint64_t batch_id;
-    struct arena args;        /* argv of the batch */
-    struct buf part_reply;    /* an answer to a peer while it is written */
+    struct arena args;                          /* argv of the batch */
+    struct buf part_reply;                      /* an answer to a peer while it is written */
     struct held_answer *held_head, **held_tail; /* answers waiting for the log */
     struct timer cron;
-    struct slowlog *slowlog;  /* node/slowlog.c */
-    struct ops_sample {       /* instantaneous_* of INFO, by cron */
+    struct slowlog *slowlog; /* node/slowlog.c */
+    struct ops_sample {      /* instantaneous_* of INFO, by cron */
         uint64_t commands, in_bytes, out_bytes;
         int64_t at_ms;
         uint64_t commands_per_s, in_per_s, out_per_s;

@@ -8,8 +8,15 @@
 /* ---- SET and GETEX options */
 
 enum set_flag {
-    SET_NX = 1 << 0, SET_XX = 1 << 1, SET_GET = 1 << 2, SET_KEEPTTL = 1 << 3, SET_PERSIST = 1 << 4,
-    SET_EX = 1 << 5, SET_PX = 1 << 6, SET_EXAT = 1 << 7, SET_PXAT = 1 << 8,
+    SET_NX = 1 << 0,
+    SET_XX = 1 << 1,
+    SET_GET = 1 << 2,
+    SET_KEEPTTL = 1 << 3,
+    SET_PERSIST = 1 << 4,
+    SET_EX = 1 << 5,
+    SET_PX = 1 << 6,
+    SET_EXAT = 1 << 7,
+    SET_PXAT = 1 << 8,
 };
 #define SET_ANY_TTL (SET_KEEPTTL | SET_PERSIST | SET_EX | SET_PX | SET_EXAT | SET_PXAT)
 
@@ -43,9 +50,11 @@ static bool parse_options(struct exec *x, uint32_t from, bool of_set, struct set
     for (uint32_t i = from; i < x->argc; i++) {
         const struct option *found = NULL;
         for (size_t k = 0; k < COUNT_OF(options) && found == NULL; k++)
-            if ((of_set ? options[k].of_set : options[k].of_getex) && bytes_is(x->argv[i], options[k].name))
+            if ((of_set ? options[k].of_set : options[k].of_getex) &&
+                bytes_is(x->argv[i], options[k].name))
                 found = &options[k];
-        if (found == NULL || (o->flags & found->excludes) || (found->takes_time && i + 1 >= x->argc)) {
+        if (found == NULL || (o->flags & found->excludes) ||
+            (found->takes_time && i + 1 >= x->argc)) {
             reply_error(x->reply, ERR_SYNTAX);
             return false;
         }
@@ -59,7 +68,8 @@ static bool read_time(struct exec *x, struct set_options *o)
 {
     if (o->time_arg == 0) return true;
     int64_t unit_ms = o->flags & (SET_EX | SET_EXAT) ? 1000 : 1;
-    return exec_arg_expire(x, o->time_arg, unit_ms, o->flags & (SET_EXAT | SET_PXAT), &o->expire_ms);
+    return exec_arg_expire(x, o->time_arg, unit_ms, o->flags & (SET_EXAT | SET_PXAT),
+                           &o->expire_ms);
 }
 
 /* ---- replies */
@@ -168,7 +178,8 @@ static void set_general(struct exec *x, struct bytes key, struct bytes value, st
         if (!(o->flags & SET_GET)) reply_ok(x->reply);
         return;
     }
-    int64_t expire_ms = o->flags & SET_KEEPTTL && old != NULL ? record_expire_ms(old) : o->expire_ms;
+    int64_t expire_ms =
+        o->flags & SET_KEEPTTL && old != NULL ? record_expire_ms(old) : o->expire_ms;
     if (!store(x, &c, value, expire_ms)) return;
     log_set(x, &c, value, expire_ms);
     if (o->time_arg != 0) exec_notify(x, &c.key, NOTIFY_GENERIC, "expire");
@@ -252,7 +263,8 @@ static void run_getex(struct exec *x)
     }
     bool persists = (o.flags & SET_PERSIST) && record_expire_ms(c.e.record) >= 0;
     if (o.time_arg == 0 && !persists) return;
-    if (!record_try_set_expire(&c.e.record, o.expire_ms)) return; /* no memory: the deadline stays */
+    if (!record_try_set_expire(&c.e.record, o.expire_ms))
+        return; /* no memory: the deadline stays */
     if (!exec_commit(x, &c, NOTIFY_GENERIC, persists ? "persist" : "expire")) return;
     char text[NUM_I64_TEXT_MAX];
     struct bytes args[2] = {c.key.name};
@@ -542,11 +554,13 @@ static void lcs_fill(const struct lcs *l)
             else if (l->a.data[i - 1] == l->b.data[j - 1])
                 *at = *lcs_at(l, i - 1, j - 1) + 1;
             else
-                *at = *lcs_at(l, i - 1, j) > *lcs_at(l, i, j - 1) ? *lcs_at(l, i - 1, j) : *lcs_at(l, i, j - 1);
+                *at = *lcs_at(l, i - 1, j) > *lcs_at(l, i, j - 1) ? *lcs_at(l, i - 1, j)
+                                                                  : *lcs_at(l, i, j - 1);
         }
 }
 
-static void lcs_reply_range(struct exec *x, const struct lcs *l, size_t a_from, size_t b_from, size_t len)
+static void lcs_reply_range(struct exec *x, const struct lcs *l, size_t a_from, size_t b_from,
+                            size_t len)
 {
     reply_array(x->reply, l->with_len ? 3 : 2);
     reply_array(x->reply, 2);
@@ -611,7 +625,8 @@ static void run_lcs(struct exec *x)
     struct lcs l = {.match_len_min = 0};
     char tmp_a[NUM_I64_TEXT_MAX], tmp_b[NUM_I64_TEXT_MAX];
     const struct record *a = exec_read(x, x->argv[1]), *b = exec_read(x, x->argv[2]);
-    if ((a != NULL && record_type(a) != VALUE_STRING) || (b != NULL && record_type(b) != VALUE_STRING)) {
+    if ((a != NULL && record_type(a) != VALUE_STRING) ||
+        (b != NULL && record_type(b) != VALUE_STRING)) {
         reply_error(x->reply, "ERR The specified keys must contain string values");
         return;
     }
@@ -622,7 +637,9 @@ static void run_lcs(struct exec *x)
     uint64_t cells = ((uint64_t)l.a.len + 1) * ((uint64_t)l.b.len + 1);
     l.table = cells > UINT32_MAX ? NULL : mem_try_alloc(MEM_EXEC, (size_t)cells * sizeof *l.table);
     if (l.table == NULL) {
-        reply_error(x->reply, "ERR Insufficient memory, failed allocating transient memory, string too long for LCS");
+        reply_error(
+            x->reply,
+            "ERR Insufficient memory, failed allocating transient memory, string too long for LCS");
         return;
     }
     lcs_fill(&l);

@@ -12,12 +12,12 @@
 
 /* What all shards of a node share. Written by the config owner or by any shard, read relaxed. */
 struct core_shared {
-    _Atomic uint64_t maxmemory;       /* 0: none */
+    _Atomic uint64_t maxmemory;        /* 0: none */
     _Atomic uint64_t string_bytes_max; /* proto-max-bulk-len */
-    _Atomic uint32_t refusing;        /* logs that refuse writes; > 0: MISCONF on every shard */
-    _Atomic uint32_t refuse_rc;       /* enum rc of the last refusal */
-    atomic_bool active_expire;        /* DEBUG SET-ACTIVE-EXPIRE */
-    _Atomic int64_t slowlog_us;       /* -1: off */
+    _Atomic uint32_t refusing;         /* logs that refuse writes; > 0: MISCONF on every shard */
+    _Atomic uint32_t refuse_rc;        /* enum rc of the last refusal */
+    atomic_bool active_expire;         /* DEBUG SET-ACTIVE-EXPIRE */
+    _Atomic int64_t slowlog_us;        /* -1: off */
 };
 
 struct core_cmd_stats {
@@ -64,18 +64,18 @@ struct core {
     struct rng rng;
     uint32_t index, count;
     uint16_t databases;
-    bool oom;              /* of this pass */
-    bool gated;            /* appendfsync always: replies wait for the log */
-    uint64_t gate_lsn;     /* of the running command: newest position it looked at or made */
-    uint64_t *slot_lsn;    /* newest position per slot, kept while gated */
-    uint64_t ticks;        /* clock_ticks() at the end of the last command */
+    bool oom;           /* of this pass */
+    bool gated;         /* appendfsync always: replies wait for the log */
+    uint64_t gate_lsn;  /* of the running command: newest position it looked at or made */
+    uint64_t *slot_lsn; /* newest position per slot, kept while gated */
+    uint64_t ticks;     /* clock_ticks() at the end of the last command */
     const struct cmd_spec *const *by_opcode;
     uint32_t opcodes;
     struct core_cmd_stats *cmd_stats; /* by spec->id */
     uint32_t cmd_count;
     struct core_stats stats;
     struct core_error_count errors[CORE_ERRORS_MAX];
-    struct garbage *garbage;  /* values being freed in slices */
+    struct garbage *garbage; /* values being freed in slices */
     struct task free_task;
     struct task expire_task;
     struct timer expire_timer;
@@ -96,8 +96,8 @@ struct core_opts {
     uint32_t cmd_count;
 };
 /* On the owning thread; io is taken over at core_fini. */
-void core_init(struct core *c, const struct core_opts *opts, struct io *io, const struct clock *clock,
-               struct reactor_handler handler);
+void core_init(struct core *c, const struct core_opts *opts, struct io *io,
+               const struct clock *clock, struct reactor_handler handler);
 void core_fini(struct core *c);
 /* Replays the logs into this shard; before journal_open. */
 MUST_CHECK enum rc core_replay(struct core *c, struct journal_set *set, struct buf *why);

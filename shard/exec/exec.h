@@ -28,9 +28,17 @@ enum opcode {
 };
 
 enum notify_class { /* keyspace events, as notify-keyspace-events letters */
-    NOTIFY_GENERIC = 1 << 2, NOTIFY_STRING = 1 << 3, NOTIFY_LIST = 1 << 4, NOTIFY_SET = 1 << 5, NOTIFY_HASH = 1 << 6,
-    NOTIFY_ZSET = 1 << 7, NOTIFY_EXPIRED = 1 << 8, NOTIFY_EVICTED = 1 << 9, NOTIFY_STREAM = 1 << 10,
-    NOTIFY_KEY_MISS = 1 << 11, NOTIFY_NEW = 1 << 14,
+                    NOTIFY_GENERIC = 1 << 2,
+                    NOTIFY_STRING = 1 << 3,
+                    NOTIFY_LIST = 1 << 4,
+                    NOTIFY_SET = 1 << 5,
+                    NOTIFY_HASH = 1 << 6,
+                    NOTIFY_ZSET = 1 << 7,
+                    NOTIFY_EXPIRED = 1 << 8,
+                    NOTIFY_EVICTED = 1 << 9,
+                    NOTIFY_STREAM = 1 << 10,
+                    NOTIFY_KEY_MISS = 1 << 11,
+                    NOTIFY_NEW = 1 << 14,
 };
 
 struct core; /* exec/core.h: the shard; commands need only what stands below */
@@ -44,15 +52,16 @@ struct exec {
     struct reply *reply;
     struct arena *scratch; /* rewound after the command */
     struct rng *rng;
-    int64_t now_ms;        /* wall clock, one reading per pass; 0 in replay */
-    struct db_key key;     /* of the first key: hash and slot computed when the request was routed */
+    int64_t now_ms;    /* wall clock, one reading per pass; 0 in replay */
+    struct db_key key; /* of the first key: hash and slot computed when the request was routed */
     uint32_t shard, shards;
     uint16_t databases;
     uint64_t string_bytes_max; /* proto-max-bulk-len: the longest string a command may make */
     bool replay;
-    uint16_t replay_log, replay_logs; /* in replay: whose unit it is; a unit about all slots means those of
+    uint16_t replay_log,
+        replay_logs; /* in replay: whose unit it is; a unit about all slots means those of
                                        * replay_log among replay_logs */
-    bool no_touch;         /* CLIENT NO-TOUCH: reads leave LRU/LFU alone */
+    bool no_touch;   /* CLIENT NO-TOUCH: reads leave LRU/LFU alone */
 };
 
 static inline struct bytes exec_arg(const struct exec *x, uint32_t i)
@@ -70,7 +79,8 @@ struct record *exec_look(struct exec *x, struct bytes key);
 /* No LRU touch and no hit or miss count: internal looks. */
 struct record *exec_peek(struct exec *x, const struct db_key *key);
 /* False: WRONGTYPE was replied. True with NULL: absent. */
-MUST_CHECK bool exec_read_as(struct exec *x, struct bytes key, enum value_type type, struct record **record_out);
+MUST_CHECK bool exec_read_as(struct exec *x, struct bytes key, enum value_type type,
+                             struct record **record_out);
 
 /* ---- changing. */
 struct change {
@@ -79,7 +89,8 @@ struct change {
 };
 void exec_open(struct exec *x, struct bytes key, struct change *c);
 void exec_open_at(struct exec *x, struct db_key key, struct change *c);
-MUST_CHECK bool exec_open_as(struct exec *x, struct bytes key, enum value_type type, struct change *c);
+MUST_CHECK bool exec_open_as(struct exec *x, struct bytes key, enum value_type type,
+                             struct change *c);
 /* Puts c->e.record back and tells watchers and subscribers of the event ("hset"; NULL: none). A
  * collection that became empty is deleted instead (and "del" told after the event). If an insert found
  * no memory the new record is freed, the error replied and false returned: then log nothing. */
@@ -91,14 +102,16 @@ void exec_abandon(struct exec *x, struct change *c);
 /* Deletes the open key: frees the value (in slices if big). event NULL: none; e.g. "del", "expired". */
 void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const char *event);
 /* An event about a key beyond the one exec_commit told. */
-void exec_notify(struct exec *x, const struct db_key *key, enum notify_class cls, const char *event);
+void exec_notify(struct exec *x, const struct db_key *key, enum notify_class cls,
+                 const char *event);
 /* Frees a record that is in no table, in slices when big (never stalls). */
 void exec_free_record(struct exec *x, struct record *r);
 /* The same for one that stood under c's key until a commit put another in its place. */
 void exec_free_replaced(struct exec *x, const struct change *c, struct record *r);
 
 /* ---- the log. Effects of one command on one shard are replayed whole or not at all. */
-void exec_log(struct exec *x, const struct change *c, enum opcode op, const struct bytes *args, uint32_t argc);
+void exec_log(struct exec *x, const struct change *c, enum opcode op, const struct bytes *args,
+              uint32_t argc);
 /* The command's own arguments (argv[1…]) under spec->opcode. */
 void exec_log_same(struct exec *x, const struct change *c);
 /* The slots that a command about all slots means here: those of this shard, or in replay those of the
@@ -116,20 +129,23 @@ size_t exec_value_log_bytes_as(const struct record *r, struct bytes key);
 void exec_log_group_begin(struct exec *x);
 void exec_log_group_end(struct exec *x);
 /* A unit not bound to one slot: FLUSHDB, SWAPDB. */
-void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes *args, uint32_t argc);
+void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes *args,
+                  uint32_t argc);
 /* More room than the request's size: false: the error was replied; nothing may be changed then. */
 MUST_CHECK bool exec_reserve(struct exec *x, size_t bytes);
 /* Answers "-OOM" / RC_NOMEM of a try function in Redis's words. */
 void exec_reply_nomem(struct exec *x);
 
 /* ---- arguments; each replies its error and returns false. */
-MUST_CHECK bool exec_arg_i64(struct exec *x, uint32_t i, int64_t *out);           /* ERR_NOT_INT */
-MUST_CHECK bool exec_arg_range(struct exec *x, uint32_t i, int64_t min, int64_t max, const char *error, int64_t *out);
-MUST_CHECK bool exec_arg_double(struct exec *x, uint32_t i, double *out);         /* ERR_NOT_FLOAT */
+MUST_CHECK bool exec_arg_i64(struct exec *x, uint32_t i, int64_t *out); /* ERR_NOT_INT */
+MUST_CHECK bool exec_arg_range(struct exec *x, uint32_t i, int64_t min, int64_t max,
+                               const char *error, int64_t *out);
+MUST_CHECK bool exec_arg_double(struct exec *x, uint32_t i, double *out); /* ERR_NOT_FLOAT */
 /* "ERR wrong number of arguments for 'get' command" in this command's name. */
 void exec_reply_arity(struct exec *x);
 /* Relative or absolute expire arguments in Redis's words and overflow rules: unit_ms 1000 or 1;
  * absolute: against the epoch. Replies "ERR invalid expire time in 'set' command". */
-MUST_CHECK bool exec_arg_expire(struct exec *x, uint32_t i, int64_t unit_ms, bool absolute, int64_t *when_ms_out);
+MUST_CHECK bool exec_arg_expire(struct exec *x, uint32_t i, int64_t unit_ms, bool absolute,
+                                int64_t *when_ms_out);
 
 #endif

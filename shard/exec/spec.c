@@ -2,10 +2,12 @@
 
 #include "shard/base/num.h"
 
-static uint32_t add_range(int64_t first, int64_t last, int64_t step, uint32_t argc, uint32_t *out, uint32_t n)
+static uint32_t add_range(int64_t first, int64_t last, int64_t step, uint32_t argc, uint32_t *out,
+                          uint32_t n)
 {
     if (step < 1) step = 1;
-    for (int64_t i = first; i <= last && i < (int64_t)argc && n < argc; i += step) out[n++] = (uint32_t)i;
+    for (int64_t i = first; i <= last && i < (int64_t)argc && n < argc; i += step)
+        out[n++] = (uint32_t)i;
     return n;
 }
 
@@ -19,7 +21,8 @@ static int64_t find_begin(const struct cmd_key_spec *k, const struct bytes *argv
     return -1;
 }
 
-static uint32_t add_spec(const struct cmd_key_spec *k, const struct bytes *argv, uint32_t argc, uint32_t *out, uint32_t n)
+static uint32_t add_spec(const struct cmd_key_spec *k, const struct bytes *argv, uint32_t argc,
+                         uint32_t *out, uint32_t n)
 {
     int64_t begin = find_begin(k, argv, argc);
     if (begin < 1 || begin >= (int64_t)argc || (k->flags & KEY_NOT_KEY)) return n;
@@ -35,11 +38,13 @@ static uint32_t add_spec(const struct cmd_key_spec *k, const struct bytes *argv,
     return add_range(first, first + (count - 1) * step, step, argc, out, n);
 }
 
-uint32_t spec_key_positions(const struct cmd_spec *spec, const struct bytes *argv, uint32_t argc, uint32_t *positions_out)
+uint32_t spec_key_positions(const struct cmd_spec *spec, const struct bytes *argv, uint32_t argc,
+                            uint32_t *positions_out)
 {
     if (spec->key_specs_count > 0) {
         uint32_t n = 0;
-        for (uint32_t i = 0; i < spec->key_specs_count; i++) n = add_spec(&spec->key_specs[i], argv, argc, positions_out, n);
+        for (uint32_t i = 0; i < spec->key_specs_count; i++)
+            n = add_spec(&spec->key_specs[i], argv, argc, positions_out, n);
         return n;
     }
     if (spec->keys.first <= 0) return 0;

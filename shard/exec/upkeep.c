@@ -10,7 +10,7 @@
 
 struct garbage {
     struct garbage *next;
-    struct record *record;   /* one of the two */
+    struct record *record; /* one of the two */
     struct db_garbage *keys;
 };
 
@@ -37,9 +37,11 @@ static void expire_one(void *ctx, uint8_t db, uint16_t slot, struct record *r)
         s->stop = true;
         return;
     }
-    struct change change = {.key = {.name = name, .hash = hash_bytes(name), .slot = slot, .db = db}};
+    struct change change = {
+        .key = {.name = name, .hash = hash_bytes(name), .slot = slot, .db = db}};
     db_open(c->ks, &change.key, &change.e);
-    if (change.e.record != NULL && record_expired(change.e.record, s->x.now_ms)) exec__expire_open(&s->x, &change);
+    if (change.e.record != NULL && record_expired(change.e.record, s->x.now_ms))
+        exec__expire_open(&s->x, &change);
 }
 
 static bool expire_run(struct task *t, uint32_t budget_us)
