@@ -3,6 +3,7 @@
 
 #include "node/commands.h"
 #include "node/config_priv.h"
+#include "node/text.h"
 #include "node/worker.h"
 #include "shard/base/glob.h"
 
@@ -167,9 +168,7 @@ static void run_help(struct call *c)
         "HELP",
         "    Print this help.",
     };
-    reply_array(c->reply, COUNT_OF(lines));
-    for (size_t i = 0; i < COUNT_OF(lines); i++)
-        reply_status(c->reply, lines[i]);
+    reply_text_lines(c->reply, lines, COUNT_OF(lines));
 }
 
 #define ADMIN (CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)
