@@ -75,7 +75,8 @@ static bool same_secret(struct bytes given, const char *secret)
 {
     size_t len = strlen(secret);
     uint8_t differs = given.len != len;
-    for (size_t i = 0; i < given.len; i++) differs |= (uint8_t)(given.data[i] ^ (uint8_t)(len > 0 ? secret[i % len] : 0));
+    for (size_t i = 0; i < given.len; i++)
+        differs |= (uint8_t)(given.data[i] ^ (uint8_t)(len > 0 ? secret[i % len] : 0));
     return differs == 0;
 }
 
@@ -98,7 +99,8 @@ static void run_auth(struct call *c)
         return;
     }
     if (c->argc == 2 && config.requirepass[0] == 0) {
-        reply_error(c->reply, "ERR AUTH <password> called without any password configured for the default user. Are you "
+        reply_error(c->reply, "ERR AUTH <password> called without any password configured for the "
+                              "default user. Are you "
                               "sure your configuration is correct?");
         return;
     }
@@ -117,7 +119,8 @@ static bool is_name(struct bytes v)
 static bool check_name(struct call *c, struct bytes name)
 {
     if (is_name(name)) return true;
-    reply_error(c->reply, "ERR Client names cannot contain spaces, newlines or special characters.");
+    reply_error(c->reply,
+                "ERR Client names cannot contain spaces, newlines or special characters.");
     return false;
 }
 
@@ -169,14 +172,17 @@ static void run_hello(struct call *c)
             if (!check_name(c, name)) return;
         } else {
             reply_errorf(c->reply, "ERR Syntax error in HELLO option '%.*s'",
-                         (int)(c->argv[i].len < 128 ? c->argv[i].len : 128), (const char *)c->argv[i].data);
+                         (int)(c->argv[i].len < 128 ? c->argv[i].len : 128),
+                         (const char *)c->argv[i].data);
             return;
         }
     }
     if (auth && !authenticate(c, user, password)) return;
     if (!s->authenticated) {
-        reply_error(c->reply, "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> "
-                              "AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol "
+        reply_error(c->reply, "NOAUTH HELLO must be called with the client already authenticated, "
+                              "otherwise the HELLO <proto> "
+                              "AUTH <user> <pass> option can be used to authenticate the client "
+                              "and select the RESP protocol "
                               "version at the same time");
         return;
     }
@@ -211,9 +217,12 @@ static void run_setname(struct call *c)
 static void run_setinfo(struct call *c)
 {
     struct session *s = &call_conn(c)->session;
-    char **to = bytes_is(c->argv[2], "lib-name") ? &s->lib_name : bytes_is(c->argv[2], "lib-ver") ? &s->lib_ver : NULL;
+    char **to = bytes_is(c->argv[2], "lib-name")  ? &s->lib_name
+                : bytes_is(c->argv[2], "lib-ver") ? &s->lib_ver
+                                                  : NULL;
     if (to == NULL) {
-        reply_errorf(c->reply, "ERR Unrecognized option '%.*s'", (int)(c->argv[2].len < 128 ? c->argv[2].len : 128),
+        reply_errorf(c->reply, "ERR Unrecognized option '%.*s'",
+                     (int)(c->argv[2].len < 128 ? c->argv[2].len : 128),
                      (const char *)c->argv[2].data);
         return;
     }
@@ -269,13 +278,17 @@ static void add_line(struct conn *c, struct buf *out)
     if (c->flags & CONN_UNIX) memcpy(flags, "U", 2);
     const struct session *s = &c->session;
     buf_addf(out,
-             "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u sub=0 psub=0 ssub=0 multi=-1 "
-             "qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 rbs=%zu rbp=0 obl=%zu oll=0 omem=%zu tot-mem=%zu events=r "
+             "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u sub=0 "
+             "psub=0 ssub=0 multi=-1 "
+             "qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 rbs=%zu rbp=0 obl=%zu oll=0 omem=%zu "
+             "tot-mem=%zu events=r "
              "cmd=%s user=default redir=-1 resp=%u lib-name=%s lib-ver=%s",
-             (unsigned long long)c->id, c->peer, c->local, c->stream.fd, s->name != NULL ? s->name : "",
-             (long long)((now_ms - c->created_ms) / 1000), (long long)((now_ms - c->active_ms) / 1000), flags, s->db, c->in.len,
-             c->in.cap - c->in.len, c->out.cap, c->out.len, conn_output_bytes(c), conn_memory_bytes(c),
-             c->last_spec != NULL ? commands_full_name(c->last_spec) : "NULL", s->proto, s->lib_name != NULL ? s->lib_name : "",
+             (unsigned long long)c->id, c->peer, c->local, c->stream.fd,
+             s->name != NULL ? s->name : "", (long long)((now_ms - c->created_ms) / 1000),
+             (long long)((now_ms - c->active_ms) / 1000), flags, s->db, c->in.len,
+             c->in.cap - c->in.len, c->out.cap, c->out.len, conn_output_bytes(c),
+             conn_memory_bytes(c), c->last_spec != NULL ? commands_full_name(c->last_spec) : "NULL",
+             s->proto, s->lib_name != NULL ? s->lib_name : "",
              s->lib_ver != NULL ? s->lib_ver : "");
 }
 
@@ -307,7 +320,9 @@ static bool matches(const struct filter *f, const struct conn *c)
     if (f->nothing || (f->skip_me && c->id == f->me)) return false;
     if (f->by_addr && strcmp(f->addr, c->peer) != 0) return false;
     if (f->by_laddr && strcmp(f->laddr, c->local) != 0) return false;
-    if (f->max_age_s > 0 && reactor_now_ms(&c->worker->core.reactor) - c->created_ms < f->max_age_s * 1000) return false;
+    if (f->max_age_s > 0 &&
+        reactor_now_ms(&c->worker->core.reactor) - c->created_ms < f->max_age_s * 1000)
+        return false;
     if (f->ids_count == 0) return true;
     for (uint32_t i = 0; i < f->ids_count; i++)
         if (f->ids[i] == c->id) return true;
@@ -338,7 +353,8 @@ static void list_join(struct call *c, void *arg, const struct bytes *parts, uint
 {
     struct buf all;
     buf_init(&all, MEM_REPLY);
-    for (uint32_t i = 0; i < count; i++) buf_add_bytes(&all, parts[i]);
+    for (uint32_t i = 0; i < count; i++)
+        buf_add_bytes(&all, parts[i]);
     reply_verbatim(c->reply, "txt", buf_bytes(&all));
     buf_free(&all);
     mem_free(MEM_EXEC, arg, sizeof(struct filter));
@@ -394,10 +410,11 @@ static bool parse_type(struct call *c, struct bytes type, struct filter *f)
 {
     if (bytes_is(type, "normal")) return true;
     f->nothing = true;
-    if (bytes_is(type, "master") || bytes_is(type, "primary") || bytes_is(type, "replica") || bytes_is(type, "slave") ||
-        bytes_is(type, "pubsub"))
+    if (bytes_is(type, "master") || bytes_is(type, "primary") || bytes_is(type, "replica") ||
+        bytes_is(type, "slave") || bytes_is(type, "pubsub"))
         return true;
-    reply_errorf(c->reply, "ERR Unknown client type '%.*s'", (int)(type.len < 64 ? type.len : 64), (const char *)type.data);
+    reply_errorf(c->reply, "ERR Unknown client type '%.*s'", (int)(type.len < 64 ? type.len : 64),
+                 (const char *)type.data);
     return false;
 }
 
@@ -435,7 +452,8 @@ static bool parse_kill_option(struct call *c, uint32_t i, struct filter *f)
     struct bytes option = c->argv[i], value = c->argv[i + 1];
     if (bytes_is(option, "id")) {
         if (f->ids_count == IDS_MAX) return true;
-        return parse_id(c, i + 1, "ERR client-id should be greater than 0", &f->ids[f->ids_count++]);
+        return parse_id(c, i + 1, "ERR client-id should be greater than 0",
+                        &f->ids[f->ids_count++]);
     }
     if (bytes_is(option, "type")) return parse_type(c, value, f);
     if (bytes_is(option, "addr")) {
@@ -446,7 +464,8 @@ static bool parse_kill_option(struct call *c, uint32_t i, struct filter *f)
         copy_name(f->laddr, value);
     } else if (bytes_is(option, "user")) {
         if (!bytes_equal(value, BYTES_LIT("default"))) {
-            reply_errorf(c->reply, "ERR No such user '%.*s'", (int)(value.len < 64 ? value.len : 64), (const char *)value.data);
+            reply_errorf(c->reply, "ERR No such user '%.*s'",
+                         (int)(value.len < 64 ? value.len : 64), (const char *)value.data);
             return false;
         }
     } else if (bytes_is(option, "skipme") && (bytes_is(value, "yes") || bytes_is(value, "no"))) {
@@ -505,7 +524,8 @@ static void run_help(struct call *c)
         "KILL <option> <value> [<option> <value> [...]]",
         "    Kill connections. Options are:",
         "    * ADDR (<ip:port>|<unixsocket>:0), LADDR (<ip:port>|<unixsocket>:0)",
-        "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB), USER <username>, SKIPME (YES|NO), ID <client-id>, MAXAGE <seconds>",
+        "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB), USER <username>, SKIPME (YES|NO), ID "
+        "<client-id>, MAXAGE <seconds>",
         "LIST [options ...]",
         "    Return information about client connections. Options:",
         "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB), ID <client-id> [<client-id> ...]",
