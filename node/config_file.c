@@ -320,6 +320,15 @@ static bool load_presets(struct buf *why)
     return true;
 }
 
+/* The absolute path, empty if there is none or it is too long. */
+static void store_path(const char *path, char *to, size_t cap)
+{
+    char *absolute = realpath(path, NULL);
+    to[0] = 0;
+    if (absolute != NULL && strlen(absolute) < cap) memcpy(to, absolute, strlen(absolute) + 1);
+    free(absolute); /* realpath's own */
+}
+
 bool config_load(int argc, char **argv, struct buf *why)
 {
     if (has_argument(argc, argv, "--help") || has_argument(argc, argv, "-h")) {
@@ -337,9 +346,8 @@ bool config_load(int argc, char **argv, struct buf *why)
     if (!load_presets(why) || !load_profile(argument_after(argc, argv, "--profile"), why))
         return false;
     if (file != NULL && !load_file(file, 0, why)) return false;
-    if (file != NULL && strcmp(file, "-") != 0 && realpath(file, node.config_file) == NULL)
-        node.config_file[0] = 0;
-    if (realpath("/proc/self/exe", node.executable) == NULL) node.executable[0] = 0;
+    if (file != NULL && strcmp(file, "-") != 0) store_path(file, node.config_file, sizeof node.config_file);
+    store_path("/proc/self/exe", node.executable, sizeof node.executable);
     if (!load_environment(why) || !load_arguments(argc, argv, from, why)) return false;
     if (!has_argument(argc, argv, "--check-config")) return true;
     (void)printf("configuration is good\n");
