@@ -83,14 +83,17 @@ static bool blob_resize(struct record_out *o, uint32_t len)
 /* ---- blocks */
 
 /* Value bytes are left uninitialised, record_out is zero. */
-static struct record *block_try_new(struct bytes key, uint32_t value_len, bool out, int64_t expire_ms)
+static struct record *block_try_new(struct bytes key, uint32_t value_len, bool out,
+                                    int64_t expire_ms)
 {
     assert(key.len <= KEY_BYTES_MAX);
     struct record head = {.value_len = out ? 0 : (uint16_t)value_len};
     if (expire_ms != -1) head.flags |= RECORD_EXPIRES;
     if (out) head.flags |= RECORD_OUT;
-    if (key.len > UINT8_MAX) head.flags |= RECORD_LONG_KEY;
-    else head.key_len = (uint8_t)key.len;
+    if (key.len > UINT8_MAX)
+        head.flags |= RECORD_LONG_KEY;
+    else
+        head.key_len = (uint8_t)key.len;
     size_t key_at = record__key_offset(&head);
     struct record *r = slab_try_alloc(slab_good_size(key_at + key.len + head.value_len));
     if (r == NULL) return NULL;
@@ -104,8 +107,8 @@ static struct record *block_try_new(struct bytes key, uint32_t value_len, bool o
     return r;
 }
 
-struct record *record_try_new(struct bytes key, enum value_type t, enum value_encoding e, uint32_t value_len,
-                              bool out, int64_t expire_ms)
+struct record *record_try_new(struct bytes key, enum value_type t, enum value_encoding e,
+                              uint32_t value_len, bool out, int64_t expire_ms)
 {
     assert(out || record_fits_inline(key.len, value_len, expire_ms != -1));
     struct record *r = block_try_new(key, value_len, out, expire_ms);
@@ -138,8 +141,8 @@ struct record *record_try_new_blob(struct bytes key, enum value_type t, enum val
 
 /* The same key, type and stamps in another layout, expiry as given; record_out is taken over if both
  * have one. */
-static struct record *block_try_remake(const struct record *r, struct bytes key, uint32_t value_len, bool out,
-                                       int64_t expire_ms)
+static struct record *block_try_remake(const struct record *r, struct bytes key, uint32_t value_len,
+                                       bool out, int64_t expire_ms)
 {
     struct record *n = block_try_new(key, value_len, out, expire_ms);
     if (n == NULL) return NULL;
@@ -174,7 +177,8 @@ static bool inline_to_inline(struct record **r, uint32_t value_len)
         old->value_len = (uint16_t)value_len;
         return true;
     }
-    struct record *n = block_try_remake(old, record_key(old), value_len, false, record_expire_ms(old));
+    struct record *n =
+        block_try_remake(old, record_key(old), value_len, false, record_expire_ms(old));
     if (n == NULL) return false;
     memcpy(value_at(n), value_at(old), old->value_len < value_len ? old->value_len : value_len);
     record_free_shell(old);
@@ -204,7 +208,8 @@ static bool out_to_inline(struct record **r, uint32_t value_len)
 {
     struct record *old = *r;
     struct record_out o = *record_out(old);
-    struct record *n = block_try_remake(old, record_key(old), value_len, false, record_expire_ms(old));
+    struct record *n =
+        block_try_remake(old, record_key(old), value_len, false, record_expire_ms(old));
     if (n == NULL) return false;
     if (value_len > 0) memcpy(value_at(n), o.ptr, o.len < value_len ? o.len : value_len);
     record_blob_free(o.ptr, o.cap);
@@ -221,8 +226,10 @@ bool record_try_resize_blob(struct record **r, uint32_t value_len)
     size_t key_len = record_key(old).len;
     bool expires = old->flags & RECORD_EXPIRES;
     bool fits = record_fits_inline(key_len, value_len, expires);
-    if (!(old->flags & RECORD_OUT)) return fits ? inline_to_inline(r, value_len) : inline_to_out(r, value_len);
-    if (fits && (value_len <= 16 || key_len + value_len + 24 <= INLINE_AGAIN_MAX) && out_to_inline(r, value_len)) {
+    if (!(old->flags & RECORD_OUT))
+        return fits ? inline_to_inline(r, value_len) : inline_to_out(r, value_len);
+    if (fits && (value_len <= 16 || key_len + value_len + 24 <= INLINE_AGAIN_MAX) &&
+        out_to_inline(r, value_len)) {
         return true;
     }
     return blob_resize(record_out(*r), value_len);
@@ -252,7 +259,8 @@ bool record_try_set_expire(struct record **r, int64_t expire_ms)
     if (had && wants) memcpy((uint8_t *)old + 8, &expire_ms, 8);
     if (had == wants) return true;
     /* The value stays where it is, inline or not: 8 bytes over RECORD_INLINE_MAX do no harm. */
-    struct record *n = block_try_remake(old, record_key(old), old->value_len, old->flags & RECORD_OUT, expire_ms);
+    struct record *n =
+        block_try_remake(old, record_key(old), old->value_len, old->flags & RECORD_OUT, expire_ms);
     if (n == NULL) return false;
     memcpy(value_at(n), value_at(old), old->value_len);
     record_free_shell(old);
@@ -264,7 +272,8 @@ bool record_try_rename(struct record **r, struct bytes key)
 {
     struct record *old = *r, *n;
     int64_t expire_ms = record_expire_ms(old);
-    if (!(old->flags & RECORD_OUT) && !record_fits_inline(key.len, old->value_len, expire_ms != -1)) {
+    if (!(old->flags & RECORD_OUT) &&
+        !record_fits_inline(key.len, old->value_len, expire_ms != -1)) {
         struct bytes value = bytes_view(value_at(old), old->value_len);
         n = record_try_new_blob(key, record_type(old), record_encoding(old), value, expire_ms);
         if (n == NULL) return false;

@@ -16,18 +16,33 @@
 #include "shard/base/limits.h"
 #include "shard/base/mem.h"
 
-enum value_type { VALUE_STRING, VALUE_LIST, VALUE_SET, VALUE_ZSET, VALUE_HASH, VALUE_STREAM, VALUE_NONE = 15 };
+enum value_type {
+    VALUE_STRING,
+    VALUE_LIST,
+    VALUE_SET,
+    VALUE_ZSET,
+    VALUE_HASH,
+    VALUE_STREAM,
+    VALUE_NONE = 15
+};
 enum value_encoding {
-    ENC_RAW, ENC_EMBSTR, ENC_INT, ENC_LISTPACK, ENC_QUICKLIST, ENC_INTSET, ENC_HASHTABLE, ENC_SKIPLIST,
+    ENC_RAW,
+    ENC_EMBSTR,
+    ENC_INT,
+    ENC_LISTPACK,
+    ENC_QUICKLIST,
+    ENC_INTSET,
+    ENC_HASHTABLE,
+    ENC_SKIPLIST,
     ENC_STREAM
 };
 enum { RECORD_EXPIRES = 1, RECORD_OUT = 2, RECORD_LONG_KEY = 4 };
 
 struct record {
-    uint8_t kind;   /* type in the low 4 bits, encoding in the high 4 */
+    uint8_t kind; /* type in the low 4 bits, encoding in the high 4 */
     uint8_t flags;
-    uint8_t lru[3]; /* LRU clock or LFU counter; 0 when the policy needs none */
-    uint8_t key_len; /* unless RECORD_LONG_KEY */
+    uint8_t lru[3];     /* LRU clock or LFU counter; 0 when the policy needs none */
+    uint8_t key_len;    /* unless RECORD_LONG_KEY */
     uint16_t value_len; /* inline bytes */
 };
 static_assert(sizeof(struct record) == 8, "head of every key");
@@ -56,7 +71,8 @@ static inline size_t record__out_offset(const struct record *r)
 }
 static inline size_t record__key_offset(const struct record *r)
 {
-    return record__out_offset(r) + (r->flags & RECORD_OUT ? 16u : 0u) + (r->flags & RECORD_LONG_KEY ? 4u : 0u);
+    return record__out_offset(r) + (r->flags & RECORD_OUT ? 16u : 0u) +
+           (r->flags & RECORD_LONG_KEY ? 4u : 0u);
 }
 static inline struct bytes record_key(const struct record *r)
 {
@@ -121,8 +137,9 @@ MUST_CHECK struct record *record_try_new(struct bytes key, enum value_type t, en
  * nothing changed. Not for full encodings. */
 MUST_CHECK bool record_try_resize_blob(struct record **r, uint32_t value_len);
 /* A record with a copy of `value` as its blob, inline or out of line as it fits. */
-MUST_CHECK struct record *record_try_new_blob(struct bytes key, enum value_type t, enum value_encoding e,
-                                              struct bytes value, int64_t expire_ms);
+MUST_CHECK struct record *record_try_new_blob(struct bytes key, enum value_type t,
+                                              enum value_encoding e, struct bytes value,
+                                              int64_t expire_ms);
 /* Turns a blob record into one whose record_out.ptr is `full` (the blob is freed), and back is never
  * needed. Keeps key, expiry, lru. */
 MUST_CHECK bool record_try_set_full(struct record **r, enum value_encoding e, void *full);

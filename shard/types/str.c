@@ -72,7 +72,8 @@ bool str_try_set(struct record **r, struct bytes value, int64_t expire_ms)
     struct form form;
     form_of(value, &form);
     if (set_in_place(*r, &form, expire_ms)) return true;
-    struct record *n = record_try_new_blob(record_key(*r), VALUE_STRING, form.encoding, form.bytes, expire_ms);
+    struct record *n =
+        record_try_new_blob(record_key(*r), VALUE_STRING, form.encoding, form.bytes, expire_ms);
     if (n == NULL) return false;
     memcpy(n->lru, (*r)->lru, sizeof n->lru);
     record_free(*r);

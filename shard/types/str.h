@@ -17,6 +17,7 @@ size_t str_len(const struct record *r);
 MUST_CHECK bool str_get_int(const struct record *r, int64_t *out);
 /* APPEND and SETRANGE: result is raw. The caller checked the size limit. */
 MUST_CHECK bool str_try_append(struct record **r, struct bytes tail);
-MUST_CHECK bool str_try_setrange(struct record **r, uint32_t offset, struct bytes part); /* zero fills */
+MUST_CHECK bool str_try_setrange(struct record **r, uint32_t offset,
+                                 struct bytes part); /* zero fills */
 
 #endif

@@ -22,14 +22,17 @@ struct shadow {
 
 static void fill(struct rng *rng, uint8_t *to, size_t len)
 {
-    for (size_t i = 0; i < len; i++) to[i] = (uint8_t)rng_next(rng);
+    for (size_t i = 0; i < len; i++)
+        to[i] = (uint8_t)rng_next(rng);
 }
 
 /* Lengths around every limit of the layout more often than elsewhere. */
 static size_t pick_len(struct rng *rng, size_t max)
 {
-    static const size_t edges[] = {0, 1, 8, 16, 17, 44, 255, 256, 376, 480, 512, 1016, 1024, 1025, 4096};
-    size_t len = rng_below(rng, 3) == 0 ? rng_below(rng, max) : edges[rng_below(rng, COUNT_OF(edges))];
+    static const size_t edges[] = {0,   1,   8,   16,   17,   44,   255, 256,
+                                   376, 480, 512, 1016, 1024, 1025, 4096};
+    size_t len =
+        rng_below(rng, 3) == 0 ? rng_below(rng, max) : edges[rng_below(rng, COUNT_OF(edges))];
     len += rng_below(rng, 3);
     return len <= max ? len : max;
 }
@@ -43,7 +46,8 @@ static void check(const struct record *r, const struct shadow *s)
     assert_int_equal(record_encoding(r), ENC_LISTPACK);
     assert_memory_equal(r->lru, "abc", 3);
     assert_int_equal((uintptr_t)r % 8, 0);
-    if (!(r->flags & RECORD_OUT)) assert_true(record_block_bytes(r) <= RECORD_INLINE_MAX + 24 + KEY_MAX);
+    if (!(r->flags & RECORD_OUT))
+        assert_true(record_block_bytes(r) <= RECORD_INLINE_MAX + 24 + KEY_MAX);
     if (r->flags & RECORD_OUT) assert_true(record_out(r)->cap >= s->value_len);
     assert_true(record_expired(r, INT64_MAX) == (s->expire_ms != -1));
 }
@@ -125,7 +129,8 @@ static void test_every_failure_changes_nothing(void **state)
             mem_fault_arm(nth);
             struct record *r = make(&rng, &s);
             bool ok = r != NULL;
-            for (uint32_t op = 0; ok && op < 3; op++) ok = change(&rng, &r, &s);
+            for (uint32_t op = 0; ok && op < 3; op++)
+                ok = change(&rng, &r, &s);
             fired = mem_fault_disarm();
             assert_true(ok || fired);
             failures += !ok;
@@ -162,7 +167,8 @@ static void test_sizes(void **state)
 static void test_growth_has_slack(void **state)
 {
     (void)state;
-    struct record *r = record_try_new_blob(BYTES_LIT("k"), VALUE_STRING, ENC_RAW, BYTES_LIT(""), -1);
+    struct record *r =
+        record_try_new_blob(BYTES_LIT("k"), VALUE_STRING, ENC_RAW, BYTES_LIT(""), -1);
     const void *at = NULL;
     uint32_t moves = 0;
     for (uint32_t len = 1; len <= 300000; len++) {
@@ -184,7 +190,8 @@ static void test_growth_has_slack(void **state)
 static void test_no_flutter_at_the_inline_limit(void **state)
 {
     (void)state;
-    struct record *r = record_try_new_blob(BYTES_LIT("k"), VALUE_LIST, ENC_LISTPACK, BYTES_LIT(""), -1);
+    struct record *r =
+        record_try_new_blob(BYTES_LIT("k"), VALUE_LIST, ENC_LISTPACK, BYTES_LIT(""), -1);
     assert_true(record_try_resize_blob(&r, 600));
     assert_true(r->flags & RECORD_OUT);
     assert_true(record_try_resize_blob(&r, 450));

@@ -42,7 +42,8 @@ static struct bytes pick(struct rng *rng, uint8_t *room)
         return bytes_view(room, num_format_i64((char *)room, rng_below(rng, 2) ? v : -v));
     }
     size_t len = lens[rng_below(rng, COUNT_OF(lens))];
-    for (size_t i = 0; i < len; i++) room[i] = (uint8_t)('!' + rng_below(rng, 90));
+    for (size_t i = 0; i < len; i++)
+        room[i] = (uint8_t)('!' + rng_below(rng, 90));
     return bytes_view(room, len);
 }
 
@@ -98,8 +99,8 @@ static bool op_setrange(struct rng *rng, struct record **r, struct shadow *s)
     return true;
 }
 
-static bool (*const ops[])(struct rng *, struct record **, struct shadow *) = {op_set, op_set_int, op_append,
-                                                                               op_setrange};
+static bool (*const ops[])(struct rng *, struct record **,
+                           struct shadow *) = {op_set, op_set_int, op_append, op_setrange};
 
 static void test_model(void **state)
 {
@@ -140,7 +141,8 @@ static void test_every_failure_changes_nothing(void **state)
             mem_fault_arm(nth);
             struct record *r = str_try_new(BYTES_LIT("some:key"), v, -1);
             bool ok = r != NULL;
-            for (uint32_t i = 0; ok && i < 4; i++) ok = ops[rng_below(&rng, COUNT_OF(ops))](&rng, &r, &s);
+            for (uint32_t i = 0; ok && i < 4; i++)
+                ok = ops[rng_below(&rng, COUNT_OF(ops))](&rng, &r, &s);
             fired = mem_fault_disarm();
             assert_true(ok || fired);
             failures += !ok;
@@ -175,7 +177,8 @@ static void test_encoding_of_set(void **state)
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct record *r = str_try_new(BYTES_LIT("k"), bytes_of(cases[i].text), -1);
         assert_int_equal(record_encoding(r), cases[i].encoding);
-        assert_true(str_try_set(&r, BYTES_LIT("something else, longer than the forty-four bytes"), -1));
+        assert_true(
+            str_try_set(&r, BYTES_LIT("something else, longer than the forty-four bytes"), -1));
         assert_int_equal(record_encoding(r), ENC_RAW);
         assert_true(str_try_set(&r, bytes_of(cases[i].text), -1));
         assert_int_equal(record_encoding(r), cases[i].encoding);
@@ -211,7 +214,8 @@ static void test_set_over_another_type(void **state)
 {
     (void)state;
     uint64_t before = mem_live_bytes(MEM_DATA);
-    struct record *r = record_try_new_blob(BYTES_LIT("k"), VALUE_HASH, ENC_LISTPACK, BYTES_LIT("packed"), 55);
+    struct record *r =
+        record_try_new_blob(BYTES_LIT("k"), VALUE_HASH, ENC_LISTPACK, BYTES_LIT("packed"), 55);
     assert_true(str_try_set(&r, BYTES_LIT("text!!"), -1));
     assert_int_equal(record_type(r), VALUE_STRING);
     assert_int_equal(record_encoding(r), ENC_EMBSTR);
