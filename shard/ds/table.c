@@ -67,7 +67,8 @@ static void set_room(struct table *t, bool segmented, uint32_t room)
 static void note_chain(struct table *t, uint32_t buckets)
 {
     uint32_t class = buckets <= 2 ? buckets - 1 : buckets <= 4 ? 2 : 3;
-    if (class > (uint32_t)(t->flags >> 6 & 3)) t->flags = ((t->flags & 0xff3fu) | class << 6) & 0xffffu;
+    if (class > (uint32_t)(t->flags >> 6 & 3))
+        t->flags = ((t->flags & 0xff3fu) | class << 6) & 0xffffu;
 }
 
 /* ---- buckets */
@@ -89,7 +90,8 @@ static void set_link(struct table_bucket *b, struct table_bucket *next)
 static uint32_t bucket_used(const struct table_bucket *b)
 {
     uint32_t n = b->meta & TABLE__LINK ? TABLE__ENTRIES - 1 : TABLE__ENTRIES;
-    while (n > 0 && b->entry[n - 1] == 0) n--;
+    while (n > 0 && b->entry[n - 1] == 0)
+        n--;
     return n;
 }
 
@@ -109,7 +111,8 @@ static struct table_bucket *chain_last(struct table_bucket *b, struct table_buck
 static uint32_t chain_overflows(const struct table_bucket *b)
 {
     uint32_t n = 0;
-    while ((b = table__next(b)) != NULL) n++;
+    while ((b = table__next(b)) != NULL)
+        n++;
     return n;
 }
 
@@ -152,7 +155,8 @@ static uint32_t segments_of(uint32_t buckets)
 static uint64_t array_overflows(const struct table *t)
 {
     uint64_t n = 0;
-    for (uint32_t i = 0; i < t->buckets; i++) n += chain_overflows(table__bucket(t, i));
+    for (uint32_t i = 0; i < t->buckets; i++)
+        n += chain_overflows(table__bucket(t, i));
     return n;
 }
 
@@ -282,7 +286,8 @@ static bool bucket_add(struct table *t)
 {
     uint32_t n = t->buckets;
     if (t->flags & TABLE__SEGMENTED) {
-        if ((n & (SEGMENT_BUCKETS - 1)) == 0 && !segment_add(t, n >> TABLE__SEGMENT_SHIFT)) return false;
+        if ((n & (SEGMENT_BUCKETS - 1)) == 0 && !segment_add(t, n >> TABLE__SEGMENT_SHIFT))
+            return false;
     } else if (t->root == 0 || n == ARRAY_ROOM[table__room(t)]) {
         if (!array_grow(t)) return false;
     }
@@ -349,7 +354,8 @@ static struct table_bucket *spare_take(struct pour *p)
 static void pour_entry(struct pour *p, uint64_t entry, uint8_t tag)
 {
     uint64_t hash = entry >> 48 | (uint64_t)tag << 16;
-    if (unlikely(p->bit >= STORED_HASH_BITS) && p->bit < 64) hash = p->hash_of(table__entry_item(entry));
+    if (unlikely(p->bit >= STORED_HASH_BITS) && p->bit < 64)
+        hash = p->hash_of(table__entry_item(entry));
     struct writer *w = p->bit < 64 && (hash >> p->bit & 1) ? &p->high : &p->low;
     if (w->used == TABLE__ENTRIES) {
         struct table_bucket *b = spare_take(p);
@@ -374,7 +380,8 @@ static void pour_chain(struct pour *p, struct table_bucket *home)
     home->meta = (uint8_t)(copy.meta & ~TABLE__LINK);
     for (;;) {
         uint32_t used = bucket_used(&copy);
-        for (uint32_t e = 0; e < used; e++) pour_entry(p, copy.entry[e], copy.tag[e]);
+        for (uint32_t e = 0; e < used; e++)
+            pour_entry(p, copy.entry[e], copy.tag[e]);
         struct table_bucket *next = table__next(&copy);
         if (next == NULL) return;
         copy = *next;
@@ -398,7 +405,8 @@ static void split(struct table *t, table_hash_fn hash_of)
 {
     uint32_t n = t->buckets;
     if (unlikely(n >= BUCKETS_MAX) || !bucket_add(t)) return;
-    struct table_bucket *source = table__bucket(t, table_split_source(n)), *target = table__bucket(t, n);
+    struct table_bucket *source = table__bucket(t, table_split_source(n)),
+                        *target = table__bucket(t, n);
     struct pour p = {.low = {.at = source, .buckets = 1},
                      .high = {.at = target, .buckets = 1},
                      .bit = 31u - (uint32_t)__builtin_clz(n),
@@ -411,7 +419,8 @@ static void split(struct table *t, table_hash_fn hash_of)
 static uint32_t chain_count(const struct table_bucket *b)
 {
     uint32_t n = 0;
-    for (; b != NULL; b = table__next(b)) n += bucket_used(b);
+    for (; b != NULL; b = table__next(b))
+        n += bucket_used(b);
     return n;
 }
 
@@ -420,16 +429,20 @@ static uint32_t chain_count(const struct table_bucket *b)
 static void merge(struct table *t)
 {
     uint32_t n = t->buckets - 1;
-    struct table_bucket *target = table__bucket(t, table_split_source(n)), *source = table__bucket(t, n);
+    struct table_bucket *target = table__bucket(t, table_split_source(n)),
+                        *source = table__bucket(t, n);
     if ((target->meta ^ source->meta) & (TABLE__WALK_A | TABLE__WALK_B)) return;
     struct pour p = {.low = {.at = target, .buckets = 1}, .bit = 64};
     if (chain_count(target) + chain_count(source) > TABLE__ENTRIES) {
         /* While entries move, the chain may be two buckets longer than what was freed of the others. */
         for (int i = 0; i < 2; i++) {
             struct table_bucket *b = overflow_new(t);
-            if (b != NULL) spare_add(&p, b);
-            else if (i == 0) return;
-            else goto out_spares;
+            if (b != NULL)
+                spare_add(&p, b);
+            else if (i == 0)
+                return;
+            else
+                goto out_spares;
         }
     }
     pour_chain(&p, target);
@@ -450,7 +463,8 @@ static bool is_full(const struct table *t)
     return (uint64_t)t->count * GROW_DEN >= (uint64_t)t->buckets * GROW_NUM;
 }
 
-bool table_insert(struct table *t, uint64_t hash, void *item, table_hash_fn hash_of, struct table_pos *pos_out)
+bool table_insert(struct table *t, uint64_t hash, void *item, table_hash_fn hash_of,
+                  struct table_pos *pos_out)
 {
     assert(item != NULL);
     assert(t->count < UINT32_MAX);
@@ -505,7 +519,8 @@ static void chain_remove(struct table *t, const struct table_pos *pos)
     if (e != 1 || last == pos->home) return;
     if (before == NULL) {
         before = pos->home;
-        while (table__next(before) != last) before = table__next(before);
+        while (table__next(before) != last)
+            before = table__next(before);
     }
     before->entry[TABLE__ENTRIES - 1] = last->entry[0];
     before->tag[TABLE__ENTRIES - 1] = last->tag[0];
@@ -528,12 +543,15 @@ void table_remove(struct table *t, const struct table_pos *pos, table_hash_fn ha
     }
 }
 
-void table_bucket_each(const struct table *t, uint32_t home_index, void (*each)(void *ctx, void *item), void *ctx)
+void table_bucket_each(const struct table *t, uint32_t home_index,
+                       void (*each)(void *ctx, void *item), void *ctx)
 {
     assert(home_index < t->buckets);
-    for (const struct table_bucket *b = table__bucket(t, home_index); b != NULL; b = table__next(b)) {
+    for (const struct table_bucket *b = table__bucket(t, home_index); b != NULL;
+         b = table__next(b)) {
         uint32_t used = bucket_used(b);
-        for (uint32_t e = 0; e < used; e++) each(ctx, table__entry_item(b->entry[e]));
+        for (uint32_t e = 0; e < used; e++)
+            each(ctx, table__entry_item(b->entry[e]));
     }
 }
 
@@ -553,7 +571,8 @@ static uint32_t bucket_bits(const struct table *t, uint32_t index)
     return level + (halved ? 1 : 0);
 }
 
-uint64_t table_scan(const struct table *t, uint64_t cursor, void (*each)(void *ctx, void *item), void *ctx)
+uint64_t table_scan(const struct table *t, uint64_t cursor, void (*each)(void *ctx, void *item),
+                    void *ctx)
 {
     if (t->count == 0) return 0;
     cursor &= UINT32_MAX;
@@ -575,7 +594,8 @@ void *table_random(const struct table *t, struct rng *rng)
         uint64_t draw = rng_below(rng, (uint64_t)t->buckets * place_count);
         uint32_t place = (uint32_t)(draw % place_count);
         const struct table_bucket *b = table__bucket(t, (uint32_t)(draw / place_count));
-        for (; b != NULL && place >= TABLE__ENTRIES; place -= TABLE__ENTRIES) b = table__next(b);
+        for (; b != NULL && place >= TABLE__ENTRIES; place -= TABLE__ENTRIES)
+            b = table__next(b);
         if (b != NULL && place < bucket_used(b)) return table__entry_item(b->entry[place]);
     }
 }
@@ -608,7 +628,8 @@ bool table_reserve(struct table *t, uint32_t count)
     uint64_t buckets = (uint64_t)count * GROW_DEN / GROW_NUM + 1;
     while (t->buckets < buckets && t->buckets < BUCKETS_MAX) {
         if (bucket_add(t)) continue;
-        while (t->buckets > 0) bucket_drop(t);
+        while (t->buckets > 0)
+            bucket_drop(t);
         return false;
     }
     return true;
@@ -618,11 +639,13 @@ size_t table_bytes(const struct table *t)
 {
     if (t->root == 0) return 0;
     uint32_t room = table__room(t);
-    if (!(t->flags & TABLE__SEGMENTED)) return (ARRAY_ROOM[room] + array_overflows(t)) * BUCKET_BYTES;
+    if (!(t->flags & TABLE__SEGMENTED))
+        return (ARRAY_ROOM[room] + array_overflows(t)) * BUCKET_BYTES;
     uint32_t segments = segments_of(t->buckets);
     size_t bytes = mem_good_size(dir_bytes(dir_places(room))) + segments * SEGMENT_SIZE;
     if (room > TABLE__PAGE_SHIFT) {
-        bytes += (segments + PAGE_SEGMENTS - 1) / PAGE_SEGMENTS * mem_good_size(dir_bytes(PAGE_SEGMENTS));
+        bytes += (segments + PAGE_SEGMENTS - 1) / PAGE_SEGMENTS *
+                 mem_good_size(dir_bytes(PAGE_SEGMENTS));
     }
     return bytes + dir_of(t)->overflows * BUCKET_BYTES;
 }
@@ -642,18 +665,20 @@ void table_bucket_set_expires(struct table *t, uint32_t home_index, bool on)
 
 /* ---- check */
 
-static bool check_item(const struct table *t, const struct table_bucket *b, uint32_t e, uint32_t index,
-                       table_key_fn key_of, table_hash_fn hash_of)
+static bool check_item(const struct table *t, const struct table_bucket *b, uint32_t e,
+                       uint32_t index, table_key_fn key_of, table_hash_fn hash_of)
 {
     const void *item = table__entry_item(b->entry[e]);
     uint64_t hash = hash_of(item);
-    if ((uint16_t)(b->entry[e] >> 48) != (uint16_t)hash || b->tag[e] != (uint8_t)(hash >> 16)) return false;
+    if ((uint16_t)(b->entry[e] >> 48) != (uint16_t)hash || b->tag[e] != (uint8_t)(hash >> 16))
+        return false;
     if (table__index(t, hash) != index) return false;
-    return table_find(t, hash, key_of(item), key_of, NULL) == item; /* no second entry of this key */
+    return table_find(t, hash, key_of(item), key_of, NULL) ==
+           item; /* no second entry of this key */
 }
 
-static bool check_chain(const struct table *t, uint32_t index, table_key_fn key_of, table_hash_fn hash_of,
-                        uint64_t *count_out, uint64_t *overflows_out)
+static bool check_chain(const struct table *t, uint32_t index, table_key_fn key_of,
+                        table_hash_fn hash_of, uint64_t *count_out, uint64_t *overflows_out)
 {
     const struct table_bucket *home = table__bucket(t, index);
     for (const struct table_bucket *b = home; b != NULL; b = table__next(b)) {
@@ -675,7 +700,8 @@ bool table_check(const struct table *t, table_key_fn key_of, table_hash_fn hash_
     bool segmented = t->flags & TABLE__SEGMENTED;
     uint32_t room = table__room(t);
     if (t->buckets == 0) return false;
-    if (segmented ? segments_of(t->buckets) > 1u << room : t->buckets > ARRAY_ROOM[room]) return false;
+    if (segmented ? segments_of(t->buckets) > 1u << room : t->buckets > ARRAY_ROOM[room])
+        return false;
     uint64_t count = 0, overflows = 0;
     for (uint32_t i = 0; i < t->buckets; i++) {
         if (!check_chain(t, i, key_of, hash_of, &count, &overflows)) return false;

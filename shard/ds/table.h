@@ -24,10 +24,10 @@
 
 struct table_bucket;
 struct table {
-    uint64_t root : 48;    /* bucket array, or directory above 64 buckets; 0: empty table */
-    uint64_t flags : 16;   /* bit 0: segmented. Bits 8–15 belong to the owner (db: slot state) */
-    uint32_t buckets;      /* in use, without overflow buckets */
-    uint32_t count;        /* entries */
+    uint64_t root : 48;  /* bucket array, or directory above 64 buckets; 0: empty table */
+    uint64_t flags : 16; /* bit 0: segmented. Bits 8–15 belong to the owner (db: slot state) */
+    uint32_t buckets;    /* in use, without overflow buckets */
+    uint32_t count;      /* entries */
 };
 static_assert(sizeof(struct table) == 16, "hot slot head");
 
@@ -45,24 +45,29 @@ struct table_pos {
 };
 
 /* NULL if absent; then pos_out says nothing. pos_out may be NULL. */
-HOT_INLINE void *table_find(const struct table *t, uint64_t hash, struct bytes key, table_key_fn key_of,
-                            struct table_pos *pos_out);
+HOT_INLINE void *table_find(const struct table *t, uint64_t hash, struct bytes key,
+                            table_key_fn key_of, struct table_pos *pos_out);
 /* The caller knows that the key is absent. May split one bucket. False only if memory ran out
  * (no entry changed). pos_out (may be NULL) is valid after the split. */
 MUST_CHECK bool table_insert(struct table *t, uint64_t hash, void *item, table_hash_fn hash_of,
                              struct table_pos *pos_out);
-void table_replace(struct table *t, const struct table_pos *pos, void *item); /* same key and hash */
+void table_replace(struct table *t, const struct table_pos *pos,
+                   void *item); /* same key and hash */
 /* May merge one bucket (shrinking at low load). */
 void table_remove(struct table *t, const struct table_pos *pos, table_hash_fn hash_of);
-/* Two sweeps of a batch: the bucket's line, then the lines of the items whose tags match. */
+/* Sweeps of a batch: the bucket's line, then the line of the item whose tag and hash bits match. True:
+ * none does and the chain goes on; the overflow bucket's line is under way instead, and
+ * table_prefetch_overflow() in a further sweep gets the item's (one key in six: worth it). */
 HOT_INLINE void table_prefetch_bucket(const struct table *t, uint64_t hash);
-HOT_INLINE void table_prefetch_item(const struct table *t, uint64_t hash);
+HOT_INLINE bool table_prefetch_item(const struct table *t, uint64_t hash);
+HOT_INLINE void table_prefetch_overflow(const struct table *t, uint64_t hash);
 
 /* SCAN: calls `each` for all entries of the bucket that holds position `cursor` (a position in
  * bit-reversed hash order, below 2^32) and returns the next position, 0 at the end. With any growth or
  * shrinking in between: every entry present throughout is seen at least once. `each` must not change
  * the table. */
-uint64_t table_scan(const struct table *t, uint64_t cursor, void (*each)(void *ctx, void *item), void *ctx);
+uint64_t table_scan(const struct table *t, uint64_t cursor, void (*each)(void *ctx, void *item),
+                    void *ctx);
 /* A fair random entry (rejection over buckets and chains), NULL if empty. */
 void *table_random(const struct table *t, struct rng *rng);
 /* Removes all entries in slices: hands out up to `max` items per call and frees emptied buckets;
@@ -70,7 +75,8 @@ void *table_random(const struct table *t, struct rng *rng);
 bool table_drain(struct table *t, uint32_t max, void (*each)(void *ctx, void *item), void *ctx);
 /* Pre-sizes an empty table for `count` entries. */
 MUST_CHECK bool table_reserve(struct table *t, uint32_t count);
-size_t table_bytes(const struct table *t); /* memory of buckets and directory, O(1) or O(segments) */
+size_t
+table_bytes(const struct table *t); /* memory of buckets and directory, O(1) or O(segments) */
 /* Every invariant; for tests and DEBUG. */
 bool table_check(const struct table *t, table_key_fn key_of, table_hash_fn hash_of);
 
@@ -79,7 +85,8 @@ bool table_check(const struct table *t, table_key_fn key_of, table_hash_fn hash_
 bool table_bucket_expires(const struct table *t, uint32_t home_index);
 void table_bucket_set_expires(struct table *t, uint32_t home_index, bool on);
 /* Entries of one home bucket with its overflow chain. */
-void table_bucket_each(const struct table *t, uint32_t home_index, void (*each)(void *ctx, void *item), void *ctx);
+void table_bucket_each(const struct table *t, uint32_t home_index,
+                       void (*each)(void *ctx, void *item), void *ctx);
 /* When buckets grew from n to n + 1, bucket n was split off this one; when they shrank from n + 1 to
  * n, bucket n was merged into it. n > 0. */
 static inline uint32_t table_split_source(uint32_t n)
@@ -95,7 +102,12 @@ static inline uint32_t table_split_source(uint32_t n)
 #define TABLE__PTR_MASK ((UINT64_C(1) << 48) - 1)
 
 enum { TABLE__SEGMENTED = 1 }; /* table.flags; bits 1–5: room, 6–7: longest chain, see table.c */
-enum { TABLE__LINK = 1, TABLE__WALK_A = 2, TABLE__WALK_B = 4, TABLE__EXPIRES = 8 }; /* bucket.meta */
+enum {
+    TABLE__LINK = 1,
+    TABLE__WALK_A = 2,
+    TABLE__WALK_B = 4,
+    TABLE__EXPIRES = 8
+}; /* bucket.meta */
 
 struct table_bucket {
     uint64_t entry[TABLE__ENTRIES]; /* pointer below, hash bits 0–15 above; 0: free */
@@ -148,7 +160,8 @@ HOT_INLINE uint32_t table__match(const struct table_bucket *b, uint8_t tag)
     uint64_t x = tags ^ UINT64_C(0x0101010101010101) * tag;
     uint64_t zero = ~(((x & UINT64_C(0x7f7f7f7f7f7f7f7f)) + UINT64_C(0x7f7f7f7f7f7f7f7f)) | x |
                       UINT64_C(0x7f7f7f7f7f7f7f7f));
-    return (uint32_t)((zero >> 7) * UINT64_C(0x0102040810204080) >> 56) & used; /* gathers the bits */
+    return (uint32_t)((zero >> 7) * UINT64_C(0x0102040810204080) >> 56) &
+           used; /* gathers the bits */
 #endif
 }
 
@@ -193,8 +206,8 @@ HOT_INLINE bool table__same_key(struct bytes a, struct bytes b)
     return true;
 }
 
-HOT_INLINE void *table_find(const struct table *t, uint64_t hash, struct bytes key, table_key_fn key_of,
-                            struct table_pos *pos_out)
+HOT_INLINE void *table_find(const struct table *t, uint64_t hash, struct bytes key,
+                            table_key_fn key_of, struct table_pos *pos_out)
 {
     if (unlikely(t->count == 0)) return NULL;
     uint32_t index = table__index(t, hash);
@@ -219,18 +232,31 @@ HOT_INLINE void table_prefetch_bucket(const struct table *t, uint64_t hash)
     if (t->count != 0) __builtin_prefetch(table__bucket(t, table__index(t, hash)));
 }
 
-HOT_INLINE void table_prefetch_item(const struct table *t, uint64_t hash)
+HOT_INLINE bool table__prefetch_in(const struct table_bucket *b, uint64_t hash)
 {
-    if (t->count == 0) return;
-    const struct table_bucket *b = table__bucket(t, table__index(t, hash));
-    uint32_t m = table__match(b, (uint8_t)(hash >> 16));
-    for (; m != 0; m &= m - 1) {
+    for (uint32_t m = table__match(b, (uint8_t)(hash >> 16)); m != 0; m &= m - 1) {
         uint64_t entry = b->entry[__builtin_ctz(m)];
         if ((uint16_t)(entry >> 48) != (uint16_t)hash) continue;
         __builtin_prefetch(table__entry_item(entry));
-        return;
+        return true;
     }
-    if (b->meta & TABLE__LINK) __builtin_prefetch(table__next(b));
+    return false;
+}
+
+HOT_INLINE bool table_prefetch_item(const struct table *t, uint64_t hash)
+{
+    if (t->count == 0) return false;
+    const struct table_bucket *b = table__bucket(t, table__index(t, hash));
+    if (table__prefetch_in(b, hash) || !(b->meta & TABLE__LINK)) return false;
+    __builtin_prefetch(table__next(b));
+    return true;
+}
+
+HOT_INLINE void table_prefetch_overflow(const struct table *t, uint64_t hash)
+{
+    if (t->count == 0) return;
+    const struct table_bucket *b = table__next(table__bucket(t, table__index(t, hash)));
+    if (b != NULL) (void)table__prefetch_in(b, hash);
 }
 
 #endif

@@ -44,9 +44,10 @@ static uint64_t mixed(uint64_t n)
 
 enum hashes { GOOD, CONSTANT, SAME_LOW_BITS, FEW };
 
-static void items_make(enum hashes kind)
+static void items_make(enum hashes kind, uint32_t count)
 {
-    for (uint32_t n = 0; n < ITEMS_MAX; n++) {
+    assert_true(count <= ITEMS_MAX);
+    for (uint32_t n = 0; n < count; n++) {
         struct item *i = &items[n];
         i->key_len = (uint8_t)snprintf(i->key, sizeof i->key, "key:%u", n);
         i->present = false;
@@ -104,7 +105,8 @@ static void drop(void *ctx, void *item)
 
 static void drain(struct table *t)
 {
-    while (table_drain(t, 7, drop, NULL)) continue;
+    while (table_drain(t, 7, drop, NULL))
+        continue;
     assert_int_equal(t->root, 0);
     assert_int_equal(t->count, 0);
 }
@@ -113,7 +115,7 @@ static void drain(struct table *t)
 static void run_model(enum hashes kind, uint32_t count, uint32_t ops, uint64_t seed)
 {
     uint64_t before = mem_live_bytes(MEM_TABLE);
-    items_make(kind);
+    items_make(kind, count);
     struct rng rng;
     rng_seed(&rng, seed);
     struct table t = {.flags = 0xab00};
@@ -121,14 +123,17 @@ static void run_model(enum hashes kind, uint32_t count, uint32_t ops, uint64_t s
         uint32_t n = (uint32_t)rng_below(&rng, count);
         bool growing = op / (ops / 6) % 2 == 0;
         bool want = rng_below(&rng, 10) < (growing ? 8u : 1u);
-        if (want && !items[n].present) assert_true(insert(&t, n));
-        else if (!want && items[n].present) remove_one(&t, n);
+        if (want && !items[n].present)
+            assert_true(insert(&t, n));
+        else if (!want && items[n].present)
+            remove_one(&t, n);
         if (op % (ops / 12) == 0) check_all(&t, count);
     }
     check_all(&t, count);
     assert_int_equal(t.flags >> 8, 0xab);
     uint64_t bytes = mem_live_bytes(MEM_TABLE) - before;
-    assert_true(table_bytes(&t) <= bytes + 64 && bytes <= table_bytes(&t) + table_bytes(&t) / 4 + 64);
+    assert_true(table_bytes(&t) <= bytes + 64 &&
+                bytes <= table_bytes(&t) + table_bytes(&t) / 4 + 64);
     drain(&t);
     assert_int_equal(mem_live_bytes(MEM_TABLE), before);
 }
@@ -136,7 +141,8 @@ static void run_model(enum hashes kind, uint32_t count, uint32_t ops, uint64_t s
 static void test_model_small(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 60; seed++) run_model(GOOD, 1 + (uint32_t)seed * 11, 4000, seed);
+    for (uint64_t seed = 1; seed <= 60; seed++)
+        run_model(GOOD, 1 + (uint32_t)seed * 11, 4000, seed);
 }
 
 static void test_model_large(void **state)
@@ -159,10 +165,11 @@ static void test_remove_all(void **state)
     (void)state;
     static const uint32_t sizes[] = {1, 7, 8, 63, 400, 450, 3000, 250000};
     for (size_t s = 0; s < COUNT_OF(sizes); s++) {
-        items_make(GOOD);
+        items_make(GOOD, sizes[s]);
         uint64_t before = mem_live_bytes(MEM_TABLE);
         struct table t = {0};
-        for (uint32_t n = 0; n < sizes[s]; n++) assert_true(insert(&t, n));
+        for (uint32_t n = 0; n < sizes[s]; n++)
+            assert_true(insert(&t, n));
         assert_true(table_check(&t, key_of, hash_of));
         for (uint32_t n = 0; n < sizes[s]; n++) {
             remove_one(&t, n);
@@ -176,9 +183,10 @@ static void test_remove_all(void **state)
 static void test_replace(void **state)
 {
     (void)state;
-    items_make(GOOD);
+    items_make(GOOD, 100);
     struct table t = {0};
-    for (uint32_t n = 0; n < 100; n++) assert_true(insert(&t, n));
+    for (uint32_t n = 0; n < 100; n++)
+        assert_true(insert(&t, n));
     struct item twin = items[42];
     struct table_pos pos;
     assert_non_null(table_find(&t, twin.hash, key_of(&twin), key_of, &pos));
@@ -191,13 +199,14 @@ static void test_replace(void **state)
 static void test_reserve(void **state)
 {
     (void)state;
-    items_make(GOOD);
+    items_make(GOOD, 200000);
     static const uint32_t sizes[] = {0, 5, 100, 5000, 200000};
     for (size_t s = 0; s < COUNT_OF(sizes); s++) {
         struct table t = {0};
         assert_true(table_reserve(&t, sizes[s]));
         uint32_t buckets = t.buckets;
-        for (uint32_t n = 0; n < sizes[s]; n++) assert_true(insert(&t, n));
+        for (uint32_t n = 0; n < sizes[s]; n++)
+            assert_true(insert(&t, n));
         assert_int_equal(t.buckets, buckets);
         assert_true(table_check(&t, key_of, hash_of));
         drain(&t);
@@ -219,23 +228,28 @@ static void test_scan_guarantee(void **state)
     struct rng rng;
     rng_seed(&rng, 99);
     for (uint32_t round = 0; round < 120; round++) {
-        items_make(GOOD);
+        items_make(GOOD, 12000);
         struct table t = {0};
         uint32_t keep = 1 + (uint32_t)rng_below(&rng, 3000), more = (uint32_t)rng_below(&rng, 9000);
         bool shrinking = rng_below(&rng, 2);
-        for (uint32_t n = 0; n < keep; n++) assert_true(insert(&t, n));
-        for (uint32_t n = keep; shrinking && n < keep + more; n++) assert_true(insert(&t, n));
+        for (uint32_t n = 0; n < keep; n++)
+            assert_true(insert(&t, n));
+        for (uint32_t n = keep; shrinking && n < keep + more; n++)
+            assert_true(insert(&t, n));
         uint64_t cursor = 0, calls = 0;
         uint32_t next = keep;
         do {
             cursor = table_scan(&t, cursor, mark, NULL);
             for (uint64_t i = rng_below(&rng, 20); i > 0 && next < keep + more; i--, next++) {
-                if (shrinking) remove_one(&t, next);
-                else assert_true(insert(&t, next));
+                if (shrinking)
+                    remove_one(&t, next);
+                else
+                    assert_true(insert(&t, next));
             }
             assert_true(++calls < 100000);
         } while (cursor != 0);
-        for (uint32_t n = 0; n < keep; n++) assert_true(items[n].seen >= 1);
+        for (uint32_t n = 0; n < keep; n++)
+            assert_true(items[n].seen >= 1);
         drain(&t);
     }
 }
@@ -244,9 +258,10 @@ static void test_scan_of_a_still_table_is_exact(void **state)
 {
     (void)state;
     for (uint32_t count = 1; count < 3000; count += 37) {
-        items_make(GOOD);
+        items_make(GOOD, 3000);
         struct table t = {0};
-        for (uint32_t n = 0; n < count; n++) assert_true(insert(&t, n));
+        for (uint32_t n = 0; n < count; n++)
+            assert_true(insert(&t, n));
         uint64_t cursor = 0, calls = 0;
         do {
             cursor = table_scan(&t, cursor, mark, NULL);
@@ -254,7 +269,8 @@ static void test_scan_of_a_still_table_is_exact(void **state)
             assert_true(cursor <= UINT32_MAX);
         } while (cursor != 0);
         assert_int_equal(calls, t.buckets);
-        for (uint32_t n = 0; n < count; n++) assert_int_equal(items[n].seen, 1);
+        for (uint32_t n = 0; n < count; n++)
+            assert_int_equal(items[n].seen, 1);
         drain(&t);
     }
 }
@@ -262,10 +278,11 @@ static void test_scan_of_a_still_table_is_exact(void **state)
 static void test_scan_takes_any_cursor(void **state)
 {
     (void)state;
-    items_make(GOOD);
+    items_make(GOOD, 1000);
     struct table t = {0};
     assert_int_equal(table_scan(&t, 12345, mark, NULL), 0);
-    for (uint32_t n = 0; n < 1000; n++) assert_true(insert(&t, n));
+    for (uint32_t n = 0; n < 1000; n++)
+        assert_true(insert(&t, n));
     struct rng rng;
     rng_seed(&rng, 5);
     for (uint32_t i = 0; i < 1000; i++) {
@@ -287,9 +304,10 @@ static void find_bit(void *ctx, void *item)
 static void test_expires_bit_follows(void **state)
 {
     (void)state;
-    items_make(GOOD);
+    items_make(GOOD, 20000);
     struct table t = {0};
-    for (uint32_t n = 0; n < 40; n++) assert_true(insert(&t, n));
+    for (uint32_t n = 0; n < 40; n++)
+        assert_true(insert(&t, n));
     struct table_pos pos;
     assert_non_null(table_find(&t, items[17].hash, key_of(&items[17]), key_of, &pos));
     table_bucket_set_expires(&t, pos.home_index, true);
@@ -316,12 +334,14 @@ static void test_expires_bit_follows(void **state)
 static void test_walk_marks_keep_buckets_apart(void **state)
 {
     (void)state;
-    items_make(GOOD);
+    items_make(GOOD, 1000);
     struct table t = {0};
-    for (uint32_t n = 0; n < 1000; n++) assert_true(insert(&t, n));
+    for (uint32_t n = 0; n < 1000; n++)
+        assert_true(insert(&t, n));
     uint32_t buckets = t.buckets;
     table__bucket(&t, buckets - 1)->meta |= TABLE__WALK_A;
-    for (uint32_t n = 0; n < 1000; n++) remove_one(&t, n);
+    for (uint32_t n = 0; n < 1000; n++)
+        remove_one(&t, n);
     assert_int_equal(t.buckets, buckets);
     table__bucket(&t, buckets - 1)->meta &= (uint8_t)~TABLE__WALK_A;
     for (uint32_t n = 0; n < 2000; n++) {
@@ -340,12 +360,14 @@ static void test_random_is_fair(void **state)
     struct rng rng;
     rng_seed(&rng, 2024);
     for (size_t s = 0; s < COUNT_OF(sizes); s++) {
-        items_make(GOOD);
+        items_make(GOOD, sizes[s]);
         struct table t = {0};
         assert_null(table_random(&t, &rng));
-        for (uint32_t n = 0; n < sizes[s]; n++) assert_true(insert(&t, n));
+        for (uint32_t n = 0; n < sizes[s]; n++)
+            assert_true(insert(&t, n));
         uint32_t draws = sizes[s] * 400;
-        for (uint32_t i = 0; i < draws; i++) ((struct item *)table_random(&t, &rng))->seen++;
+        for (uint32_t i = 0; i < draws; i++)
+            ((struct item *)table_random(&t, &rng))->seen++;
         double chi2 = 0;
         for (uint32_t n = 0; n < sizes[s]; n++) {
             double off = (double)items[n].seen - 400;
@@ -365,14 +387,16 @@ static void test_bytes_per_key_over_slots(void **state)
 {
     (void)state;
     enum { SLOTS = 4000 };
-    items_make(GOOD);
+    items_make(GOOD, SLOTS * 61);
     uint64_t before = mem_live_bytes(MEM_TABLE);
     struct table *t = calloc(SLOTS, sizeof *t);
-    for (uint32_t n = 0; n < SLOTS * 61; n++) assert_true(insert(&t[items[n].hash >> 40 & 0xfff % SLOTS], n));
+    for (uint32_t n = 0; n < SLOTS * 61; n++)
+        assert_true(insert(&t[items[n].hash >> 40 & 0xfff % SLOTS], n));
     double bytes = (double)(mem_live_bytes(MEM_TABLE) - before) + SLOTS * sizeof *t;
     printf("table: %.2f bytes per key at 61 keys\n", bytes / (SLOTS * 61));
     assert_true(bytes / (SLOTS * 61) <= 15.5);
-    for (uint32_t s = 0; s < SLOTS; s++) drain(&t[s]);
+    for (uint32_t s = 0; s < SLOTS; s++)
+        drain(&t[s]);
     free(t);
     assert_int_equal(mem_live_bytes(MEM_TABLE), before);
 }
@@ -382,21 +406,23 @@ static uint32_t lines_of_hit(const struct table *t, const struct item *i)
     struct table_pos pos;
     assert_non_null(table_find(t, i->hash, key_of(i), key_of, &pos));
     uint32_t lines = 1;
-    for (const struct table_bucket *b = pos.home; b != pos.bucket; b = table__next(b)) lines++;
+    for (const struct table_bucket *b = pos.home; b != pos.bucket; b = table__next(b))
+        lines++;
     return lines;
 }
 
 static void test_bytes_and_lines_in_one_slot(void **state)
 {
     (void)state;
-    items_make(GOOD);
+    items_make(GOOD, ITEMS_MAX);
     struct table t = {0};
     uint64_t worst_lines = 0;
     for (uint32_t n = 0; n < ITEMS_MAX; n++) {
         assert_true(insert(&t, n));
         if ((n + 1) % 50000 != 0) continue;
         uint64_t lines = 0;
-        for (uint32_t i = 0; i <= n; i++) lines += lines_of_hit(&t, &items[i]);
+        for (uint32_t i = 0; i <= n; i++)
+            lines += lines_of_hit(&t, &items[i]);
         double per_key = (double)table_bytes(&t) / (n + 1), per_hit = (double)lines / (n + 1);
         printf("table: %u keys: %.2f bytes per key, %.3f lines per hit\n", n + 1, per_key, per_hit);
         assert_true(per_key <= 15.5);
@@ -415,7 +441,7 @@ static void test_insert_survives_every_failure(void **state)
     (void)state;
     static const enum hashes kinds[] = {GOOD, CONSTANT, FEW};
     for (size_t k = 0; k < COUNT_OF(kinds); k++) {
-        items_make(kinds[k]);
+        items_make(kinds[k], 40000);
         struct table t = {0};
         uint32_t failed = 0;
         for (uint32_t n = 0; n < (kinds[k] == GOOD ? 40000u : 800u); n++) {
@@ -442,10 +468,11 @@ static void test_insert_survives_every_failure(void **state)
 static void test_remove_survives_every_failure(void **state)
 {
     (void)state;
-    items_make(GOOD);
+    items_make(GOOD, 30000);
     uint64_t before = mem_live_bytes(MEM_TABLE);
     struct table t = {0};
-    for (uint32_t n = 0; n < 30000; n++) assert_true(insert(&t, n));
+    for (uint32_t n = 0; n < 30000; n++)
+        assert_true(insert(&t, n));
     for (uint32_t n = 0; n < 30000; n++) {
         mem_fault_arm(1 + n % 3);
         remove_one(&t, n);
@@ -453,7 +480,8 @@ static void test_remove_survives_every_failure(void **state)
         if (n % 5003 == 0) check_all(&t, 30000);
     }
     assert_int_equal(t.count, 0);
-    while (table_drain(&t, 100, drop, NULL)) continue;
+    while (table_drain(&t, 100, drop, NULL))
+        continue;
     assert_int_equal(mem_live_bytes(MEM_TABLE), before);
 }
 
@@ -469,7 +497,8 @@ static void test_reserve_survives_every_failure(void **state)
         fired = mem_fault_disarm();
         assert_true(ok != fired);
         assert_true(ok == (t.root != 0));
-        while (table_drain(&t, 1, drop, NULL)) continue;
+        while (table_drain(&t, 1, drop, NULL))
+            continue;
         assert_int_equal(mem_live_bytes(MEM_TABLE), before);
     }
 }
@@ -477,9 +506,10 @@ static void test_reserve_survives_every_failure(void **state)
 static void test_drain_in_slices(void **state)
 {
     (void)state;
-    items_make(GOOD);
+    items_make(GOOD, 5000);
     struct table t = {0};
-    for (uint32_t n = 0; n < 5000; n++) assert_true(insert(&t, n));
+    for (uint32_t n = 0; n < 5000; n++)
+        assert_true(insert(&t, n));
     uint32_t left = 5000, slices = 0;
     while (table_drain(&t, 100, drop, NULL)) {
         assert_int_equal(t.count, left - 100);
@@ -487,7 +517,8 @@ static void test_drain_in_slices(void **state)
         if (slices++ % 10 == 0) check_all(&t, 5000);
     }
     assert_int_equal(left, 100 * (t.count == 0 ? left / 100 : 0));
-    for (uint32_t n = 0; n < 5000; n++) assert_false(items[n].present);
+    for (uint32_t n = 0; n < 5000; n++)
+        assert_false(items[n].present);
 }
 
 static int setup(void **state)
