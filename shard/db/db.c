@@ -3,6 +3,8 @@
 
 #include "shard/db/db_priv.h"
 
+#define GARBAGE_AT_ONCE 64u /* elements of a flushed value that are freed in one go */
+
 uint64_t db__hash_of(const void *item)
 {
     return hash_bytes(record_key(item));
@@ -43,7 +45,8 @@ void keyspace_free(struct keyspace *ks)
     if (ks == NULL) return;
     for (uint32_t i = 0; i < ks->databases; i++) {
         struct db_garbage *g = db_detach(ks, (uint8_t)i);
-        while (g != NULL && !db_garbage_free_slice(g, UINT32_MAX)) continue;
+        while (g != NULL && !db_garbage_free_slice(g, UINT32_MAX))
+            continue;
     }
     mem_free(MEM_TABLE, ks, keyspace_bytes(ks->databases));
 }
@@ -71,10 +74,16 @@ void db_prefetch_bucket(const struct keyspace *ks, const struct db_key *key)
     if (likely(t != NULL)) table_prefetch_bucket(t, key->hash);
 }
 
-void db_prefetch_record(const struct keyspace *ks, const struct db_key *key)
+bool db_prefetch_record(const struct keyspace *ks, const struct db_key *key)
 {
     const struct table *t = slot_table(ks, key);
-    if (likely(t != NULL)) table_prefetch_item(t, key->hash);
+    return likely(t != NULL) && table_prefetch_item(t, key->hash);
+}
+
+void db_prefetch_overflow(const struct keyspace *ks, const struct db_key *key)
+{
+    const struct table *t = slot_table(ks, key);
+    if (likely(t != NULL)) table_prefetch_overflow(t, key->hash);
 }
 
 struct record *db_find(const struct keyspace *ks, const struct db_key *key)
@@ -134,7 +143,8 @@ static bool commit_insert(struct database *db, const struct db_key *key, struct 
     return true;
 }
 
-static void commit_remove(struct database *db, const struct db_key *key, const struct db_entry *entry)
+static void commit_remove(struct database *db, const struct db_key *key,
+                          const struct db_entry *entry)
 {
     struct table *t = &db->slots[key->slot];
     uint32_t buckets = t->buckets;
@@ -150,15 +160,18 @@ bool db_commit(struct keyspace *ks, const struct db_key *key, struct db_entry *e
     struct record *r = entry->record;
     if (entry->was != NULL) {
         assert(table__entry_item(entry->pos.bucket->entry[entry->pos.entry]) == entry->was);
-        if (r == NULL) commit_remove(db, key, entry);
-        else if (r != entry->was) table_replace(&db->slots[key->slot], &entry->pos, r);
+        if (r == NULL)
+            commit_remove(db, key, entry);
+        else if (r != entry->was)
+            table_replace(&db->slots[key->slot], &entry->pos, r);
     } else if (r != NULL) {
         if (!commit_insert(db, key, entry)) return false;
     } else {
         return true;
     }
     int64_t expire_ms = r != NULL ? record_expire_ms(r) : -1;
-    if (unlikely(expire_ms != entry->expire_before)) count_expiry(db, entry->expire_before, expire_ms);
+    if (unlikely(expire_ms != entry->expire_before))
+        count_expiry(db, entry->expire_before, expire_ms);
     if (unlikely(expire_ms != -1) && (expire_ms != entry->expire_before || entry->was == NULL)) {
         db__deadline_add(ks, db, key->slot, entry->pos.home_index, expire_ms);
     }
@@ -220,7 +233,8 @@ void db_slot_stats(const struct keyspace *ks, uint16_t slot, struct db_slot_stat
 uint64_t db_data_bytes(const struct keyspace *ks)
 {
     int64_t bytes = 0;
-    for (uint32_t i = 0; i < ks->databases; i++) bytes += ks->db[i].bytes;
+    for (uint32_t i = 0; i < ks->databases; i++)
+        bytes += ks->db[i].bytes;
     return bytes > 0 ? (uint64_t)bytes : 0;
 }
 
@@ -236,6 +250,7 @@ void db_note_read(struct keyspace *ks, const struct db_key *key)
 struct db_garbage {
     struct database db;
     uint32_t slot;
+    struct record *big; /* out of its table, freed in slices of its own */
 };
 
 struct db_garbage *db_detach(struct keyspace *ks, uint8_t db)
@@ -249,23 +264,43 @@ struct db_garbage *db_detach(struct keyspace *ks, uint8_t db)
     return g;
 }
 
-static void free_item(void *ctx, void *item)
+static void garbage_item(void *ctx, void *item)
 {
-    (void)ctx;
-    record_free(item);
+    struct db_garbage *g = ctx;
+    if (value_free_cost(item) <= GARBAGE_AT_ONCE)
+        record_free(item);
+    else
+        g->big = item;
+}
+
+/* Takes steps off *left; true when the slot is empty. */
+static bool garbage_slot(struct db_garbage *g, uint32_t *left)
+{
+    struct table *t = &g->db.slots[g->slot];
+    if (t->root == 0 && g->big == NULL) return true;
+    if (g->db.deadlines != NULL)
+        db__deadlines_drop_slot(g->db.deadlines, (uint16_t)g->slot, t->buckets);
+    for (; *left > 0; --*left) {
+        if (g->big == NULL) {
+            bool more = table_drain(t, 1, garbage_item, g);
+            if (more || g->big != NULL) continue;
+            --*left;
+            return true;
+        }
+        if (!value_free_slice(g->big, *left)) {
+            *left = 0;
+            return false;
+        }
+        g->big = NULL;
+    }
+    return false;
 }
 
 bool db_garbage_free_slice(struct db_garbage *g, uint32_t max_items)
 {
     struct database *db = &g->db;
     for (; g->slot < SLOT_COUNT; g->slot++) {
-        struct table *t = &db->slots[g->slot];
-        if (t->root == 0) continue;
-        if (db->deadlines != NULL) db__deadlines_drop_slot(db->deadlines, (uint16_t)g->slot, t->buckets);
-        uint32_t before = t->count;
-        if (table_drain(t, max_items, free_item, NULL)) return false;
-        max_items -= before;
-        if (max_items == 0) return false;
+        if (!garbage_slot(g, &max_items)) return false;
     }
     if (db->deadlines != NULL) db__deadlines_free(db->deadlines);
     mem_free(MEM_TABLE, db->slots, SLOT_COUNT * sizeof *db->slots);
@@ -305,7 +340,8 @@ static struct slot_totals totals_of(const struct database *db, uint16_t slot)
     const struct table *t = &db->slots[slot];
     struct slot_totals sum = {.keys = t->count, .bytes = db->counters[slot].bytes};
     if (db->expires == 0) return sum;
-    for (uint32_t i = 0; i < t->buckets; i++) table_bucket_each(t, i, total_expiry, &sum);
+    for (uint32_t i = 0; i < t->buckets; i++)
+        table_bucket_each(t, i, total_expiry, &sum);
     return sum;
 }
 
@@ -341,7 +377,8 @@ static void database_fill_or_die(struct database *db)
     assert(filled); /* of a fixed size, as mem_alloc() */
 }
 
-struct db_garbage *db_detach_slots(struct keyspace *ks, uint8_t db, db_slot_chosen *chosen, const void *ctx)
+struct db_garbage *db_detach_slots(struct keyspace *ks, uint8_t db, db_slot_chosen *chosen,
+                                   const void *ctx)
 {
     assert(db < ks->databases);
     if (ks->db[db].slots == NULL) return NULL;
@@ -353,7 +390,8 @@ struct db_garbage *db_detach_slots(struct keyspace *ks, uint8_t db, db_slot_chos
     return g;
 }
 
-void db_swap_slots(struct keyspace *ks, uint8_t a, uint8_t b, db_slot_chosen *chosen, const void *ctx)
+void db_swap_slots(struct keyspace *ks, uint8_t a, uint8_t b, db_slot_chosen *chosen,
+                   const void *ctx)
 {
     assert(a < ks->databases);
     assert(b < ks->databases);
@@ -388,7 +426,8 @@ static void check_record(void *ctx, void *item)
 
 static bool check_database(const struct keyspace *ks, const struct database *db)
 {
-    if (db->slots == NULL) return db->keys == 0 && db->expires == 0 && db->bytes == 0 && db->deadlines == NULL;
+    if (db->slots == NULL)
+        return db->keys == 0 && db->expires == 0 && db->bytes == 0 && db->deadlines == NULL;
     struct check c = {.ks = ks, .ok = true};
     uint64_t keys = 0, group = 0;
     int64_t bytes = 0;
@@ -396,7 +435,8 @@ static bool check_database(const struct keyspace *ks, const struct database *db)
         const struct table *t = &db->slots[slot];
         if (!table_check(t, db__key_of, db__hash_of)) return false;
         c.slot = (uint16_t)slot;
-        for (uint32_t i = 0; i < t->buckets; i++) table_bucket_each(t, i, check_record, &c);
+        for (uint32_t i = 0; i < t->buckets; i++)
+            table_bucket_each(t, i, check_record, &c);
         keys += t->count;
         group += t->count;
         bytes += db->counters[slot].bytes;

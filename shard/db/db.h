@@ -23,10 +23,14 @@ struct db_key {
 };
 static inline struct db_key db_key(uint8_t db, struct bytes name)
 {
-    return (struct db_key){.name = name, .hash = hash_bytes(name), .slot = slot_of_key(name), .db = db};
+    return (struct db_key){
+        .name = name, .hash = hash_bytes(name), .slot = slot_of_key(name), .db = db};
 }
 void db_prefetch_bucket(const struct keyspace *ks, const struct db_key *key);
-void db_prefetch_record(const struct keyspace *ks, const struct db_key *key);
+/* True: the record is not known yet, only where to look next; db_prefetch_overflow() in a further sweep
+ * over such keys (one in six) fetches it. Skipping that sweep costs time, nothing else. */
+bool db_prefetch_record(const struct keyspace *ks, const struct db_key *key);
+void db_prefetch_overflow(const struct keyspace *ks, const struct db_key *key);
 
 /* A found or missing key, to be changed: valid until the next change of the same slot and database. */
 struct db_entry {
@@ -51,7 +55,8 @@ MUST_CHECK bool db_commit(struct keyspace *ks, const struct db_key *key, struct 
 
 uint64_t db_count(const struct keyspace *ks, uint8_t db);         /* keys, expired ones included */
 uint64_t db_count_expires(const struct keyspace *ks, uint8_t db); /* keys with an expiry */
-int64_t db_average_ttl_ms(const struct keyspace *ks, uint8_t db, int64_t now_ms); /* estimate, as INFO */
+int64_t db_average_ttl_ms(const struct keyspace *ks, uint8_t db,
+                          int64_t now_ms); /* estimate, as INFO */
 uint64_t db_slot_count(const struct keyspace *ks, uint8_t db, uint16_t slot);
 struct db_slot_stats {
     uint64_t keys, bytes;   /* bytes: records, values and the slot's share of tables */
@@ -78,13 +83,15 @@ struct record *db_random(const struct keyspace *ks, uint8_t db, struct rng *rng)
 
 /* Empties a database in O(1): the tables are handed over for freeing in slices. */
 struct db_garbage;
-struct db_garbage *db_detach(struct keyspace *ks, uint8_t db); /* NULL if it was empty */
+struct db_garbage *db_detach(struct keyspace *ks, uint8_t db);        /* NULL if it was empty */
 bool db_garbage_free_slice(struct db_garbage *g, uint32_t max_items); /* true: all gone */
 void db_swap(struct keyspace *ks, uint8_t a, uint8_t b);
 /* The same for the slots that `chosen` says: O(slots), and O(keys) of them if keys expire. */
 typedef bool db_slot_chosen(const void *ctx, uint16_t slot);
-struct db_garbage *db_detach_slots(struct keyspace *ks, uint8_t db, db_slot_chosen *chosen, const void *ctx);
-void db_swap_slots(struct keyspace *ks, uint8_t a, uint8_t b, db_slot_chosen *chosen, const void *ctx);
+struct db_garbage *db_detach_slots(struct keyspace *ks, uint8_t db, db_slot_chosen *chosen,
+                                   const void *ctx);
+void db_swap_slots(struct keyspace *ks, uint8_t a, uint8_t b, db_slot_chosen *chosen,
+                   const void *ctx);
 
 /* Active expiry: calls `each` for records due at now_ms, at most max_buckets buckets looked at;
  * found by the earliest deadlines kept per bucket, segment and slot, so nothing is sampled and idle

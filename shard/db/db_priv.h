@@ -35,9 +35,9 @@ struct database {
 
 struct keyspace {
     uint32_t databases;
-    uint64_t expire_at;     /* where active expiry goes on; see expire.c */
-    int64_t epoch_ms;       /* zero of the deadlines' units; -1: not set yet */
-    int64_t attributed;     /* bytes ever given to slots: open entries may overlap */
+    uint64_t expire_at; /* where active expiry goes on; see expire.c */
+    int64_t epoch_ms;   /* zero of the deadlines' units; -1: not set yet */
+    int64_t attributed; /* bytes ever given to slots: open entries may overlap */
     struct database db[];
 };
 
@@ -50,7 +50,8 @@ uint64_t db__hash_of(const void *item);
 /* ---- expire.c */
 
 /* A record of this expiry lies in bucket `home` now. */
-void db__deadline_add(struct keyspace *ks, struct database *db, uint16_t slot, uint32_t home, int64_t expire_ms);
+void db__deadline_add(struct keyspace *ks, struct database *db, uint16_t slot, uint32_t home,
+                      int64_t expire_ms);
 /* The slot's table had `before` buckets and may have one more or one less now. */
 void db__deadlines_follow(struct database *db, uint16_t slot, uint32_t before);
 /* The slot is empty, or its database is being thrown away; `t` as it was when they were last told. */

@@ -2,9 +2,9 @@
  * every 64 buckets, and so on up to the database.
  *
  *   groups[256]  min of 64 slots                     up to 64 buckets: an array, 4 B per bucket
- *   slots[16384] min of a slot       slot[16384] ->  more: struct tree: high[] min of 64 segments
- *                                                                       low[]  min of a segment
- *                                                                       leaf[] -> 64 buckets, or NULL
+ *   slots[16384] min of a slot       slot[16384] ->  more: struct tree: high[] min of a branch
+ *                                                                       branch[] -> low[64], leaf[64]
+ *                                                                       leaf -> 64 buckets, or NULL
  *
  * A deadline is a u32 of 16 ms units since the keyspace's epoch, rounded down and clamped, so it is
  * never later than the record's own; the record decides. It is a lower bound, not more: a key that
@@ -27,17 +27,25 @@
 #define FAN 64u
 #define DUE_MAX 64u /* due records handed out per look at a bucket */
 
+#define BRANCH_BUCKETS (FAN * FAN)
+
+struct branch {
+    uint32_t low[FAN];
+    uint32_t *leaf[FAN];
+};
+
+/* 12 B per 4,096 buckets are all that is copied when a tree doubles. */
 struct tree {
-    uint32_t cap;     /* segments in low and leaf */
-    uint32_t *high;   /* cap / FAN, at least one */
-    uint32_t *low;
-    uint32_t **leaf;
+    uint32_t branches, cap;
+    uint32_t *high;
+    struct branch **branch;
 };
 
 struct deadlines {
     uint32_t groups[GROUPS];
     uint32_t slots[SLOT_COUNT];
-    void *slot[SLOT_COUNT]; /* uint32_t array or struct tree, as the table has at most 64 buckets or more */
+    void *slot
+        [SLOT_COUNT]; /* uint32_t array or struct tree, as the table has at most 64 buckets or more */
 };
 
 static uint32_t unit_of(const struct keyspace *ks, int64_t ms)
@@ -50,21 +58,24 @@ static uint32_t unit_of(const struct keyspace *ks, int64_t ms)
 static uint32_t min_of(const uint32_t *at, uint32_t count)
 {
     uint32_t min = NONE;
-    for (uint32_t i = 0; i < count; i++) min = at[i] < min ? at[i] : min;
+    for (uint32_t i = 0; i < count; i++)
+        min = at[i] < min ? at[i] : min;
     return min;
 }
 
 /* First index from `from` on whose deadline is not after `now`; count if none. */
 static uint32_t first_due(const uint32_t *at, uint32_t count, uint32_t from, uint32_t now)
 {
-    while (from < count && at[from] > now) from++;
+    while (from < count && at[from] > now)
+        from++;
     return from;
 }
 
 static uint32_t *none_alloc(uint32_t count)
 {
     uint32_t *p = mem_alloc(MEM_TABLE, count * sizeof *p);
-    for (uint32_t i = 0; i < count; i++) p[i] = NONE;
+    for (uint32_t i = 0; i < count; i++)
+        p[i] = NONE;
     return p;
 }
 
@@ -81,49 +92,53 @@ static uint32_t array_cap(uint32_t buckets)
     return (buckets + 1) & ~1u;
 }
 
-static uint32_t high_cap(uint32_t cap)
+static void branch_add(struct tree *t)
 {
-    return (cap + FAN - 1) / FAN;
+    if (t->branches == t->cap) {
+        uint32_t cap = t->cap == 0 ? 1 : t->cap * 2;
+        t->high = mem_resize(MEM_TABLE, t->high, t->cap * sizeof *t->high, cap * sizeof *t->high);
+        t->branch =
+            mem_resize(MEM_TABLE, t->branch, t->cap * sizeof *t->branch, cap * sizeof *t->branch);
+        t->cap = cap;
+    }
+    struct branch *b = mem_zalloc(MEM_TABLE, sizeof *b);
+    memset(b->low, 0xff, sizeof b->low); /* NONE */
+    t->high[t->branches] = NONE;
+    t->branch[t->branches++] = b;
 }
 
-/* Directories are at most a few hundred KiB for tens of millions of keys, and double. */
-static void tree_grow(struct tree *t, uint32_t segments)
+static void tree_grow(struct tree *t, uint32_t buckets)
 {
-    uint32_t cap = t->cap == 0 ? 2 : t->cap;
-    while (cap < segments) cap *= 2;
-    if (cap == t->cap) return;
-    uint32_t old = t->cap;
-    t->low = mem_resize(MEM_TABLE, t->low, old * sizeof *t->low, cap * sizeof *t->low);
-    t->leaf = mem_resize(MEM_TABLE, t->leaf, old * sizeof *t->leaf, cap * sizeof *t->leaf);
-    t->high = mem_resize(MEM_TABLE, t->high, high_cap(old) * sizeof *t->high, high_cap(cap) * sizeof *t->high);
-    for (uint32_t i = old; i < cap; i++) t->low[i] = NONE;
-    for (uint32_t i = old; i < cap; i++) t->leaf[i] = NULL;
-    for (uint32_t i = high_cap(old); i < high_cap(cap); i++) t->high[i] = NONE;
-    t->cap = cap;
+    while (t->branches * BRANCH_BUCKETS < buckets)
+        branch_add(t);
 }
 
 static void tree_free(struct tree *t)
 {
-    for (uint32_t i = 0; i < t->cap; i++) none_free(t->leaf[i], FAN);
-    mem_free(MEM_TABLE, t->low, t->cap * sizeof *t->low);
-    mem_free(MEM_TABLE, t->leaf, t->cap * sizeof *t->leaf);
-    mem_free(MEM_TABLE, t->high, high_cap(t->cap) * sizeof *t->high);
+    for (uint32_t i = 0; i < t->branches; i++) {
+        for (uint32_t k = 0; k < FAN; k++)
+            none_free(t->branch[i]->leaf[k], FAN);
+        mem_free(MEM_TABLE, t->branch[i], sizeof *t->branch[i]);
+    }
+    mem_free(MEM_TABLE, t->high, t->cap * sizeof *t->high);
+    mem_free(MEM_TABLE, t->branch, t->cap * sizeof *t->branch);
     mem_free(MEM_TABLE, t, sizeof *t);
 }
 
-static struct tree *tree_of_array(uint32_t *array, uint32_t segments)
+static struct tree *tree_of_array(uint32_t *array, uint32_t buckets)
 {
     struct tree *t = mem_zalloc(MEM_TABLE, sizeof *t);
-    tree_grow(t, segments);
-    t->leaf[0] = array; /* array_cap(64) is one leaf */
-    t->low[0] = t->high[0] = min_of(array, FAN);
+    tree_grow(t, buckets);
+    t->branch[0]->leaf[0] = array; /* array_cap(64) is one leaf */
+    t->branch[0]->low[0] = t->high[0] = min_of(array, FAN);
     return t;
 }
 
 static uint32_t *array_of_tree(struct tree *t)
 {
-    uint32_t *array = t->leaf[0] != NULL ? t->leaf[0] : none_alloc(FAN);
-    t->leaf[0] = NULL;
+    uint32_t *array = t->branch[0]->leaf[0];
+    if (array == NULL) array = none_alloc(FAN);
+    t->branch[0]->leaf[0] = NULL;
     tree_free(t);
     return array;
 }
@@ -132,21 +147,24 @@ static void *slot_new(uint32_t buckets)
 {
     uint32_t *array = none_alloc(buckets > ARRAY_BUCKETS ? FAN : array_cap(buckets));
     if (buckets <= ARRAY_BUCKETS) return array;
-    return tree_of_array(array, (buckets + FAN - 1) / FAN);
+    return tree_of_array(array, buckets);
 }
 
 static void slot_free(void *p, uint32_t buckets)
 {
     if (p == NULL) return;
-    if (buckets > ARRAY_BUCKETS) tree_free(p);
-    else none_free(p, array_cap(buckets));
+    if (buckets > ARRAY_BUCKETS)
+        tree_free(p);
+    else
+        none_free(p, array_cap(buckets));
 }
 
 static uint32_t slot_get(void *p, uint32_t buckets, uint32_t bucket)
 {
     assert(bucket < buckets);
     if (buckets <= ARRAY_BUCKETS) return ((uint32_t *)p)[bucket];
-    const uint32_t *leaf = ((struct tree *)p)->leaf[bucket / FAN];
+    const struct tree *t = p;
+    const uint32_t *leaf = t->branch[bucket / BRANCH_BUCKETS]->leaf[bucket / FAN % FAN];
     return leaf != NULL ? leaf[bucket % FAN] : NONE;
 }
 
@@ -159,35 +177,40 @@ static uint32_t slot_set(void *p, uint32_t buckets, uint32_t bucket, uint32_t va
         return exact ? min_of(p, buckets) : value;
     }
     struct tree *t = p;
-    uint32_t segment = bucket / FAN, group = segment / FAN, first = group * FAN;
-    if (t->leaf[segment] == NULL) {
-        if (value == NONE) return exact ? min_of(t->high, high_cap(t->cap)) : value;
-        t->leaf[segment] = none_alloc(FAN);
-    }
-    t->leaf[segment][bucket % FAN] = value;
+    uint32_t at = bucket / BRANCH_BUCKETS, segment = bucket / FAN % FAN;
+    struct branch *b = t->branch[at];
+    if (b->leaf[segment] == NULL && value != NONE) b->leaf[segment] = none_alloc(FAN);
+    if (b->leaf[segment] != NULL) b->leaf[segment][bucket % FAN] = value;
     if (!exact) {
-        if (value < t->low[segment]) t->low[segment] = value;
-        if (value < t->high[group]) t->high[group] = value;
+        if (value < b->low[segment]) b->low[segment] = value;
+        if (value < t->high[at]) t->high[at] = value;
         return value;
     }
-    t->low[segment] = min_of(t->leaf[segment], FAN);
-    t->high[group] = min_of(t->low + first, t->cap - first < FAN ? t->cap - first : FAN);
-    return min_of(t->high, high_cap(t->cap));
+    b->low[segment] = b->leaf[segment] != NULL ? min_of(b->leaf[segment], FAN) : NONE;
+    t->high[at] = min_of(b->low, FAN);
+    return min_of(t->high, t->branches);
+}
+
+static uint32_t branch_next_due(const struct branch *b, uint32_t from, uint32_t now)
+{
+    uint32_t segment = from / FAN, at = from % FAN;
+    while ((segment = first_due(b->low, FAN, segment, now)) < FAN) {
+        if (segment != from / FAN) at = 0;
+        at = first_due(b->leaf[segment], FAN, at, now);
+        if (at < FAN) return segment * FAN + at;
+        segment++;
+    }
+    return BRANCH_BUCKETS;
 }
 
 static uint32_t tree_next_due(const struct tree *t, uint32_t from, uint32_t now)
 {
-    uint32_t segment = from / FAN, at = from % FAN;
-    for (; segment < t->cap; at = 0) {
-        if (segment % FAN == 0 && t->high[segment / FAN] > now) {
-            segment = first_due(t->high, high_cap(t->cap), segment / FAN, now) * FAN;
-            continue;
-        }
-        if (t->low[segment] <= now) {
-            at = first_due(t->leaf[segment], FAN, at, now);
-            if (at < FAN) return segment * FAN + at;
-        }
-        segment++;
+    uint32_t at = from / BRANCH_BUCKETS, rest = from % BRANCH_BUCKETS;
+    while ((at = first_due(t->high, t->branches, at, now)) < t->branches) {
+        if (at != from / BRANCH_BUCKETS) rest = 0;
+        uint32_t due = branch_next_due(t->branch[at], rest, now);
+        if (due < BRANCH_BUCKETS) return at * BRANCH_BUCKETS + due;
+        at++;
     }
     return UINT32_MAX;
 }
@@ -250,7 +273,8 @@ void db__deadlines_swap_slot(struct database *a, struct database *b, uint16_t sl
     raise_slot(db, slot, earliest);
 }
 
-void db__deadline_add(struct keyspace *ks, struct database *db, uint16_t slot, uint32_t home, int64_t expire_ms)
+void db__deadline_add(struct keyspace *ks, struct database *db, uint16_t slot, uint32_t home,
+                      int64_t expire_ms)
 {
     if (unlikely(ks->epoch_ms == -1)) ks->epoch_ms = expire_ms - EPOCH_LEAD_UNITS * UNIT_MS;
     if (unlikely(db->deadlines == NULL)) db->deadlines = deadlines_new();
@@ -269,9 +293,9 @@ static void follow_split(struct deadlines *d, const struct table *t, uint16_t sl
 {
     void **p = &d->slot[slot];
     if (before == ARRAY_BUCKETS) {
-        *p = tree_of_array(*p, 2);
+        *p = tree_of_array(*p, before + 1);
     } else if (before > ARRAY_BUCKETS) {
-        tree_grow(*p, before / FAN + 1);
+        tree_grow(*p, before + 1);
     } else if (array_cap(before) != array_cap(before + 1)) {
         uint32_t *array = none_alloc(array_cap(before + 1));
         memcpy(array, *p, before * sizeof *array);
@@ -337,12 +361,15 @@ static void shift_slot(void *p, uint32_t buckets, int64_t units)
         shift(p, buckets, units);
         return;
     }
-    struct tree *t = p;
-    for (uint32_t i = 0; i < t->cap; i++) {
-        if (t->leaf[i] != NULL) shift(t->leaf[i], FAN, units);
+    const struct tree *t = p;
+    for (uint32_t i = 0; i < t->branches; i++) {
+        struct branch *b = t->branch[i];
+        for (uint32_t k = 0; k < FAN; k++) {
+            if (b->leaf[k] != NULL) shift(b->leaf[k], FAN, units);
+        }
+        shift(b->low, FAN, units);
     }
-    shift(t->low, t->cap, units);
-    shift(t->high, high_cap(t->cap), units);
+    shift(t->high, t->branches, units);
 }
 
 static void set_epoch(struct keyspace *ks, int64_t now_ms)
@@ -413,7 +440,8 @@ static void look_earliest(void *ctx, void *item)
 {
     struct look *l = ctx;
     const struct record *r = item;
-    if ((r->flags & RECORD_EXPIRES) && record_expire_ms(r) < l->earliest_ms) l->earliest_ms = record_expire_ms(r);
+    if ((r->flags & RECORD_EXPIRES) && record_expire_ms(r) < l->earliest_ms)
+        l->earliest_ms = record_expire_ms(r);
 }
 
 /* Hands out what is due in a bucket and makes its deadline exact. Deleting may merge buckets and even
@@ -428,7 +456,8 @@ static bool visit(struct keyspace *ks, uint64_t place, struct look *l,
     uint32_t buckets = db->slots[slot].buckets;
     l->count = 0;
     table_bucket_each(&db->slots[slot], bucket, look_due, l);
-    for (uint32_t n = 0; n < l->count; n++) each(ctx, (uint8_t)i, (uint16_t)slot, l->due[n]);
+    for (uint32_t n = 0; n < l->count; n++)
+        each(ctx, (uint8_t)i, (uint16_t)slot, l->due[n]);
     struct table *t = &db->slots[slot];
     bool merged = t->buckets < buckets;
     if (db->deadlines->slot[slot] == NULL || bucket >= t->buckets) return merged;
@@ -437,7 +466,8 @@ static bool visit(struct keyspace *ks, uint64_t place, struct look *l,
     bool none = l->earliest_ms == INT64_MAX;
     if (none) table_bucket_set_expires(t, bucket, false);
     uint32_t unit = none ? NONE : unit_of(ks, l->earliest_ms);
-    raise_slot(db->deadlines, slot, slot_set(db->deadlines->slot[slot], t->buckets, bucket, unit, true));
+    raise_slot(db->deadlines, slot,
+               slot_set(db->deadlines->slot[slot], t->buckets, bucket, unit, true));
     return merged;
 }
 
@@ -489,9 +519,22 @@ static void check_record(void *ctx, void *item)
     if (!(r->flags & RECORD_EXPIRES)) return;
     if (c->slot == NULL || !table_bucket_expires(c->table, c->bucket)) {
         c->ok = false;
-    } else if (slot_get(c->slot, c->table->buckets, c->bucket) > unit_of(c->ks, record_expire_ms(r))) {
+    } else if (slot_get(c->slot, c->table->buckets, c->bucket) >
+               unit_of(c->ks, record_expire_ms(r))) {
         c->ok = false;
     }
+}
+
+static bool check_tree(const struct tree *t)
+{
+    for (uint32_t i = 0; i < t->branches; i++) {
+        const struct branch *b = t->branch[i];
+        for (uint32_t k = 0; k < FAN; k++) {
+            if (b->low[k] != (b->leaf[k] != NULL ? min_of(b->leaf[k], FAN) : NONE)) return false;
+        }
+        if (t->high[i] != min_of(b->low, FAN)) return false;
+    }
+    return true;
 }
 
 /* A minimum may be too early only together with what it stands for: it must be exact. */
@@ -504,14 +547,7 @@ static bool check_minima(const struct deadlines *d, uint32_t slot, const struct 
         min = v < min ? v : min;
     }
     if (t->buckets > ARRAY_BUCKETS && d->slot[slot] != NULL) {
-        const struct tree *tree = d->slot[slot];
-        for (uint32_t i = 0; i < tree->cap; i++) {
-            if (tree->low[i] != (tree->leaf[i] != NULL ? min_of(tree->leaf[i], FAN) : NONE)) return false;
-        }
-        for (uint32_t i = 0; i < high_cap(tree->cap); i++) {
-            uint32_t rest = tree->cap - i * FAN;
-            if (tree->high[i] != min_of(tree->low + i * FAN, rest < FAN ? rest : FAN)) return false;
-        }
+        if (!check_tree(d->slot[slot])) return false;
     }
     return d->slots[slot] == min;
 }

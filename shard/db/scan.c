@@ -68,7 +68,8 @@ void db_slot_each(const struct keyspace *ks, uint8_t db, uint16_t slot,
     if (ks->db[db].slots == NULL) return;
     const struct table *t = &ks->db[db].slots[slot];
     struct each e = {each, ctx};
-    for (uint32_t i = 0; i < t->buckets; i++) table_bucket_each(t, i, each_record, &e);
+    for (uint32_t i = 0; i < t->buckets; i++)
+        table_bucket_each(t, i, each_record, &e);
 }
 
 struct record *db_random(const struct keyspace *ks, uint8_t db, struct rng *rng)
@@ -79,9 +80,11 @@ struct record *db_random(const struct keyspace *ks, uint8_t db, struct rng *rng)
     /* Slots weigh what they hold: the n-th key of all decides which one, then any key of it. */
     uint64_t n = rng_below(rng, d->keys);
     uint32_t group = 0;
-    while (n >= d->groups[group]) n -= d->groups[group++];
+    while (n >= d->groups[group])
+        n -= d->groups[group++];
     uint32_t slot = group * GROUP_SLOTS;
-    while (n >= d->slots[slot].count) n -= d->slots[slot++].count;
+    while (n >= d->slots[slot].count)
+        n -= d->slots[slot++].count;
     assert(slot < SLOT_COUNT);
     return table_random(&d->slots[slot], rng);
 }

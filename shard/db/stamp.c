@@ -53,7 +53,8 @@ void db__touch(struct record *r, int64_t now_ms, struct rng *rng)
         set(r, lru_clock(now_ms));
         return;
     }
-    uint32_t stamp = get(r), counter = stamp == 0 ? LFU_START : counted(decayed(stamp, now_ms), rng);
+    uint32_t stamp = get(r),
+             counter = stamp == 0 ? LFU_START : counted(decayed(stamp, now_ms), rng);
     set(r, minutes_of(now_ms) << 8 | counter);
 }
 

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "shard/types/hash.h"
 #include "shard/types/str.h"
 
 enum { KEYS_MAX = 120000, DATABASES = 3 };
@@ -37,7 +38,8 @@ static void keys_make(uint32_t count)
     for (uint32_t n = 0; n < count; n++) {
         struct shadow *k = &keys[n];
         (void)snprintf(k->name, sizeof k->name, n % 4 == 0 ? "{one}%u" : "key:%u", n);
-        for (uint8_t d = 0; d < DATABASES; d++) k->key[d] = db_key(d, bytes_of(k->name));
+        for (uint8_t d = 0; d < DATABASES; d++)
+            k->key[d] = db_key(d, bytes_of(k->name));
     }
 }
 
@@ -170,11 +172,13 @@ static void expire_all(struct keyspace *ks, int64_t now_ms, uint32_t max_buckets
     uint64_t due = 0;
     for (uint32_t n = 0; n < key_count; n++) {
         for (uint8_t d = 0; d < DATABASES; d++) {
-            due += keys[n].present[d] && keys[n].expire_ms[d] != -1 && keys[n].expire_ms[d] <= now_ms;
+            due +=
+                keys[n].present[d] && keys[n].expire_ms[d] != -1 && keys[n].expire_ms[d] <= now_ms;
         }
     }
     struct expiry x = {.ks = ks, .now_ms = now_ms};
-    while (db_expire_due(ks, now_ms, max_buckets, expire_one, &x)) continue;
+    while (db_expire_due(ks, now_ms, max_buckets, expire_one, &x))
+        continue;
     assert_int_equal(x.count, due);
 }
 
@@ -196,10 +200,12 @@ static void flush(struct keyspace *ks, uint8_t d, uint32_t slice)
     bool was_empty = db_count(ks, d) == 0;
     struct db_garbage *g = db_detach(ks, d);
     assert_true(g != NULL || was_empty);
-    for (uint32_t n = 0; n < key_count; n++) keys[n].present[d] = false;
+    for (uint32_t n = 0; n < key_count; n++)
+        keys[n].present[d] = false;
     assert_int_equal(db_count(ks, d), 0);
     if (key_count > 0) assert_true(set(ks, 0, d, -1)); /* the database is usable at once */
-    while (g != NULL && !db_garbage_free_slice(g, slice)) continue;
+    while (g != NULL && !db_garbage_free_slice(g, slice))
+        continue;
 }
 
 static void run_model(uint32_t count, uint32_t ops, uint64_t seed)
@@ -214,9 +220,12 @@ static void run_model(uint32_t count, uint32_t ops, uint64_t seed)
         int64_t expire_ms = rng_below(&rng, 2) ? now_ms + (int64_t)rng_below(&rng, 200000) : -1;
         bool growing = op / (ops / 4) % 2 == 0;
         uint64_t what = rng_below(&rng, 100);
-        if (what < (growing ? 60u : 10u)) assert_true(set(ks, n, d, expire_ms));
-        else if (what < 90) remove_key(ks, n, d);
-        else set_expire(ks, n, d, expire_ms);
+        if (what < (growing ? 60u : 10u))
+            assert_true(set(ks, n, d, expire_ms));
+        else if (what < 90)
+            remove_key(ks, n, d);
+        else
+            set_expire(ks, n, d, expire_ms);
         if (op % (ops / 40) == 7) {
             now_ms += (int64_t)rng_below(&rng, 9000);
             expire_all(ks, now_ms, 1 + (uint32_t)rng_below(&rng, 50));
@@ -235,7 +244,8 @@ static void run_model(uint32_t count, uint32_t ops, uint64_t seed)
 static void test_model_small(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 12; seed++) run_model(5 + (uint32_t)(seed * seed * 10), 8000, seed);
+    for (uint64_t seed = 1; seed <= 12; seed++)
+        run_model(5 + (uint32_t)(seed * seed * 10), 8000, seed);
 }
 
 static void test_model_large(void **state)
@@ -280,13 +290,16 @@ static void test_wheel(void **state)
     (void)state;
     struct keyspace *ks = start(KEYS_MAX);
     int64_t now_ms = INT64_C(1700000000000);
-    for (uint32_t n = 0; n < KEYS_MAX; n++) assert_true(set(ks, n, 0, now_ms + 1 + n % 60000));
+    for (uint32_t n = 0; n < KEYS_MAX; n++)
+        assert_true(set(ks, n, 0, now_ms + 1 + n % 60000));
     assert_true(keyspace_check(ks));
-    assert_true(db_average_ttl_ms(ks, 0, now_ms) > 29000 && db_average_ttl_ms(ks, 0, now_ms) < 31000);
+    assert_true(db_average_ttl_ms(ks, 0, now_ms) > 29000 &&
+                db_average_ttl_ms(ks, 0, now_ms) < 31000);
     struct expiry x = {.ks = ks};
     for (uint32_t tick = 1; tick <= 60; tick++) {
         x.now_ms = now_ms + tick * 1000;
-        while (db_expire_due(ks, x.now_ms, 64, expire_one, &x)) continue;
+        while (db_expire_due(ks, x.now_ms, 64, expire_one, &x))
+            continue;
         assert_int_equal(x.count, KEYS_MAX / 60 * tick);
     }
     assert_int_equal(db_count(ks, 0), 0);
@@ -308,7 +321,8 @@ static void test_epochs(void **state)
     rng_seed(&rng, 8);
     assert_true(set(ks, 0, 0, start_ms + 5000 * year_ms)); /* the first one sets a useless epoch */
     for (uint32_t n = 1; n < 20000; n++) {
-        int64_t at = start_ms + years[n % COUNT_OF(years)] * year_ms + (int64_t)rng_below(&rng, 1000000);
+        int64_t at =
+            start_ms + years[n % COUNT_OF(years)] * year_ms + (int64_t)rng_below(&rng, 1000000);
         assert_true(set(ks, n, 0, at));
     }
     assert_true(set(ks, 1, 0, -1000)); /* long gone, and set so on purpose */
@@ -330,7 +344,8 @@ static void test_nothing_due_looks_at_nothing(void **state)
     (void)state;
     struct keyspace *ks = start(KEYS_MAX);
     int64_t now_ms = INT64_C(1700000000000);
-    for (uint32_t n = 0; n < KEYS_MAX; n++) assert_true(set(ks, n, 0, now_ms + 3600000 + n));
+    for (uint32_t n = 0; n < KEYS_MAX; n++)
+        assert_true(set(ks, n, 0, now_ms + 3600000 + n));
     uint64_t count = 0;
     for (int64_t t = 0; t < 3600000 - 16; t += 60000) {
         assert_false(db_expire_due(ks, now_ms + t, 0, count_one, &count)); /* 0 buckets suffice */
@@ -353,7 +368,8 @@ static void test_scan_still(void **state)
     static const uint32_t counts[] = {0, 1, 100, 30000};
     for (size_t i = 0; i < COUNT_OF(counts); i++) {
         struct keyspace *ks = start(counts[i]);
-        for (uint32_t n = 0; n < counts[i]; n++) assert_true(set(ks, n, 1, -1));
+        for (uint32_t n = 0; n < counts[i]; n++)
+            assert_true(set(ks, n, 1, -1));
         uint64_t cursor = 0;
         do {
             uint64_t next = db_scan(ks, 1, cursor, see, NULL);
@@ -361,7 +377,8 @@ static void test_scan_still(void **state)
             assert_true(next < UINT64_C(1) << 63);
             cursor = next;
         } while (cursor != 0);
-        for (uint32_t n = 0; n < counts[i]; n++) assert_int_equal(keys[n].seen, 1);
+        for (uint32_t n = 0; n < counts[i]; n++)
+            assert_int_equal(keys[n].seen, 1);
         assert_int_equal(db_scan(ks, 0, 0, see, NULL), 0);
         end(ks);
     }
@@ -384,12 +401,15 @@ static void test_scan_guarantee(void **state)
             cursor = db_scan(ks, 0, cursor, see, NULL);
             for (uint64_t i = rng_below(&rng, 12); i > 0; i--) {
                 uint32_t n = 2000 + (uint32_t)rng_below(&rng, 4000);
-                if (present) remove_key(ks, n, 0);
-                else assert_true(set(ks, n, 0, -1));
+                if (present)
+                    remove_key(ks, n, 0);
+                else
+                    assert_true(set(ks, n, 0, -1));
             }
             if (rng_below(&rng, 500) == 0) present = !present;
         } while (cursor != 0);
-        for (uint32_t n = 0; n < 2000; n++) assert_true(keys[n].seen >= 1);
+        for (uint32_t n = 0; n < 2000; n++)
+            assert_true(keys[n].seen >= 1);
         end(ks);
     }
 }
@@ -398,7 +418,8 @@ static void test_scan_cursors(void **state)
 {
     (void)state;
     struct keyspace *ks = start(2000);
-    for (uint32_t n = 0; n < 2000; n++) assert_true(set(ks, n, 0, -1));
+    for (uint32_t n = 0; n < 2000; n++)
+        assert_true(set(ks, n, 0, -1));
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot += 97) {
         assert_int_equal(db_scan_slot(db_scan_from_slot((uint16_t)slot)), slot);
         uint64_t next = db_scan(ks, 0, db_scan_from_slot((uint16_t)slot), see, NULL);
@@ -419,11 +440,13 @@ static void test_slot_each(void **state)
 {
     (void)state;
     struct keyspace *ks = start(4000);
-    for (uint32_t n = 0; n < 4000; n++) assert_true(set(ks, n, 2, -1));
+    for (uint32_t n = 0; n < 4000; n++)
+        assert_true(set(ks, n, 2, -1));
     uint16_t slot = keys[0].key[2].slot;
     assert_true(db_slot_count(ks, 2, slot) >= 1000);
     db_slot_each(ks, 2, slot, see, NULL);
-    for (uint32_t n = 0; n < 4000; n++) assert_int_equal(keys[n].seen, keys[n].key[2].slot == slot);
+    for (uint32_t n = 0; n < 4000; n++)
+        assert_int_equal(keys[n].seen, keys[n].key[2].slot == slot);
     end(ks);
 }
 
@@ -436,8 +459,10 @@ static void test_random_is_fair(void **state)
     struct rng rng;
     rng_seed(&rng, 6);
     assert_null(db_random(ks, 0, &rng));
-    for (uint32_t n = 0; n < COUNT; n++) assert_true(set(ks, n, 0, -1));
-    for (uint32_t i = 0; i < COUNT * DRAWS; i++) keys[number_of(db_random(ks, 0, &rng))].seen++;
+    for (uint32_t n = 0; n < COUNT; n++)
+        assert_true(set(ks, n, 0, -1));
+    for (uint32_t i = 0; i < COUNT * DRAWS; i++)
+        keys[number_of(db_random(ks, 0, &rng))].seen++;
     double chi2 = 0;
     for (uint32_t n = 0; n < COUNT; n++) {
         double off = (double)keys[n].seen - DRAWS;
@@ -455,8 +480,10 @@ static void test_bytes_per_slot(void **state)
     (void)state;
     struct keyspace *ks = start(3000);
     int64_t before = mem_thread_data_bytes();
-    assert_true(set(ks, 0, 0, -1)); /* brings the arrays of the database into the first slot's account */
-    for (uint32_t n = 1; n < 3000; n++) assert_true(set(ks, n, 0, n % 3 == 0 ? 5000 : -1));
+    assert_true(
+        set(ks, 0, 0, -1)); /* brings the arrays of the database into the first slot's account */
+    for (uint32_t n = 1; n < 3000; n++)
+        assert_true(set(ks, n, 0, n % 3 == 0 ? 5000 : -1));
     assert_int_equal(db_data_bytes(ks), mem_thread_data_bytes() - before);
     uint64_t bytes = 0, count = 0;
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
@@ -486,7 +513,8 @@ static void test_bytes_of_overlapping_entries(void **state)
     (void)state;
     struct keyspace *ks = start(8);
     int64_t before = mem_thread_data_bytes();
-    for (uint32_t n = 1; n < 4; n++) assert_true(set(ks, n, 0, -1));
+    for (uint32_t n = 1; n < 4; n++)
+        assert_true(set(ks, n, 0, -1));
     struct db_entry a, b;
     db_open(ks, &keys[1].key[0], &a);
     db_open(ks, &keys[5].key[0], &b);
@@ -532,6 +560,39 @@ static void test_commit_again(void **state)
     assert_true(db_commit(ks, key, &e));
     assert_int_equal(db_count(ks, 0), 1);
     assert_true(keyspace_check(ks));
+    end(ks);
+}
+
+/* A flushed database with a value of many elements: no slice does more than it was asked for. */
+static void test_garbage_in_slices(void **state)
+{
+    (void)state;
+    enum { FIELDS = 20000, SMALL = 500 };
+    struct keyspace *ks = start(SMALL + 1);
+    for (uint32_t n = 1; n <= SMALL; n++)
+        assert_true(set(ks, n, 0, 1000 + n));
+    struct db_entry e;
+    db_open(ks, &keys[0].key[0], &e);
+    e.record = hash_try_new(bytes_of(keys[0].name), -1);
+    char field[24];
+    for (uint32_t i = 0; i < FIELDS; i++) {
+        int len = snprintf(field, sizeof field, "field:%u", i);
+        assert_int_equal(hash_set(&e.record, bytes_view(field, (size_t)len), BYTES_LIT("v")),
+                         HASH_ADDED);
+    }
+    assert_true(db_commit(ks, &keys[0].key[0], &e));
+    struct db_garbage *g = db_detach(ks, 0);
+    assert_null(db_detach(ks, 0));
+    assert_int_equal(db_data_bytes(ks), 0);
+    uint64_t data = mem_live_bytes(MEM_DATA);
+    uint32_t slices = 0;
+    while (!db_garbage_free_slice(g, 100)) {
+        assert_true(data - mem_live_bytes(MEM_DATA) <=
+                    100 * 200); /* bytes of one record, generously */
+        data = mem_live_bytes(MEM_DATA);
+        slices++;
+    }
+    assert_true(slices + 2 >= (FIELDS + SMALL) / 100);
     end(ks);
 }
 
@@ -582,9 +643,11 @@ static void test_stamps(void **state)
     db_stamps.mode = DB_STAMP_LFU;
     db_touch(r, now_ms, &rng);
     assert_int_equal(db_frequency(r, now_ms), 5);
-    for (uint32_t i = 0; i < 100; i++) db_touch(r, now_ms, &rng);
+    for (uint32_t i = 0; i < 100; i++)
+        db_touch(r, now_ms, &rng);
     uint8_t hundred = db_frequency(r, now_ms);
-    for (uint32_t i = 0; i < 100000; i++) db_touch(r, now_ms, &rng);
+    for (uint32_t i = 0; i < 100000; i++)
+        db_touch(r, now_ms, &rng);
     uint8_t many = db_frequency(r, now_ms);
     /* As the table in redis.conf: about 10 after 100 hits, about 142 after 100,000. */
     assert_in_range(hundred, 7, 13);
@@ -626,6 +689,7 @@ int main(void)
         cmocka_unit_test(test_bytes_per_slot),
         cmocka_unit_test(test_bytes_of_overlapping_entries),
         cmocka_unit_test(test_commit_again),
+        cmocka_unit_test(test_garbage_in_slices),
         cmocka_unit_test(test_every_failure_changes_nothing),
         cmocka_unit_test(test_stamps),
     };
