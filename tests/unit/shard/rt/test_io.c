@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -11,8 +13,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -778,6 +783,46 @@ static void test_choice(void **state)
     assert_int_equal(mem_live_bytes(MEM_RT), 0);
 }
 
+/* In a child whose io_uring_setup() fails with `err`, as containers and old kernels have it. */
+static void check_refusal(int err, const char *remedy)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        struct sock_filter code[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)err),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        struct sock_fprog program = {.len = COUNT_OF(code), .filter = code};
+        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) _exit(10);
+        if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) _exit(11);
+        struct io_opts o = opts;
+        struct io *io = NULL;
+        const char *why = NULL;
+        o.kind = IO_URING;
+        if (io_open(&o, &io, &why) != RC_UNSUPPORTED || strstr(why, remedy) == NULL) _exit(12);
+        o.kind = IO_AUTO;
+        why = NULL;
+        if (io_open(&o, &io, &why) != RC_OK || strstr(why, remedy) == NULL) _exit(13);
+        _exit(io->ops->kind == IO_EPOLL ? 0 : 14);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_refusals_name_the_remedy(void **state)
+{
+    (void)state;
+    check_refusal(EPERM, "seccomp");
+    check_refusal(ENOSYS, "6.1");
+    check_refusal(EINVAL, "6.1");
+    check_refusal(ENOMEM, "LimitMEMLOCK");
+    check_refusal(EMFILE, "open files");
+}
+
 static int open_kind(void **state, enum io_kind kind)
 {
     struct io_opts o = opts;
@@ -837,6 +882,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_all, open_uring, close_io),
         cmocka_unit_test_setup_teardown(test_all, open_epoll, close_io),
         cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_refusals_name_the_remedy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
