@@ -94,6 +94,11 @@ struct io_ops {
     int (*file_close)(struct io *io, int fd);
     int64_t (*file_pread)(struct io *io, int fd, void *into, size_t len, uint64_t offset);
     int64_t (*file_pwrite)(struct io *io, int fd, const void *from, size_t len, uint64_t offset);
+    /* The one of these that a serving shard calls, on buffered log segments only: when it returns the
+     * bytes are with the kernel, so killing the process loses nothing that is answered after it. It
+     * blocks only while the kernel throttles writers for dirty pages (docs/adr). */
+    int64_t (*file_pwritev)(struct io *io, int fd, const struct iovec *iov, uint32_t count,
+                            uint64_t offset);
     int (*file_sync)(struct io *io, int fd); /* fdatasync; on a directory fsync */
     int (*file_truncate)(struct io *io, int fd, uint64_t len);
     int64_t (*file_size)(struct io *io, int fd);

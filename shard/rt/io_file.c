@@ -48,14 +48,20 @@ int64_t io__file_pread(struct io *io, int fd, void *into, size_t len, uint64_t o
     return n < 0 ? -errno : n;
 }
 
-int64_t io__file_pwrite(struct io *io, int fd, const void *from, size_t len, uint64_t offset)
+int64_t io__file_pwritev(struct io *io, int fd, const struct iovec *iov, uint32_t count, uint64_t offset)
 {
     (void)io;
     ssize_t n = 0;
     do
-        n = pwrite(fd, from, bounded(len), (off_t)offset);
+        n = pwritev(fd, iov, (int)count, (off_t)offset);
     while (n < 0 && errno == EINTR);
     return n < 0 ? -errno : n;
+}
+
+int64_t io__file_pwrite(struct io *io, int fd, const void *from, size_t len, uint64_t offset)
+{
+    struct iovec iov = {.iov_base = (void *)(uintptr_t)from, .iov_len = bounded(len)};
+    return io__file_pwritev(io, fd, &iov, 1, offset);
 }
 
 int io__file_sync(struct io *io, int fd)

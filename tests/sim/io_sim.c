@@ -411,7 +411,8 @@ static int64_t file_pread(struct io *io, int fd, void *into, size_t len, uint64_
     return disk_read(sim->disk, at->file, into, perhaps_short(sim, len), offset);
 }
 
-static int64_t file_pwrite(struct io *io, int fd, const void *from, size_t len, uint64_t offset)
+static int64_t file_pwritev(struct io *io, int fd, const struct iovec *iov, uint32_t count,
+                            uint64_t offset)
 {
     struct io_sim *sim = sim_of(io);
     const struct sim_fd *at = fd_find(sim, fd);
@@ -419,9 +420,15 @@ static int64_t file_pwrite(struct io *io, int fd, const void *from, size_t len, 
     int err = meet(sim, IO_SIM_WRITE);
     if (at == NULL || (at->flags & O_ACCMODE) == O_RDONLY) return -EBADF;
     if (was_off) return -EIO;
-    if (direct_refuses(sim, at, from, len, offset)) return -EINVAL;
+    for (uint32_t i = 0; i < count; i++)
+        if (direct_refuses(sim, at, iov[i].iov_base, iov[i].iov_len, offset)) return -EINVAL;
+    return do_write(sim, at->file, iov, count, offset, (at->flags & O_DSYNC) != 0, err);
+}
+
+static int64_t file_pwrite(struct io *io, int fd, const void *from, size_t len, uint64_t offset)
+{
     const struct iovec iov = {.iov_base = (void *)(uintptr_t)from, .iov_len = len};
-    return do_write(sim, at->file, &iov, 1, offset, (at->flags & O_DSYNC) != 0, err);
+    return file_pwritev(io, fd, &iov, 1, offset);
 }
 
 static int file_sync(struct io *io, int fd)
@@ -518,6 +525,7 @@ static const struct io_ops sim_ops = {
     .file_close = file_close,
     .file_pread = file_pread,
     .file_pwrite = file_pwrite,
+    .file_pwritev = file_pwritev,
     .file_sync = file_sync,
     .file_truncate = file_truncate,
     .file_size = file_size,
