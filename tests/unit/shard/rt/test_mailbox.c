@@ -177,7 +177,7 @@ static void test_two_threads(void **state)
 {
     (void)state;
     struct pair p = {
-        .there = mailbox_new(8192), .back = mailbox_new(1024), .messages = 100000, .batch = 20};
+        .there = mailbox_new(8192), .back = mailbox_new(1024), .messages = 30000, .batch = 20};
     pthread_t t;
     void *result = NULL;
     assert_int_equal(pthread_create(&t, NULL, echo, &p), 0);
