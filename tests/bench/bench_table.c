@@ -123,6 +123,11 @@ static void bench_find(void)
         printf("\n");
         keyspace_free(ks);
     }
+    struct keyspace *ks = filled("key:", 1000, BYTES_LIT("value"), -1);
+    for (uint32_t i = 0; i < KEYS; i++)
+        keys[i] = db_key(0, name_of(&names[i], "key:", rng_below(&rng, 1000)));
+    printf("find, 1000 keys in cache: %.1f ns\n", find_ns(ks, 16, PLAIN));
+    keyspace_free(ks);
     struct name n;
     uint64_t from = clock_thread_cpu_ns();
     for (uint32_t i = 0; i < KEYS; i++) {

@@ -182,9 +182,11 @@ static void expire_all(struct keyspace *ks, int64_t now_ms, uint32_t max_buckets
     assert_int_equal(x.count, due);
 }
 
-static void swap_shadows(uint8_t a, uint8_t b)
+/* Of slots whose number modulo 2 is at least `odd`. */
+static void swap_shadows(uint8_t a, uint8_t b, uint32_t odd)
 {
     for (uint32_t n = 0; n < key_count; n++) {
+        if (keys[n].key[a].slot % 2 < odd) continue;
         struct shadow was = keys[n];
         keys[n].present[a] = was.present[b];
         keys[n].present[b] = was.present[a];
@@ -205,6 +207,29 @@ static void flush(struct keyspace *ks, uint8_t d, uint32_t slice)
     assert_int_equal(db_count(ks, d), 0);
     if (key_count > 0) assert_true(set(ks, 0, d, -1)); /* the database is usable at once */
     while (g != NULL && !db_garbage_free_slice(g, slice))
+        continue;
+}
+
+/* As a shard that owns only some of the slots: what the others hold stays. */
+static bool is_odd(const void *ctx, uint16_t slot)
+{
+    (void)ctx;
+    return slot % 2 == 1;
+}
+
+static void swap_odd_slots(struct keyspace *ks, uint8_t a, uint8_t b)
+{
+    db_swap_slots(ks, a, b, is_odd, NULL);
+    if (a != b) swap_shadows(a, b, 1);
+}
+
+static void flush_odd_slots(struct keyspace *ks, uint8_t d)
+{
+    struct db_garbage *g = db_detach_slots(ks, d, is_odd, NULL);
+    for (uint32_t n = 0; n < key_count; n++) {
+        if (keys[n].key[d].slot % 2 == 1) keys[n].present[d] = false;
+    }
+    while (g != NULL && !db_garbage_free_slice(g, 50))
         continue;
 }
 
@@ -233,8 +258,10 @@ static void run_model(uint32_t count, uint32_t ops, uint64_t seed)
         if (op % (ops / 8) == 9) check_all(ks);
         if (op % (ops / 5) == 11) {
             db_swap(ks, 0, d);
-            swap_shadows(0, d);
+            swap_shadows(0, d, 0);
         }
+        if (op % (ops / 5) == 12) swap_odd_slots(ks, 0, d);
+        if (op % (ops / 3) == 12) flush_odd_slots(ks, d);
         if (op % (ops / 3) == 13) flush(ks, d, 1 + (uint32_t)rng_below(&rng, 100));
     }
     check_all(ks);
