@@ -19,6 +19,7 @@ struct hash_full {
     struct table fields; /* of nodes, by field name */
     uint64_t node_bytes; /* nodes with what hangs off them, as allocated */
 };
+static_assert(offsetof(struct hash_full, fields) == 0, "value.c looks it up");
 
 #define NODE_INLINE_MAX 512u
 #define SMALL_HEAD 4u

@@ -15,6 +15,7 @@ struct set_full {
     struct table members; /* of nodes */
     uint64_t node_bytes;  /* as allocated */
 };
+static_assert(offsetof(struct set_full, members) == 0, "value.c looks it up");
 
 /* ---- nodes */
 

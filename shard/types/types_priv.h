@@ -5,7 +5,8 @@
 
 #include "shard/types/record.h"
 
-/* `full` is record_out.ptr of a full encoding. */
+/* `full` is record_out.ptr of a full encoding. Those of hashes, sets and sorted sets begin with their
+ * struct table. */
 struct full_ops {
     uint64_t (*len)(const void *full);  /* elements */
     size_t (*bytes)(const void *full);  /* all its memory, O(1) */

@@ -3,6 +3,7 @@
 
 #include "shard/ds/intset.h"
 #include "shard/ds/listpack.h"
+#include "shard/ds/table.h"
 #include "shard/types/hash.h"
 #include "shard/types/list.h"
 #include "shard/types/set.h"
@@ -127,6 +128,27 @@ bool value_free_slice(struct record *r, uint32_t max)
     if (!full_ops_of(r)->free_slice(full_of(r), max)) return false;
     record_free_shell(r);
     return true;
+}
+
+/* ---- loading ahead */
+
+/* All but lists and streams begin with their table (types_priv.h). */
+static const struct table *table_of(const struct record *r)
+{
+    enum value_encoding e = record_encoding(r);
+    return e == ENC_HASHTABLE || e == ENC_SKIPLIST ? full_of(r) : NULL;
+}
+
+void value_prefetch_bucket(const struct record *r, uint64_t element_hash)
+{
+    const struct table *t = table_of(r);
+    if (t != NULL) table_prefetch_bucket(t, element_hash);
+}
+
+void value_prefetch_item(const struct record *r, uint64_t element_hash)
+{
+    const struct table *t = table_of(r);
+    if (t != NULL) table_prefetch_item(t, element_hash);
 }
 
 /* ---- digest */

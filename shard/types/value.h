@@ -27,6 +27,11 @@ MUST_CHECK struct record *value_try_copy(const struct record *r, struct bytes ke
 uint64_t value_free_cost(const struct record *r);
 /* Frees up to `max` elements of the value; true when record and value are gone. */
 bool value_free_slice(struct record *r, uint32_t max);
+/* Loading ahead, in the sweeps over a batch before its commands run: what a lookup of the element with
+ * this hash (hash_bytes()) will read of a big hash, set or sorted set; no-ops for other values. First
+ * the bucket, and when that had time to arrive, the element itself. The record must be loaded. */
+void value_prefetch_bucket(const struct record *r, uint64_t element_hash);
+void value_prefetch_item(const struct record *r, uint64_t element_hash);
 /* A digest of the contents independent of encoding and (for unordered types) of order. */
 uint64_t value_digest(const struct record *r);
 /* Structure walk, for tests and DEBUG. */

@@ -12,6 +12,7 @@ struct zset_full {
     struct bptree order;  /* the same nodes by score and member */
     uint64_t node_bytes;  /* as allocated */
 };
+static_assert(offsetof(struct zset_full, members) == 0, "value.c looks it up");
 
 static inline struct zset_full *zset_full(const struct record *r)
 {

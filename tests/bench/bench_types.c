@@ -7,6 +7,7 @@
 
 #include "shard/base/assert.h"
 #include "shard/base/clock.h"
+#include "shard/base/hash.h"
 #include "shard/base/rng.h"
 #include "shard/types/hash.h"
 #include "shard/types/list.h"
@@ -61,6 +62,57 @@ static uint32_t scattered(uint32_t i)
     return (uint32_t)((uint64_t)i * 766649u % N);
 }
 
+#define BATCH 16u
+
+/* As a pass runs a pipeline: sweeps that load ahead, then the commands. */
+static void bench_batches(const char *what, bool (*run)(struct bytes element))
+{
+    char text[BATCH][32];
+    start();
+    for (uint32_t i = 0; i < N / BATCH; i++) {
+        uint64_t hash[BATCH];
+        struct bytes element[BATCH];
+        for (uint32_t k = 0; k < BATCH; k++) {
+            struct bytes n = name(any());
+            memcpy(text[k], n.data, n.len);
+            element[k] = bytes_view(text[k], n.len);
+            hash[k] = hash_bytes(element[k]);
+            value_prefetch_bucket(record, hash[k]);
+        }
+        for (uint32_t k = 0; k < BATCH; k++) value_prefetch_item(record, hash[k]);
+        for (uint32_t k = 0; k < BATCH; k++) assert(run(element[k]));
+    }
+    report(what, N);
+}
+
+static bool run_hget(struct bytes element)
+{
+    char tmp[NUM_I64_TEXT_MAX];
+    struct bytes value;
+    return hash_get(record, element, tmp, &value);
+}
+
+static bool run_hset(struct bytes element)
+{
+    return hash_set(&record, element, BYTES_LIT("zzz")) == HASH_UPDATED;
+}
+
+static bool run_sadd(struct bytes element)
+{
+    return set_add(&record, element) == 0;
+}
+
+static bool run_zscore(struct bytes element)
+{
+    double score;
+    return zset_score(record, element, &score);
+}
+
+static bool run_zadd(struct bytes element)
+{
+    return zset_put(&record, element, any()) == 0;
+}
+
 static void bench_hash(void)
 {
     char tmp[NUM_I64_TEXT_MAX];
@@ -75,6 +127,8 @@ static void bench_hash(void)
     start();
     for (uint32_t i = 0; i < N; i++) assert(hash_get(record, name(any()), tmp, &value));
     report("HGET", N);
+    bench_batches("HGET, loaded ahead", run_hget);
+    bench_batches("HSET existing, loaded ahead", run_hset);
     report_bytes("hash, per field of 20 + 3 B", N);
     record_free(record);
 }
@@ -117,6 +171,7 @@ static void bench_set(void)
     start();
     for (uint32_t i = 0; i < N; i++) assert(set_add(&record, name(any())) == 0);
     report("SADD existing", N);
+    bench_batches("SADD existing, loaded ahead", run_sadd);
     report_bytes(prefix_len == 8 ? "set, per member of 20 B" : "set, per member of 16 B", N);
     start();
     for (uint32_t i = 0; i < N; i++) assert(set_remove(&record, set_random(record, &rng, tmp)));
@@ -180,6 +235,8 @@ static void bench_zset(bool rising, double scale)
     start();
     for (uint32_t i = 0; i < N; i++) assert(zset_score(record, name(any()), &score));
     report("ZSCORE", N);
+    bench_batches("ZSCORE, loaded ahead", run_zscore);
+    bench_batches("ZADD new score, loaded ahead", run_zadd);
     start();
     for (uint32_t i = 0; i < N; i++) assert(zset_rank(record, name(any()), &rank));
     report("ZRANK", N);
