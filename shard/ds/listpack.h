@@ -61,12 +61,34 @@ static inline const uint8_t *lp_next(const uint8_t *entry)
 /* The entry that ends where `end` points. */
 const uint8_t *lp_before(const uint8_t *end);
 
+/* Equal bytes; the last ones first, for the names of fields differ there. A call of memcmp costs more
+ * than the comparison of a usual one. */
+static inline bool lp__same(const uint8_t *a, const uint8_t *b, size_t n)
+{
+    if (likely(n >= 8)) {
+        uint64_t x, y;
+        memcpy(&x, a + n - 8, 8);
+        memcpy(&y, b + n - 8, 8);
+        if (x != y) return false;
+        if (unlikely(n > 64)) return memcmp(a, b, n) == 0;
+        for (size_t i = 0; i + 8 < n; i += 8) {
+            memcpy(&x, a + i, 8);
+            memcpy(&y, b + i, 8);
+            if (x != y) return false;
+        }
+        return true;
+    }
+    for (size_t i = n; i-- > 0;) {
+        if (a[i] != b[i]) return false;
+    }
+    return true;
+}
 static inline bool lp_matches(const uint8_t *entry, const struct lp_item *item)
 {
     /* An equal first byte means an equal head length, so nothing past the entry is read. */
     if (entry[0] != item->head[0]) return false;
-    if (item->head_len > 1 && memcmp(entry, item->head, item->head_len) != 0) return false;
-    return item->text.len == 0 || memcmp(entry + item->head_len, item->text.data, item->text.len) == 0;
+    if (unlikely(item->head_len > 1) && !lp__same(entry, item->head, item->head_len)) return false;
+    return lp__same(entry + item->head_len, item->text.data, item->text.len);
 }
 
 /* The text; integers are written into tmp. Not for doubles in binary. */
