@@ -78,7 +78,8 @@ static void set_entry(struct entries e, uint32_t i, double score, const void *it
 }
 
 /* Copies n entries; the ranges may overlap if they are of one node. */
-static void copy_entries(struct entries to, uint32_t at, struct entries from, uint32_t index, uint32_t n)
+static void copy_entries(struct entries to, uint32_t at, struct entries from, uint32_t index,
+                         uint32_t n)
 {
     memmove(to.scores + at, from.scores + index, n * sizeof(double));
     memmove(to.low + at, from.low + index, n * sizeof(uint32_t));
@@ -129,7 +130,8 @@ static void inner_free(struct bptree *t, struct inner *n)
     mem_free(MEM_DATA, n, sizeof *n);
 }
 
-static void copy_children(struct inner *to, uint32_t at, const struct inner *from, uint32_t index, uint32_t n)
+static void copy_children(struct inner *to, uint32_t at, const struct inner *from, uint32_t index,
+                          uint32_t n)
 {
     copy_entries(inner_entries(to), at, inner_entries(from), index, n);
     memmove(to->child + at, from->child + index, n * sizeof from->child[0]);
@@ -139,7 +141,8 @@ static void copy_children(struct inner *to, uint32_t at, const struct inner *fro
 static uint32_t inner_sum(const struct inner *n)
 {
     uint32_t sum = 0;
-    for (uint32_t i = 0; i < n->count; i++) sum += n->below[i];
+    for (uint32_t i = 0; i < n->count; i++)
+        sum += n->below[i];
     return sum;
 }
 
@@ -193,7 +196,8 @@ static uint32_t keys_before(struct entries e, uint32_t low, uint32_t high, const
 }
 
 /* Number of entries among [first, count) that are before the probe, plus first. */
-static uint32_t entries_before(struct entries e, uint32_t first, uint32_t count, const struct probe *p)
+static uint32_t entries_before(struct entries e, uint32_t first, uint32_t count,
+                               const struct probe *p)
 {
     if (p->keys_only) return keys_before(e, first, count, p);
     bool or_equal = p->key_of == NULL && p->inclusive;
@@ -206,12 +210,14 @@ static uint32_t entries_before(struct entries e, uint32_t first, uint32_t count,
 static void prefetch_node(const void *node, bool leaf)
 {
     size_t bytes = leaf ? leaf_bytes(LEAF_CAP) : offsetof(struct inner, low);
-    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)node + at);
+    for (size_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch((const char *)node + at);
 }
 
 /* The leaf in which the entries before the probe end. path may be NULL; before_out (may be NULL):
  * entries in the leaves to the left. */
-static struct leaf *descend(const struct bptree *t, const struct probe *p, struct path *path, uint64_t *before_out)
+static struct leaf *descend(const struct bptree *t, const struct probe *p, struct path *path,
+                            uint64_t *before_out)
 {
     void *node = t->root;
     uint64_t before = 0;
@@ -225,7 +231,8 @@ static struct leaf *descend(const struct bptree *t, const struct probe *p, struc
         node = n->child[i];
         prefetch_node(node, level + 2 == t->height);
         if (before_out != NULL) {
-            for (uint32_t k = 0; k < i; k++) before += n->below[k];
+            for (uint32_t k = 0; k < i; k++)
+                before += n->below[k];
         }
     }
     if (path != NULL) path->depth = t->height - 1;
@@ -243,7 +250,8 @@ static uint32_t index_of(const struct leaf *l, double score, const void *item)
 {
     struct entries e = leaf_entries(l);
     uint32_t i = scores_before(e.scores, l->count, score, false);
-    while (i < l->count && item_at(e, i) != item) i++;
+    while (i < l->count && item_at(e, i) != item)
+        i++;
     assert(i < l->count);
     assert(e.scores[i] == score);
     return i;
@@ -261,18 +269,21 @@ static void prefetch_rank(const void *node, bool leaf)
     size_t from = leaf ? leaf_bytes(0) + LEAF_CAP * sizeof(double) : offsetof(struct inner, child);
     size_t to = leaf ? leaf_bytes(LEAF_CAP) : sizeof(struct inner);
     if (leaf) __builtin_prefetch(node);
-    for (size_t at = from; at < to; at += 64) __builtin_prefetch((const char *)node + at);
+    for (size_t at = from; at < to; at += 64)
+        __builtin_prefetch((const char *)node + at);
 }
 
 /* The leaf with entry `rank` < count, and its index there. */
-static struct leaf *descend_rank(const struct bptree *t, uint64_t rank, struct path *path, uint32_t *at_out)
+static struct leaf *descend_rank(const struct bptree *t, uint64_t rank, struct path *path,
+                                 uint32_t *at_out)
 {
     assert(rank < t->count);
     void *node = t->root;
     for (uint32_t level = 0; level + 1 < t->height; level++) {
         struct inner *n = node;
         uint32_t i = 0;
-        for (; rank >= n->below[i]; i++) rank -= n->below[i];
+        for (; rank >= n->below[i]; i++)
+            rank -= n->below[i];
         assert(i < n->count);
         if (path != NULL) {
             path->node[level] = n;
@@ -309,7 +320,8 @@ uint64_t bptree_count_scores(const struct bptree *t, double score, bool inclusiv
     return count_before(t, &p);
 }
 
-uint64_t bptree_count_keys(const struct bptree *t, struct bytes key, bool inclusive, bptree_key_fn key_of)
+uint64_t bptree_count_keys(const struct bptree *t, struct bytes key, bool inclusive,
+                           bptree_key_fn key_of)
 {
     struct probe p = {.key = key, .key_of = key_of, .keys_only = true, .inclusive = inclusive};
     return count_before(t, &p);
@@ -341,7 +353,8 @@ static bool spares_try_get(struct bptree *t, const struct path *path, struct spa
     }
     return true;
 out_free:
-    while (s->count > 0) inner_free(t, s->inner[--s->count]);
+    while (s->count > 0)
+        inner_free(t, s->inner[--s->count]);
     leaf_free(t, s->leaf);
     return false;
 }
@@ -378,17 +391,22 @@ static void inner_split(struct inner *n, uint32_t at, struct inner *fresh, struc
         inner_insert(n, at, s);
     }
     struct entries e = inner_entries(fresh);
-    *s = (struct split){.right = fresh, .score = e.scores[0], .item = item_at(e, 0),
-                        .left_sum = inner_sum(n), .right_sum = inner_sum(fresh)};
+    *s = (struct split){.right = fresh,
+                        .score = e.scores[0],
+                        .item = item_at(e, 0),
+                        .left_sum = inner_sum(n),
+                        .right_sum = inner_sum(fresh)};
 }
 
 static void add_to_sums(const struct path *path, uint32_t levels, int32_t delta)
 {
-    for (uint32_t i = 0; i < levels; i++) path->node[i]->below[path->index[i]] += (uint32_t)delta;
+    for (uint32_t i = 0; i < levels; i++)
+        path->node[i]->below[path->index[i]] += (uint32_t)delta;
 }
 
 /* Hangs a split of the node below path's end into the parents. */
-static void split_rise(struct bptree *t, const struct path *path, struct split s, struct spares *spares)
+static void split_rise(struct bptree *t, const struct path *path, struct split s,
+                       struct spares *spares)
 {
     void *left = t->root;
     for (uint32_t level = path->depth; level > 0; level--) {
@@ -412,8 +430,8 @@ static void split_rise(struct bptree *t, const struct path *path, struct split s
     t->height++;
 }
 
-static bool split_try_insert(struct bptree *t, struct leaf *l, uint32_t at, const struct path *path, double score,
-                             const void *item)
+static bool split_try_insert(struct bptree *t, struct leaf *l, uint32_t at, const struct path *path,
+                             double score, const void *item)
 {
     struct spares spares;
     if (!spares_try_get(t, path, &spares)) return false;
@@ -434,8 +452,13 @@ static bool split_try_insert(struct bptree *t, struct leaf *l, uint32_t at, cons
         leaf_insert(l, at, score, item);
     }
     struct entries e = leaf_entries(right);
-    split_rise(t, path, (struct split){.right = right, .score = e.scores[0], .item = item_at(e, 0),
-                                       .left_sum = l->count, .right_sum = right->count}, &spares);
+    split_rise(t, path,
+               (struct split){.right = right,
+                              .score = e.scores[0],
+                              .item = item_at(e, 0),
+                              .left_sum = l->count,
+                              .right_sum = right->count},
+               &spares);
     assert(spares.used == spares.count);
     t->count++;
     return true;
@@ -512,7 +535,8 @@ bool bptree_try_insert(struct bptree *t, double score, void *item, bptree_key_fn
     struct leaf *l = descend(t, &p, &path, NULL);
     uint32_t at = before_in_leaf(l, &p);
     if (l->count == l->cap) {
-        if (l->cap == LEAF_CAP && !try_share(&path, l, at)) return split_try_insert(t, l, at, &path, score, item);
+        if (l->cap == LEAF_CAP && !try_share(&path, l, at))
+            return split_try_insert(t, l, at, &path, score, item);
         if (l->cap < LEAF_CAP && !root_leaf_try_grow(t)) return false;
         l = descend(t, &p, &path, NULL);
         at = before_in_leaf(l, &p);
@@ -588,7 +612,8 @@ static void join_inners(struct bptree *t, struct inner *n, uint32_t i)
 
 static uint32_t child_count(const struct inner *n, uint32_t i, bool leaves)
 {
-    return leaves ? ((const struct leaf *)n->child[i])->count : ((const struct inner *)n->child[i])->count;
+    return leaves ? ((const struct leaf *)n->child[i])->count
+                  : ((const struct inner *)n->child[i])->count;
 }
 
 /* Joins sparse nodes along the path, from the leaf up. */
@@ -644,8 +669,8 @@ static void *remove_from(struct bptree *t, struct leaf *l, uint32_t at, const st
     return item;
 }
 
-static struct leaf *find(const struct bptree *t, double score, const void *item, bptree_key_fn key_of,
-                         struct path *path, uint32_t *at_out)
+static struct leaf *find(const struct bptree *t, double score, const void *item,
+                         bptree_key_fn key_of, struct path *path, uint32_t *at_out)
 {
     assert(t->root != NULL);
     struct probe p = {.score = score, .key = key_of(item), .key_of = key_of, .inclusive = true};
@@ -670,8 +695,8 @@ void *bptree_remove_at(struct bptree *t, uint64_t rank)
     return remove_from(t, l, at, &path);
 }
 
-bool bptree_amend(struct bptree *t, double score, const void *item, double new_score, void *new_item,
-                  bptree_key_fn key_of)
+bool bptree_amend(struct bptree *t, double score, const void *item, double new_score,
+                  void *new_item, bptree_key_fn key_of)
 {
     assert(new_score == new_score);
     struct path path;
@@ -706,7 +731,8 @@ void bptree_seek(const struct bptree *t, uint64_t rank, int step, struct bptree_
     if (rank == t->count) return;
     const struct leaf *l = descend_rank(t, rank, NULL, &out->index);
     out->leaf = l;
-    for (uint32_t i = 0; i < ITEMS_AHEAD; i++) prefetch_item(l, out->index + (step > 0 ? i : 0u - i));
+    for (uint32_t i = 0; i < ITEMS_AHEAD; i++)
+        prefetch_item(l, out->index + (step > 0 ? i : 0u - i));
 }
 
 bool bptree_next(struct bptree_cursor *c, int step, double *score_out, void **item_out)
@@ -769,7 +795,8 @@ static bool leaf_check(const struct leaf *l, struct check *c)
     for (uint32_t i = 0; i < l->count; i++) {
         if (c->any && e.scores[i] < c->score) return false;
         if (c->any && !(e.scores[i] > c->score) &&
-            bytes_compare(c->key_of(c->item), c->key_of(item_at(e, i))) >= 0) return false;
+            bytes_compare(c->key_of(c->item), c->key_of(item_at(e, i))) >= 0)
+            return false;
         c->score = e.scores[i];
         c->item = item_at(e, i);
         c->any = true;
@@ -795,7 +822,8 @@ static bool walk_check(const struct bptree *t, struct check *c)
         }
         if (!leaf_check(node, c)) return false;
         if (t->height > 1 && ((struct leaf *)node)->cap != LEAF_CAP) return false;
-        while (path.depth > 0 && path.index[path.depth - 1] + 1 == path.node[path.depth - 1]->count) path.depth--;
+        while (path.depth > 0 && path.index[path.depth - 1] + 1 == path.node[path.depth - 1]->count)
+            path.depth--;
         if (path.depth == 0) return true;
         struct inner *n = path.node[path.depth - 1];
         node = n->child[++path.index[path.depth - 1]];
@@ -819,7 +847,8 @@ static uint64_t measure(void *node, uint32_t height, double *score_out, void **i
         uint64_t below = measure(n->child[i], height - 1, &score, &item);
         if (below != n->below[i]) return 0;
         struct entries e = inner_entries(n);
-        if (i > 0 && (item_at(e, i) != item || memcmp(&e.scores[i], &score, sizeof score) != 0)) return 0;
+        if (i > 0 && (item_at(e, i) != item || memcmp(&e.scores[i], &score, sizeof score) != 0))
+            return 0;
         if (i == 0) {
             *score_out = score;
             *item_out = item;

@@ -9,7 +9,7 @@
 #include "shard/base/bytes.h"
 
 struct bptree {
-    void *root;      /* NULL: empty */
+    void *root; /* NULL: empty */
     uint64_t count;
     uint64_t bytes;  /* memory of all nodes */
     uint32_t height; /* 1: the root is a leaf */
@@ -34,15 +34,16 @@ void bptree_remove(struct bptree *t, double score, const void *item, bptree_key_
 void *bptree_remove_at(struct bptree *t, uint64_t rank); /* rank < count; returns the item */
 /* Gives the entry of an item another item of the same key, and another score if the order stays as it
  * is and that is seen within one leaf. False: nothing changed. */
-MUST_CHECK bool bptree_amend(struct bptree *t, double score, const void *item, double new_score, void *new_item,
-                             bptree_key_fn key_of);
+MUST_CHECK bool bptree_amend(struct bptree *t, double score, const void *item, double new_score,
+                             void *new_item, bptree_key_fn key_of);
 
 /* How many entries come before an item that is in the tree … */
 uint64_t bptree_rank(const struct bptree *t, double score, const void *item, bptree_key_fn key_of);
 /* … how many have a score below (inclusive: or equal to) this one … */
 uint64_t bptree_count_scores(const struct bptree *t, double score, bool inclusive);
 /* … and, all scores being equal, how many have a key below (inclusive: or equal to) this one. */
-uint64_t bptree_count_keys(const struct bptree *t, struct bytes key, bool inclusive, bptree_key_fn key_of);
+uint64_t bptree_count_keys(const struct bptree *t, struct bytes key, bool inclusive,
+                           bptree_key_fn key_of);
 
 /* A place in the order; invalid after any change. */
 struct bptree_cursor {

@@ -12,15 +12,22 @@ static int64_t load(const uint8_t *blob, uint32_t width, uint32_t index)
     int32_t v32;
     int64_t v64;
     switch (width) {
-    case 0: memcpy(&v16, p, sizeof v16); return v16;
-    case 1: memcpy(&v32, p, sizeof v32); return v32;
-    default: memcpy(&v64, p, sizeof v64); return v64;
+    case 0:
+        memcpy(&v16, p, sizeof v16);
+        return v16;
+    case 1:
+        memcpy(&v32, p, sizeof v32);
+        return v32;
+    default:
+        memcpy(&v64, p, sizeof v64);
+        return v64;
     }
 }
 
 static void store(uint8_t *blob, uint32_t width, uint32_t index, int64_t v)
 {
-    memcpy(blob + offset_of(width, index), &v, (size_t)2 << width); /* little endian: the low bytes */
+    memcpy(blob + offset_of(width, index), &v,
+           (size_t)2 << width); /* little endian: the low bytes */
 }
 
 static void set_head(uint8_t *blob, uint32_t width, uint32_t count)
@@ -65,7 +72,8 @@ void intset_widen(uint8_t *blob, uint32_t width)
 {
     uint32_t count = intset_count(head_view(blob)), old = intset_width(head_view(blob));
     assert(width > old);
-    for (uint32_t i = count; i-- > 0;) store(blob, width, i, load(blob, old, i));
+    for (uint32_t i = count; i-- > 0;)
+        store(blob, width, i, load(blob, old, i));
     set_head(blob, width, count);
 }
 

@@ -34,7 +34,8 @@ static uint8_t *back_write(uint8_t *at, size_t len)
     }
     at[n - 1] = (uint8_t)(0x80 | (len & 63));
     size_t rest = len >> 6;
-    for (size_t i = n - 1; i-- > 0; rest >>= 7) at[i] = (uint8_t)((rest & 127) | (i > 0 ? 0x80 : 0));
+    for (size_t i = n - 1; i-- > 0; rest >>= 7)
+        at[i] = (uint8_t)((rest & 127) | (i > 0 ? 0x80 : 0));
     return at + n;
 }
 
@@ -165,12 +166,17 @@ static size_t entry_len(const uint8_t *entry, size_t room)
         if (room < 5) return 0;
         memcpy(&len, entry + 1, 4);
         return 5 + (size_t)len;
-    case HEAD_I16: return 3;
-    case HEAD_I24: return 4;
-    case HEAD_I32: return 5;
+    case HEAD_I16:
+        return 3;
+    case HEAD_I24:
+        return 4;
+    case HEAD_I32:
+        return 5;
     case HEAD_I64:
-    case HEAD_F64: return 9;
-    default: return 0;
+    case HEAD_F64:
+        return 9;
+    default:
+        return 0;
     }
 }
 
@@ -275,14 +281,17 @@ const uint8_t *lp_seek(const uint8_t *begin, const uint8_t *end, uint64_t count,
 {
     assert(index < count);
     if (index <= count / 2) {
-        for (; index > 0; index--) begin = lp_next(begin);
+        for (; index > 0; index--)
+            begin = lp_next(begin);
         return begin;
     }
-    for (uint64_t back = count - index; back > 0; back--) end = lp_before(end);
+    for (uint64_t back = count - index; back > 0; back--)
+        end = lp_before(end);
     return end;
 }
 
-const uint8_t *lp_find(const uint8_t *begin, const uint8_t *end, const struct lp_item *item, uint32_t stride)
+const uint8_t *lp_find(const uint8_t *begin, const uint8_t *end, const struct lp_item *item,
+                       uint32_t stride)
 {
     assert(stride == 1 || stride == 2);
     const uint8_t *p = begin;

@@ -118,13 +118,15 @@ static inline const uint8_t *lp_begin(struct bytes blob)
 static inline const uint8_t *lp_end(struct bytes blob)
 {
     const uint8_t *end = blob.data + blob.len;
-    while (end > blob.data + LP_HEAD_BYTES && end[-1] == LP_PAD) end--;
+    while (end > blob.data + LP_HEAD_BYTES && end[-1] == LP_PAD)
+        end--;
     return end;
 }
 /* Entry `index` < count of the range; walks from the nearer end. */
 const uint8_t *lp_seek(const uint8_t *begin, const uint8_t *end, uint64_t count, uint64_t index);
 /* First entry equal to item among each `stride`-th, NULL if none. */
-const uint8_t *lp_find(const uint8_t *begin, const uint8_t *end, const struct lp_item *item, uint32_t stride);
+const uint8_t *lp_find(const uint8_t *begin, const uint8_t *end, const struct lp_item *item,
+                       uint32_t stride);
 
 /* Are these bytes a range of well-formed entries, each in its one encoding? For bytes of any origin:
  * reads nothing outside, O(len). */

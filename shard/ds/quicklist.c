@@ -27,12 +27,15 @@ static uint64_t sum_of(const struct ql_chunk *c)
 
 static void set_weight(struct ql_chunk *c, uint32_t weight)
 {
-    uint64_t delta = (uint64_t)weight - c->weight; /* wraps, and so do the sums, to the right value */
+    uint64_t delta =
+        (uint64_t)weight - c->weight; /* wraps, and so do the sums, to the right value */
     c->weight = weight;
-    for (; c != NULL; c = c->parent) c->sum += delta;
+    for (; c != NULL; c = c->parent)
+        c->sum += delta;
 }
 
-static void replace_child(struct quicklist *ql, struct ql_chunk *parent, struct ql_chunk *old, struct ql_chunk *fresh)
+static void replace_child(struct quicklist *ql, struct ql_chunk *parent, struct ql_chunk *old,
+                          struct ql_chunk *fresh)
 {
     if (parent == NULL) {
         ql->root = fresh;
@@ -81,7 +84,8 @@ static void tree_insert(struct quicklist *ql, struct ql_chunk *c)
         c->parent = c->prev;
         c->prev->right = c;
     }
-    while (c->parent != NULL && c->priority > c->parent->priority) rotate_up(ql, c);
+    while (c->parent != NULL && c->priority > c->parent->priority)
+        rotate_up(ql, c);
 }
 
 static void tree_remove(struct quicklist *ql, struct ql_chunk *c)
@@ -137,7 +141,8 @@ static void chunk_free(struct quicklist *ql, struct ql_chunk *c)
 }
 
 /* Puts c between prev and next, one of which may be NULL, and counts its elements in. */
-static void link_between(struct quicklist *ql, struct ql_chunk *prev, struct ql_chunk *c, struct ql_chunk *next)
+static void link_between(struct quicklist *ql, struct ql_chunk *prev, struct ql_chunk *c,
+                         struct ql_chunk *next)
 {
     c->prev = prev;
     c->next = next;
@@ -217,7 +222,8 @@ static bool chunk_fits(const struct ql_chunk *c, size_t item_bytes, struct ql_li
 }
 
 /* Capacity of a chunk that is about to hold `need` bytes. */
-static size_t cap_for(const struct quicklist *ql, size_t need, size_t block_wish, struct ql_limit limit)
+static size_t cap_for(const struct quicklist *ql, size_t need, size_t block_wish,
+                      struct ql_limit limit)
 {
     size_t block = ql->chunks >= GROWN_CHUNKS ? ql->bytes / ql->chunks : QL_BLOCK_MIN;
     if (block < block_wish) block = block_wish;
@@ -250,7 +256,8 @@ static bool end_try_room(struct quicklist *ql, struct ql_chunk **chunk, bool at_
     return chunk_try_move(ql, chunk, cap, at_head ? cap - used : 0);
 }
 
-static void end_write(struct quicklist *ql, struct ql_chunk *c, bool at_head, const struct lp_item *item)
+static void end_write(struct quicklist *ql, struct ql_chunk *c, bool at_head,
+                      const struct lp_item *item)
 {
     uint32_t bytes = (uint32_t)item->size;
     if (at_head) {
@@ -263,7 +270,8 @@ static void end_write(struct quicklist *ql, struct ql_chunk *c, bool at_head, co
     set_count(ql, c, c->count + 1);
 }
 
-static struct ql_chunk *chunk_try_with(struct quicklist *ql, bool at_head, const struct lp_item *item, struct ql_limit limit)
+static struct ql_chunk *chunk_try_with(struct quicklist *ql, bool at_head,
+                                       const struct lp_item *item, struct ql_limit limit)
 {
     size_t cap = cap_for(ql, item->size, 0, limit);
     struct ql_chunk *c = chunk_try_new(ql, cap, at_head ? cap - item->size : 0);
@@ -274,7 +282,8 @@ static struct ql_chunk *chunk_try_with(struct quicklist *ql, bool at_head, const
     return c;
 }
 
-bool quicklist_try_push(struct quicklist *ql, bool at_head, const struct lp_item *item, struct ql_limit limit)
+bool quicklist_try_push(struct quicklist *ql, bool at_head, const struct lp_item *item,
+                        struct ql_limit limit)
 {
     struct ql_chunk *c = at_head ? ql->head : ql->tail;
     if (c != NULL && chunk_fits(c, item->size, limit)) {
@@ -328,7 +337,8 @@ void quicklist_drop(struct quicklist *ql, bool at_head, uint64_t count)
 
 /* ---- the middle */
 
-struct ql_chunk *quicklist_locate(const struct quicklist *ql, uint64_t index, uint32_t *index_in_chunk_out)
+struct ql_chunk *quicklist_locate(const struct quicklist *ql, uint64_t index,
+                                  uint32_t *index_in_chunk_out)
 {
     assert(index < ql->count);
     struct ql_chunk *c = ql->head;
@@ -365,7 +375,8 @@ static uint32_t entry_offset(const struct ql_chunk *c, uint32_t index)
 }
 
 /* Opens a gap of `bytes` before offset *at; c may move, *at becomes where the gap lies. */
-static bool gap_try_open(struct quicklist *ql, struct ql_chunk **chunk, uint32_t *at, uint32_t bytes, struct ql_limit limit)
+static bool gap_try_open(struct quicklist *ql, struct ql_chunk **chunk, uint32_t *at,
+                         uint32_t bytes, struct ql_limit limit)
 {
     struct ql_chunk *c = *chunk;
     uint32_t front = *at - c->begin, back = c->end - *at;
@@ -373,7 +384,8 @@ static bool gap_try_open(struct quicklist *ql, struct ql_chunk **chunk, uint32_t
         uint32_t used = front + back;
         if (c->cap - used >= bytes) {
             chunk_slide(c, 0);
-        } else if (!chunk_try_move(ql, chunk, cap_for(ql, used + bytes, 2 * block_of(c->cap), limit), 0)) {
+        } else if (!chunk_try_move(ql, chunk,
+                                   cap_for(ql, used + bytes, 2 * block_of(c->cap), limit), 0)) {
             return false;
         }
         c = *chunk;
@@ -402,8 +414,8 @@ static void gap_close(struct ql_chunk *c, uint32_t at, uint32_t bytes)
     }
 }
 
-static bool chunk_try_insert(struct quicklist *ql, struct ql_chunk *c, uint32_t at, const struct lp_item *item,
-                             struct ql_limit limit)
+static bool chunk_try_insert(struct quicklist *ql, struct ql_chunk *c, uint32_t at,
+                             const struct lp_item *item, struct ql_limit limit)
 {
     if (!gap_try_open(ql, &c, &at, (uint32_t)item->size, limit)) return false;
     lp_write(c->data + at, item);
@@ -412,8 +424,8 @@ static bool chunk_try_insert(struct quicklist *ql, struct ql_chunk *c, uint32_t 
 }
 
 /* The entries from offset `at` on, with the item before them if `with`, as a new chunk. */
-static struct ql_chunk *split_try_right(struct quicklist *ql, const struct ql_chunk *c, uint32_t at, uint32_t count,
-                                        const struct lp_item *with)
+static struct ql_chunk *split_try_right(struct quicklist *ql, const struct ql_chunk *c, uint32_t at,
+                                        uint32_t count, const struct lp_item *with)
 {
     size_t bytes = c->end - at, extra = with != NULL ? with->size : 0;
     struct ql_chunk *right = chunk_try_new(ql, bytes + extra, 0);
@@ -426,8 +438,8 @@ static struct ql_chunk *split_try_right(struct quicklist *ql, const struct ql_ch
 }
 
 /* Inserts before entry `index` (0 < index < count) of a full chunk: splits it there. */
-static bool split_try_insert(struct quicklist *ql, struct ql_chunk *c, uint32_t index, const struct lp_item *item,
-                             struct ql_limit limit)
+static bool split_try_insert(struct quicklist *ql, struct ql_chunk *c, uint32_t index,
+                             const struct lp_item *item, struct ql_limit limit)
 {
     uint32_t at = entry_offset(c, index), right_count = c->count - index, right_bytes = c->end - at;
     bool to_left = fits(at - c->begin, index, item->size, limit) && c->cap - at >= item->size;
@@ -450,26 +462,31 @@ static bool split_try_insert(struct quicklist *ql, struct ql_chunk *c, uint32_t 
     return true;
 }
 
-bool quicklist_try_insert(struct quicklist *ql, uint64_t index, const struct lp_item *item, struct ql_limit limit)
+bool quicklist_try_insert(struct quicklist *ql, uint64_t index, const struct lp_item *item,
+                          struct ql_limit limit)
 {
     assert(index <= ql->count);
     if (index == 0 || index == ql->count) return quicklist_try_push(ql, index == 0, item, limit);
     uint32_t in_chunk;
     struct ql_chunk *c = quicklist_locate(ql, index, &in_chunk);
-    if (chunk_fits(c, item->size, limit)) return chunk_try_insert(ql, c, entry_offset(c, in_chunk), item, limit);
+    if (chunk_fits(c, item->size, limit))
+        return chunk_try_insert(ql, c, entry_offset(c, in_chunk), item, limit);
     if (in_chunk > 0) return split_try_insert(ql, c, in_chunk, item, limit);
-    if (chunk_fits(c->prev, item->size, limit)) return chunk_try_insert(ql, c->prev, c->prev->end, item, limit);
+    if (chunk_fits(c->prev, item->size, limit))
+        return chunk_try_insert(ql, c->prev, c->prev->end, item, limit);
     struct ql_chunk *own = chunk_try_with(ql, false, item, limit);
     if (own == NULL) return false;
     link_between(ql, c->prev, own, c);
     return true;
 }
 
-bool quicklist_try_set(struct quicklist *ql, uint64_t index, const struct lp_item *item, struct ql_limit limit)
+bool quicklist_try_set(struct quicklist *ql, uint64_t index, const struct lp_item *item,
+                       struct ql_limit limit)
 {
     uint32_t in_chunk;
     struct ql_chunk *c = quicklist_locate(ql, index, &in_chunk);
-    uint32_t at = entry_offset(c, in_chunk), old = (uint32_t)lp_entry_size(c->data + at), fresh = (uint32_t)item->size;
+    uint32_t at = entry_offset(c, in_chunk), old = (uint32_t)lp_entry_size(c->data + at),
+             fresh = (uint32_t)item->size;
     if (fresh > old && c->count > 1 && ql_used(c) - old + item->size > cap_max(limit)) {
         if (!quicklist_try_insert(ql, index, item, limit)) return false;
         quicklist_remove(ql, index + 1, 1, limit);
@@ -513,7 +530,8 @@ void quicklist_remove(struct quicklist *ql, uint64_t index, uint64_t count, stru
     assert(count <= ql->count - index);
     if (count == 0) return;
     uint32_t in_chunk;
-    struct ql_chunk *c = quicklist_locate(ql, index, &in_chunk), *before = in_chunk > 0 ? c : c->prev;
+    struct ql_chunk *c = quicklist_locate(ql, index, &in_chunk),
+                    *before = in_chunk > 0 ? c : c->prev;
     while (count > 0) {
         struct ql_chunk *next = c->next;
         uint32_t n = c->count - in_chunk;
@@ -535,7 +553,8 @@ void quicklist_remove(struct quicklist *ql, uint64_t index, uint64_t count, stru
 }
 
 /* Drops the matches numbered [skip, skip + n) of the chunk in one pass. */
-static void chunk_remove_matches(struct quicklist *ql, struct ql_chunk *c, const struct lp_item *item, uint32_t skip, uint32_t n)
+static void chunk_remove_matches(struct quicklist *ql, struct ql_chunk *c,
+                                 const struct lp_item *item, uint32_t skip, uint32_t n)
 {
     const uint8_t *p = ql_begin(c), *end = ql_end(c);
     uint8_t *to = c->data + c->begin;
@@ -556,12 +575,13 @@ static void chunk_remove_matches(struct quicklist *ql, struct ql_chunk *c, const
 static uint32_t chunk_count_matches(const struct ql_chunk *c, const struct lp_item *item)
 {
     uint32_t n = 0;
-    for (const uint8_t *p = ql_begin(c), *end = ql_end(c); p < end; p = lp_next(p)) n += lp_matches(p, item);
+    for (const uint8_t *p = ql_begin(c), *end = ql_end(c); p < end; p = lp_next(p))
+        n += lp_matches(p, item);
     return n;
 }
 
-uint64_t quicklist_remove_equal(struct quicklist *ql, const struct lp_item *item, uint64_t max, bool from_tail,
-                                struct ql_limit limit)
+uint64_t quicklist_remove_equal(struct quicklist *ql, const struct lp_item *item, uint64_t max,
+                                bool from_tail, struct ql_limit limit)
 {
     uint64_t left = max == 0 ? UINT64_MAX : max, removed = 0;
     struct ql_chunk *c = from_tail ? ql->tail : ql->head;
@@ -592,7 +612,8 @@ void quicklist_init(struct quicklist *ql)
 
 bool quicklist_free_slice(struct quicklist *ql, uint32_t max_chunks)
 {
-    for (; ql->head != NULL && max_chunks > 0; max_chunks--) unlink_free(ql, ql->head);
+    for (; ql->head != NULL && max_chunks > 0; max_chunks--)
+        unlink_free(ql, ql->head);
     return ql->head == NULL;
 }
 
@@ -617,11 +638,13 @@ static bool chunk_check(const struct quicklist *ql, const struct ql_chunk *c)
 {
     uint64_t count;
     if (c->begin > c->end || c->end > c->cap || c->count == 0) return false;
-    if (!lp_check_entries(bytes_view(ql_begin(c), ql_used(c)), &count) || count != c->count) return false;
+    if (!lp_check_entries(bytes_view(ql_begin(c), ql_used(c)), &count) || count != c->count)
+        return false;
     if (c->weight != (is_end(ql, c) ? 0 : c->count)) return false;
     if (c->sum != c->weight + sum_of(c->left) + sum_of(c->right)) return false;
     if (c->left != NULL && (c->left->parent != c || c->left->priority > c->priority)) return false;
-    if (c->right != NULL && (c->right->parent != c || c->right->priority > c->priority)) return false;
+    if (c->right != NULL && (c->right->parent != c || c->right->priority > c->priority))
+        return false;
     return c->parent != NULL || ql->root == c;
 }
 
@@ -629,10 +652,12 @@ static bool chunk_check(const struct quicklist *ql, const struct ql_chunk *c)
 static const struct ql_chunk *tree_next(const struct ql_chunk *c)
 {
     if (c->right != NULL) {
-        for (c = c->right; c->left != NULL;) c = c->left;
+        for (c = c->right; c->left != NULL;)
+            c = c->left;
         return c;
     }
-    while (c->parent != NULL && c->parent->right == c) c = c->parent;
+    while (c->parent != NULL && c->parent->right == c)
+        c = c->parent;
     return c->parent;
 }
 

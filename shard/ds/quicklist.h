@@ -11,9 +11,9 @@
 struct ql_chunk {
     struct ql_chunk *prev, *next;
     struct ql_chunk *left, *right, *parent;
-    uint64_t sum;      /* weights of this subtree */
-    uint32_t weight;   /* count, but 0 in the first and the last chunk */
-    uint32_t priority; /* no child has a higher one */
+    uint64_t sum;             /* weights of this subtree */
+    uint32_t weight;          /* count, but 0 in the first and the last chunk */
+    uint32_t priority;        /* no child has a higher one */
     uint32_t cap, begin, end; /* bytes of data */
     uint32_t count;
     uint8_t data[];
@@ -21,10 +21,10 @@ struct ql_chunk {
 
 struct quicklist {
     struct ql_chunk *head, *tail, *root; /* NULL: empty */
-    uint64_t count;  /* elements */
-    uint64_t bytes;  /* memory of all chunks */
+    uint64_t count;                      /* elements */
+    uint64_t bytes;                      /* memory of all chunks */
     uint32_t chunks;
-    uint32_t flags;  /* the owner's */
+    uint32_t flags; /* the owner's */
 };
 
 /* How large chunks may grow; asked at each change, so that a new setting works from then on. */
@@ -40,22 +40,26 @@ bool quicklist_free_slice(struct quicklist *ql, uint32_t max_chunks);
 /* A copy into an empty list. False: out of memory, the copy is empty. */
 MUST_CHECK bool quicklist_try_copy(const struct quicklist *source, struct quicklist *target);
 
-MUST_CHECK bool quicklist_try_push(struct quicklist *ql, bool at_head, const struct lp_item *item, struct ql_limit limit);
+MUST_CHECK bool quicklist_try_push(struct quicklist *ql, bool at_head, const struct lp_item *item,
+                                   struct ql_limit limit);
 /* Makes one chunk of `count` well-formed entries, in an empty list. */
 MUST_CHECK bool quicklist_try_adopt(struct quicklist *ql, struct bytes entries, uint32_t count);
 /* Drops `count` ≤ ql->count elements from an end. */
 void quicklist_drop(struct quicklist *ql, bool at_head, uint64_t count);
 
 /* The new element gets `index` ≤ count. */
-MUST_CHECK bool quicklist_try_insert(struct quicklist *ql, uint64_t index, const struct lp_item *item, struct ql_limit limit);
-MUST_CHECK bool quicklist_try_set(struct quicklist *ql, uint64_t index, const struct lp_item *item, struct ql_limit limit);
+MUST_CHECK bool quicklist_try_insert(struct quicklist *ql, uint64_t index,
+                                     const struct lp_item *item, struct ql_limit limit);
+MUST_CHECK bool quicklist_try_set(struct quicklist *ql, uint64_t index, const struct lp_item *item,
+                                  struct ql_limit limit);
 void quicklist_remove(struct quicklist *ql, uint64_t index, uint64_t count, struct ql_limit limit);
 /* Removes up to `max` (0: all) elements equal to item from one end on; returns how many. */
-uint64_t quicklist_remove_equal(struct quicklist *ql, const struct lp_item *item, uint64_t max, bool from_tail,
-                                struct ql_limit limit);
+uint64_t quicklist_remove_equal(struct quicklist *ql, const struct lp_item *item, uint64_t max,
+                                bool from_tail, struct ql_limit limit);
 
 /* The chunk that holds element `index` < count, and the element's index in it. */
-struct ql_chunk *quicklist_locate(const struct quicklist *ql, uint64_t index, uint32_t *index_in_chunk_out);
+struct ql_chunk *quicklist_locate(const struct quicklist *ql, uint64_t index,
+                                  uint32_t *index_in_chunk_out);
 static inline const uint8_t *ql_begin(const struct ql_chunk *c)
 {
     return c->data + c->begin;

@@ -29,9 +29,9 @@ static_assert(offsetof(struct hash_full, fields) == 0, "value.c looks it up");
 
 struct node_view {
     struct bytes field, value;
-    size_t bytes;       /* of the node, rounded as slabs do */
+    size_t bytes; /* of the node, rounded as slabs do */
     uint8_t form;
-    uint8_t *value_at;  /* inline value, or the pointer to it */
+    uint8_t *value_at; /* inline value, or the pointer to it */
 };
 
 static size_t node_head(uint8_t form)
@@ -46,7 +46,8 @@ static void node_layout(size_t field_len, size_t value_len, uint8_t *form_out, s
         form = NODE_LARGE | NODE_OUT;
     }
     *form_out = form;
-    *bytes_out = slab_good_size(node_head(form) + field_len + (form & NODE_OUT ? sizeof(void *) : value_len));
+    *bytes_out = slab_good_size(node_head(form) + field_len +
+                                (form & NODE_OUT ? sizeof(void *) : value_len));
 }
 
 static void node_view(const void *node, struct node_view *out)
@@ -67,7 +68,8 @@ static void node_view(const void *node, struct node_view *out)
     const uint8_t *value = out->value_at;
     if (p[0] & NODE_OUT) memcpy(&value, out->value_at, sizeof value);
     out->value = bytes_view(value, value_len);
-    out->bytes = slab_good_size(node_head(p[0]) + field_len + (p[0] & NODE_OUT ? sizeof(void *) : value_len));
+    out->bytes = slab_good_size(node_head(p[0]) + field_len +
+                                (p[0] & NODE_OUT ? sizeof(void *) : value_len));
 }
 
 static struct bytes node_field(const void *node)
@@ -157,7 +159,8 @@ static struct hash_full *full_try_new(uint64_t count)
     struct hash_full *h = slab_try_alloc(sizeof *h);
     if (h == NULL) return NULL;
     memset(h, 0, sizeof *h);
-    if (count > 0 && !table_reserve(&h->fields, (uint32_t)(count < UINT32_MAX ? count : UINT32_MAX))) {
+    if (count > 0 &&
+        !table_reserve(&h->fields, (uint32_t)(count < UINT32_MAX ? count : UINT32_MAX))) {
         slab_free(h, sizeof *h);
         return NULL;
     }
@@ -270,10 +273,12 @@ uint64_t hash_len(const struct record *r)
     return is_full(r) ? hash_full(r)->fields.count : lp_count(record_blob(r)) / 2;
 }
 
-bool hash_get(const struct record *r, struct bytes field, char tmp[NUM_I64_TEXT_MAX], struct bytes *value_out)
+bool hash_get(const struct record *r, struct bytes field, char tmp[NUM_I64_TEXT_MAX],
+              struct bytes *value_out)
 {
     if (is_full(r)) {
-        const void *node = table_find(&hash_full(r)->fields, hash_bytes(field), field, node_field, NULL);
+        const void *node =
+            table_find(&hash_full(r)->fields, hash_bytes(field), field, node_field, NULL);
         if (node == NULL) return false;
         struct node_view v;
         node_view(node, &v);
@@ -355,8 +360,8 @@ void hash_iter_start(const struct record *r, struct hash_iter *it_out)
     if (is_full(r)) window_start(&it_out->window, &hash_full(r)->fields);
 }
 
-bool hash_iter_next(struct hash_iter *it, char tmp_f[NUM_I64_TEXT_MAX], char tmp_v[NUM_I64_TEXT_MAX],
-                    struct bytes *field_out, struct bytes *value_out)
+bool hash_iter_next(struct hash_iter *it, char tmp_f[NUM_I64_TEXT_MAX],
+                    char tmp_v[NUM_I64_TEXT_MAX], struct bytes *field_out, struct bytes *value_out)
 {
     if (is_full(it->record)) {
         const void *node = window_next(&it->window);
@@ -401,12 +406,13 @@ uint64_t hash_scan(const struct record *r, uint64_t cursor,
     struct bytes field, value;
     char tmp_f[NUM_I64_TEXT_MAX], tmp_v[NUM_I64_TEXT_MAX];
     hash_iter_start(r, &it);
-    while (hash_iter_next(&it, tmp_f, tmp_v, &field, &value)) each(ctx, field, value);
+    while (hash_iter_next(&it, tmp_f, tmp_v, &field, &value))
+        each(ctx, field, value);
     return 0;
 }
 
-void hash_random(const struct record *r, struct rng *rng, char tmp_f[NUM_I64_TEXT_MAX], char tmp_v[NUM_I64_TEXT_MAX],
-                 struct bytes *field_out, struct bytes *value_out)
+void hash_random(const struct record *r, struct rng *rng, char tmp_f[NUM_I64_TEXT_MAX],
+                 char tmp_v[NUM_I64_TEXT_MAX], struct bytes *field_out, struct bytes *value_out)
 {
     if (is_full(r)) {
         const void *node = table_random(&hash_full(r)->fields, rng);
@@ -466,11 +472,16 @@ static bool full_check(const void *full)
 {
     const struct hash_full *h = full;
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < h->fields.buckets; i++) table_bucket_each(&h->fields, i, sum_node, &bytes);
+    for (uint32_t i = 0; i < h->fields.buckets; i++)
+        table_bucket_each(&h->fields, i, sum_node, &bytes);
     return bytes == h->node_bytes && table_check(&h->fields, node_field, node_hash);
 }
 
 const struct full_ops hash_full_ops = {
-    .len = full_len, .bytes = full_bytes, .cost = full_len,
-    .free_slice = full_free_slice, .try_copy = full_try_copy, .check = full_check,
+    .len = full_len,
+    .bytes = full_bytes,
+    .cost = full_len,
+    .free_slice = full_free_slice,
+    .try_copy = full_try_copy,
+    .check = full_check,
 };

@@ -11,8 +11,8 @@
 
 /* Blobs stay inline with a key of usual length; an eighth of a chunk would be copied otherwise. */
 #define BLOB_BYTES_MAX 448u
-#define BLOB_BYTES_BACK 224u /* a chunked list at or under this becomes a blob again */
-#define REDIS_LISTPACK_FRAME 7u /* head and end byte that Redis counts in */
+#define BLOB_BYTES_BACK 224u     /* a chunked list at or under this becomes a blob again */
+#define REDIS_LISTPACK_FRAME 7u  /* head and end byte that Redis counts in */
 #define REDIS_SAFETY_BYTES 8192u /* bound of a node when the limit is a count */
 
 /* In quicklist.flags: the list is a quicklist by Redis's rules. Without it the list is one that Redis
@@ -71,7 +71,8 @@ static uint64_t packed_size(const struct record *r)
         struct bytes blob = record_blob(r);
         return bytes + (uint64_t)(lp_end(blob) - lp_begin(blob));
     }
-    for (const struct ql_chunk *c = list_full(r)->head; c != NULL; c = c->next) bytes += ql_used(c);
+    for (const struct ql_chunk *c = list_full(r)->head; c != NULL; c = c->next)
+        bytes += ql_used(c);
     return bytes;
 }
 
@@ -83,7 +84,8 @@ static bool try_unpack(struct record **r)
     quicklist_init(ql);
     struct bytes blob = record_blob(*r);
     const uint8_t *begin = lp_begin(blob);
-    if (!quicklist_try_adopt(ql, bytes_view(begin, (size_t)(lp_end(blob) - begin)), lp_count(blob))) goto out_free;
+    if (!quicklist_try_adopt(ql, bytes_view(begin, (size_t)(lp_end(blob) - begin)), lp_count(blob)))
+        goto out_free;
     if (!record_try_set_full(r, ENC_QUICKLIST, ql)) goto out_free;
     return true;
 out_free:
@@ -101,7 +103,8 @@ static bool try_grow(struct record **r, size_t element_len)
         list_full(*r)->flags |= LIST_QUICK;
         return true;
     }
-    if (is_full(*r) || record_blob(*r).len + element_len + LP_ENTRY_OVERHEAD_MAX <= BLOB_BYTES_MAX) return true;
+    if (is_full(*r) || record_blob(*r).len + element_len + LP_ENTRY_OVERHEAD_MAX <= BLOB_BYTES_MAX)
+        return true;
     return try_unpack(r);
 }
 
@@ -146,12 +149,14 @@ bool list_try_push(struct record **r, enum list_end end, struct bytes element)
     if (!try_grow(r, element.len)) return false;
     struct lp_item item;
     lp_item_text(element, &item);
-    if (is_full(*r)) return quicklist_try_push(list_full(*r), end == LIST_HEAD, &item, chunk_limit());
+    if (is_full(*r))
+        return quicklist_try_push(list_full(*r), end == LIST_HEAD, &item, chunk_limit());
     struct bytes blob = record_blob(*r);
     return packed_try_put(r, end == LIST_HEAD ? lp_begin(blob) : lp_end(blob), 0, &item, 1, 1);
 }
 
-bool list_peek(const struct record *r, enum list_end end, char tmp[NUM_I64_TEXT_MAX], struct bytes *out)
+bool list_peek(const struct record *r, enum list_end end, char tmp[NUM_I64_TEXT_MAX],
+               struct bytes *out)
 {
     if (list_len(r) == 0) return false;
     const uint8_t *p;
@@ -289,7 +294,8 @@ void list_remove(struct record **r, uint64_t index, uint64_t count)
 }
 
 /* In a blob of some hundred bytes each removal may move the rest. */
-static uint64_t blob_remove_equal(struct record **r, const struct lp_item *item, uint64_t max, bool from_tail)
+static uint64_t blob_remove_equal(struct record **r, const struct lp_item *item, uint64_t max,
+                                  bool from_tail)
 {
     uint64_t removed = 0;
     size_t at = LP_HEAD_BYTES;
@@ -314,8 +320,10 @@ uint64_t list_remove_equal(struct record **r, struct bytes element, uint64_t cou
 {
     struct lp_item item;
     lp_item_text(element, &item);
-    if (!is_full(*r)) return blob_remove_equal(r, &item, count == 0 ? UINT64_MAX : count, from_tail);
-    uint64_t removed = quicklist_remove_equal(list_full(*r), &item, count, from_tail, chunk_limit());
+    if (!is_full(*r))
+        return blob_remove_equal(r, &item, count == 0 ? UINT64_MAX : count, from_tail);
+    uint64_t removed =
+        quicklist_remove_equal(list_full(*r), &item, count, from_tail, chunk_limit());
     if (removed > 0) shrink(r);
     return removed;
 }
@@ -366,6 +374,10 @@ static bool full_check(const void *full)
 }
 
 const struct full_ops list_full_ops = {
-    .len = full_len, .bytes = full_bytes, .cost = full_cost,
-    .free_slice = full_free_slice, .try_copy = full_try_copy, .check = full_check,
+    .len = full_len,
+    .bytes = full_bytes,
+    .cost = full_cost,
+    .free_slice = full_free_slice,
+    .try_copy = full_try_copy,
+    .check = full_check,
 };

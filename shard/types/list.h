@@ -16,7 +16,8 @@ MUST_CHECK struct record *list_try_new(struct bytes key, int64_t expire_ms); /* 
 uint64_t list_len(const struct record *r);
 MUST_CHECK bool list_try_push(struct record **r, enum list_end end, struct bytes element);
 /* The end's element (borrowed until the list changes; integers are written into tmp). False: empty. */
-MUST_CHECK bool list_peek(const struct record *r, enum list_end end, char tmp[NUM_I64_TEXT_MAX], struct bytes *out);
+MUST_CHECK bool list_peek(const struct record *r, enum list_end end, char tmp[NUM_I64_TEXT_MAX],
+                          struct bytes *out);
 /* Drops `count` elements from an end (≤ len). Cannot fail. An empty list is the caller's to delete. */
 void list_drop(struct record **r, enum list_end end, uint64_t count);
 
@@ -29,10 +30,12 @@ struct list_iter {
     uint32_t at;       /* where it begins, or (backwards) ends */
     int8_t step;       /* +1, -1 */
 };
-MUST_CHECK bool list_iter_start(const struct record *r, int64_t index, int step, struct list_iter *it_out);
+MUST_CHECK bool list_iter_start(const struct record *r, int64_t index, int step,
+                                struct list_iter *it_out);
 MUST_CHECK bool list_iter_next(struct list_iter *it, char tmp[NUM_I64_TEXT_MAX], struct bytes *out);
 
-MUST_CHECK bool list_try_set(struct record **r, int64_t index, struct bytes element); /* index must exist */
+MUST_CHECK bool list_try_set(struct record **r, int64_t index,
+                             struct bytes element); /* index must exist */
 /* Inserts so that the new element has `index` (0 … len). */
 MUST_CHECK bool list_try_insert(struct record **r, uint64_t index, struct bytes element);
 /* Removes `count` elements from `index` on. */

@@ -33,10 +33,13 @@ bool packed_try_put(struct record **r, const uint8_t *at, size_t cut, const stru
 {
     struct bytes blob = record_blob(*r);
     size_t room = 0;
-    for (uint32_t i = 0; i < item_count; i++) room += items[i].size;
-    uint8_t *p = packed_try_splice(r, (size_t)(lp_end(blob) - blob.data), (size_t)(at - blob.data), cut, room);
+    for (uint32_t i = 0; i < item_count; i++)
+        room += items[i].size;
+    uint8_t *p = packed_try_splice(r, (size_t)(lp_end(blob) - blob.data), (size_t)(at - blob.data),
+                                   cut, room);
     if (p == NULL) return false;
-    for (uint32_t i = 0; i < item_count; i++) p = lp_write(p, &items[i]);
+    for (uint32_t i = 0; i < item_count; i++)
+        p = lp_write(p, &items[i]);
     blob = record_blob(*r);
     lp_set_count(packed_bytes(*r), (uint32_t)((int64_t)lp_count(blob) + count_delta));
     return true;

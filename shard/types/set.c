@@ -75,7 +75,8 @@ static struct set_full *full_try_new(uint64_t expected)
     struct set_full *s = slab_try_alloc(sizeof *s);
     if (s == NULL) return NULL;
     memset(s, 0, sizeof *s);
-    if (expected > 0 && !table_reserve(&s->members, (uint32_t)(expected < UINT32_MAX ? expected : UINT32_MAX))) {
+    if (expected > 0 &&
+        !table_reserve(&s->members, (uint32_t)(expected < UINT32_MAX ? expected : UINT32_MAX))) {
         slab_free(s, sizeof *s);
         return NULL;
     }
@@ -184,17 +185,20 @@ static enum value_encoding encoding(const struct record *r)
     return record_encoding(r);
 }
 
-struct record *set_try_new(struct bytes key, struct bytes first, uint64_t expected, int64_t expire_ms)
+struct record *set_try_new(struct bytes key, struct bytes first, uint64_t expected,
+                           int64_t expire_ms)
 {
     int64_t v;
-    if (expected <= type_limits.set_intset_entries && first.len < NUM_I64_TEXT_MAX && num_parse_i64(first, &v)) {
+    if (expected <= type_limits.set_intset_entries && first.len < NUM_I64_TEXT_MAX &&
+        num_parse_i64(first, &v)) {
         struct record *r = packed_try_new(key, VALUE_SET, expire_ms);
         if (r == NULL) return NULL;
         record_set_kind(r, VALUE_SET, ENC_INTSET);
         intset_init(packed_bytes(r)); /* as long as the head of a listpack */
         return r;
     }
-    if (expected <= type_limits.set_listpack_entries) return packed_try_new(key, VALUE_SET, expire_ms);
+    if (expected <= type_limits.set_listpack_entries)
+        return packed_try_new(key, VALUE_SET, expire_ms);
     struct record *r = record_try_new(key, VALUE_SET, ENC_HASHTABLE, 0, true, expire_ms);
     if (r == NULL) return NULL;
     record_out(r)->ptr = full_try_new(expected);
@@ -208,23 +212,28 @@ struct record *set_try_new(struct bytes key, struct bytes first, uint64_t expect
 bool set_try_expect(struct record **r, uint64_t count)
 {
     if (encoding(*r) == ENC_HASHTABLE) return true;
-    uint32_t most = encoding(*r) == ENC_INTSET ? type_limits.set_intset_entries : type_limits.set_listpack_entries;
+    uint32_t most = encoding(*r) == ENC_INTSET ? type_limits.set_intset_entries
+                                               : type_limits.set_listpack_entries;
     return count <= most || to_full(r, count);
 }
 
 uint64_t set_len(const struct record *r)
 {
     switch ((unsigned)encoding(r)) {
-    case ENC_INTSET: return intset_count(record_blob(r));
-    case ENC_LISTPACK: return lp_count(record_blob(r));
-    default: return set_full(r)->members.count;
+    case ENC_INTSET:
+        return intset_count(record_blob(r));
+    case ENC_LISTPACK:
+        return lp_count(record_blob(r));
+    default:
+        return set_full(r)->members.count;
     }
 }
 
 static bool intset_has(struct bytes set, struct bytes member, uint32_t *index_out)
 {
     int64_t v;
-    return member.len < NUM_I64_TEXT_MAX && num_parse_i64(member, &v) && intset_find(set, v, index_out);
+    return member.len < NUM_I64_TEXT_MAX && num_parse_i64(member, &v) &&
+           intset_find(set, v, index_out);
 }
 
 static const uint8_t *find_packed(const struct record *r, struct bytes member)
@@ -239,16 +248,21 @@ bool set_has(const struct record *r, struct bytes member)
 {
     uint32_t index;
     switch ((unsigned)encoding(r)) {
-    case ENC_INTSET: return intset_has(record_blob(r), member, &index);
-    case ENC_LISTPACK: return find_packed(r, member) != NULL;
-    default: return table_find(&set_full(r)->members, hash_bytes(member), member, node_member, NULL) != NULL;
+    case ENC_INTSET:
+        return intset_has(record_blob(r), member, &index);
+    case ENC_LISTPACK:
+        return find_packed(r, member) != NULL;
+    default:
+        return table_find(&set_full(r)->members, hash_bytes(member), member, node_member, NULL) !=
+               NULL;
     }
 }
 
 static int intset_add_integer(struct record **r, int64_t v)
 {
     struct bytes set = record_blob(*r);
-    uint32_t index, count = intset_count(set), width = intset_width(set), wanted = intset_width_of(v);
+    uint32_t index, count = intset_count(set), width = intset_width(set),
+                    wanted = intset_width_of(v);
     if (intset_find(set, v, &index)) return 0;
     size_t used = intset_bytes(width, count);
     size_t grown = intset_bytes(wanted > width ? wanted : width, count + 1);
@@ -264,7 +278,8 @@ static int intset_add(struct record **r, struct bytes member)
     uint32_t count = intset_count(record_blob(*r)), index;
     int64_t v;
     if (member.len < NUM_I64_TEXT_MAX && num_parse_i64(member, &v)) {
-        if (count < type_limits.set_intset_entries && count < INTSET_COUNT_MAX) return intset_add_integer(r, v);
+        if (count < type_limits.set_intset_entries && count < INTSET_COUNT_MAX)
+            return intset_add_integer(r, v);
         if (intset_find(record_blob(*r), v, &index)) return 0;
         return to_full(r, (uint64_t)count + 1) ? full_add(set_full(*r), member) : -1;
     }
@@ -282,8 +297,8 @@ static int listpack_add(struct record **r, struct bytes member)
     struct lp_item item;
     lp_item_text(member, &item);
     if (lp_find(lp_begin(blob), lp_end(blob), &item, 1) != NULL) return 0;
-    if (lp_count(blob) < type_limits.set_listpack_entries && member.len <= type_limits.set_listpack_value &&
-        blob.len + member.len <= PACKED_BYTES_MAX) {
+    if (lp_count(blob) < type_limits.set_listpack_entries &&
+        member.len <= type_limits.set_listpack_value && blob.len + member.len <= PACKED_BYTES_MAX) {
         return packed_try_put(r, lp_end(blob), 0, &item, 1, 1) ? 1 : -1;
     }
     return to_full(r, (uint64_t)lp_count(blob) + 1) ? full_add(set_full(*r), member) : -1;
@@ -292,9 +307,12 @@ static int listpack_add(struct record **r, struct bytes member)
 int set_add(struct record **r, struct bytes member)
 {
     switch ((unsigned)encoding(*r)) {
-    case ENC_INTSET: return intset_add(r, member);
-    case ENC_LISTPACK: return listpack_add(r, member);
-    default: return full_add(set_full(*r), member);
+    case ENC_INTSET:
+        return intset_add(r, member);
+    case ENC_LISTPACK:
+        return listpack_add(r, member);
+    default:
+        return full_add(set_full(*r), member);
     }
 }
 
@@ -372,7 +390,8 @@ static void scan_node(void *ctx, void *item)
     s->each(s->ctx, node_member(item));
 }
 
-uint64_t set_scan(const struct record *r, uint64_t cursor, void (*each)(void *ctx, struct bytes member), void *ctx)
+uint64_t set_scan(const struct record *r, uint64_t cursor,
+                  void (*each)(void *ctx, struct bytes member), void *ctx)
 {
     if (encoding(r) == ENC_HASHTABLE) {
         struct scan s = {.each = each, .ctx = ctx};
@@ -382,7 +401,8 @@ uint64_t set_scan(const struct record *r, uint64_t cursor, void (*each)(void *ct
     struct bytes member;
     char tmp[NUM_I64_TEXT_MAX];
     set_iter_start(r, &it);
-    while (set_iter_next(&it, tmp, &member)) each(ctx, member);
+    while (set_iter_next(&it, tmp, &member))
+        each(ctx, member);
     return 0;
 }
 
@@ -392,7 +412,8 @@ struct bytes set_random(const struct record *r, struct rng *rng, char tmp[NUM_I6
     if (encoding(r) == ENC_HASHTABLE) return node_member(table_random(&set_full(r)->members, rng));
     struct bytes blob = record_blob(r);
     uint32_t index = (uint32_t)rng_below(rng, set_len(r));
-    if (encoding(r) == ENC_INTSET) return bytes_view(tmp, num_format_i64(tmp, intset_get(blob, index)));
+    if (encoding(r) == ENC_INTSET)
+        return bytes_view(tmp, num_format_i64(tmp, intset_get(blob, index)));
     return lp_text(lp_seek(lp_begin(blob), lp_end(blob), lp_count(blob), index), tmp);
 }
 
@@ -434,11 +455,16 @@ static bool full_check(const void *full)
 {
     const struct set_full *s = full;
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < s->members.buckets; i++) table_bucket_each(&s->members, i, sum_node, &bytes);
+    for (uint32_t i = 0; i < s->members.buckets; i++)
+        table_bucket_each(&s->members, i, sum_node, &bytes);
     return bytes == s->node_bytes && table_check(&s->members, node_member, node_hash);
 }
 
 const struct full_ops set_full_ops = {
-    .len = full_len, .bytes = full_bytes, .cost = full_len,
-    .free_slice = full_free_slice, .try_copy = full_try_copy, .check = full_check,
+    .len = full_len,
+    .bytes = full_bytes,
+    .cost = full_len,
+    .free_slice = full_free_slice,
+    .try_copy = full_try_copy,
+    .check = full_check,
 };

@@ -12,7 +12,8 @@
 
 /* An empty set in the encoding that fits its first member, as Redis chooses it: the caller adds that
  * member too. `expected` members to come (0: unknown). */
-MUST_CHECK struct record *set_try_new(struct bytes key, struct bytes first, uint64_t expected, int64_t expire_ms);
+MUST_CHECK struct record *set_try_new(struct bytes key, struct bytes first, uint64_t expected,
+                                      int64_t expire_ms);
 /* Before `count` members are added: a packed set for which that alone is too many converts at once.
  * False: out of memory, nothing changed. */
 MUST_CHECK bool set_try_expect(struct record **r, uint64_t count);
@@ -30,8 +31,10 @@ struct set_iter { /* invalid after any change */
 };
 void set_iter_start(const struct record *r, struct set_iter *it_out);
 /* Integers of packed sets are written into tmp. */
-MUST_CHECK bool set_iter_next(struct set_iter *it, char tmp[NUM_I64_TEXT_MAX], struct bytes *member_out);
-uint64_t set_scan(const struct record *r, uint64_t cursor, void (*each)(void *ctx, struct bytes member), void *ctx);
+MUST_CHECK bool set_iter_next(struct set_iter *it, char tmp[NUM_I64_TEXT_MAX],
+                              struct bytes *member_out);
+uint64_t set_scan(const struct record *r, uint64_t cursor,
+                  void (*each)(void *ctx, struct bytes member), void *ctx);
 /* The set is not empty. */
 struct bytes set_random(const struct record *r, struct rng *rng, char tmp[NUM_I64_TEXT_MAX]);
 

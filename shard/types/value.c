@@ -27,10 +27,15 @@ const struct full_ops *full_ops_of(const struct record *r)
 {
     assert(record_is_full(r));
     switch ((unsigned)record_type(r)) {
-    case VALUE_LIST: return &list_full_ops;
-    case VALUE_SET: return &set_full_ops;
-    case VALUE_ZSET: return &zset_full_ops;
-    default: assert(record_type(r) == VALUE_HASH); return &hash_full_ops;
+    case VALUE_LIST:
+        return &list_full_ops;
+    case VALUE_SET:
+        return &set_full_ops;
+    case VALUE_ZSET:
+        return &zset_full_ops;
+    default:
+        assert(record_type(r) == VALUE_HASH);
+        return &hash_full_ops;
     }
 }
 
@@ -61,9 +66,15 @@ const char *value_type_name(enum value_type t)
 const char *value_encoding_name(const struct record *r)
 {
     static const char *const names[] = {
-        [ENC_RAW] = "raw",           [ENC_EMBSTR] = "embstr",       [ENC_INT] = "int",
-        [ENC_LISTPACK] = "listpack", [ENC_QUICKLIST] = "quicklist", [ENC_INTSET] = "intset",
-        [ENC_HASHTABLE] = "hashtable", [ENC_SKIPLIST] = "skiplist", [ENC_STREAM] = "stream",
+        [ENC_RAW] = "raw",
+        [ENC_EMBSTR] = "embstr",
+        [ENC_INT] = "int",
+        [ENC_LISTPACK] = "listpack",
+        [ENC_QUICKLIST] = "quicklist",
+        [ENC_INTSET] = "intset",
+        [ENC_HASHTABLE] = "hashtable",
+        [ENC_SKIPLIST] = "skiplist",
+        [ENC_STREAM] = "stream",
     };
     enum value_encoding e = record_encoding(r);
     assert((size_t)e < COUNT_OF(names));
@@ -99,7 +110,8 @@ struct record *value_try_copy(const struct record *r, struct bytes key)
     struct record *copy;
     int64_t expire_ms = record_expire_ms(r);
     if (!record_is_full(r)) {
-        copy = record_try_new_blob(key, record_type(r), record_encoding(r), record_blob(r), expire_ms);
+        copy =
+            record_try_new_blob(key, record_type(r), record_encoding(r), record_blob(r), expire_ms);
         if (copy == NULL) return NULL;
     } else {
         copy = record_try_new(key, record_type(r), record_encoding(r), 0, true, expire_ms);
@@ -179,7 +191,8 @@ static uint64_t digest_list(const struct record *r)
     struct bytes element;
     char tmp[NUM_I64_TEXT_MAX];
     if (!list_iter_start(r, 0, 1, &it)) return h;
-    while (list_iter_next(&it, tmp, &element)) h = mix_bytes(h, element);
+    while (list_iter_next(&it, tmp, &element))
+        h = mix_bytes(h, element);
     return h;
 }
 
@@ -190,7 +203,8 @@ static uint64_t digest_set(const struct record *r)
     struct bytes member;
     char tmp[NUM_I64_TEXT_MAX];
     set_iter_start(r, &it);
-    while (set_iter_next(&it, tmp, &member)) sum += mix_bytes(1, member);
+    while (set_iter_next(&it, tmp, &member))
+        sum += mix_bytes(1, member);
     return sum;
 }
 
@@ -201,7 +215,8 @@ static uint64_t digest_hash(const struct record *r)
     struct bytes field, value;
     char tmp_f[NUM_I64_TEXT_MAX], tmp_v[NUM_I64_TEXT_MAX];
     hash_iter_start(r, &it);
-    while (hash_iter_next(&it, tmp_f, tmp_v, &field, &value)) sum += mix_bytes(mix_bytes(2, field), value);
+    while (hash_iter_next(&it, tmp_f, tmp_v, &field, &value))
+        sum += mix_bytes(mix_bytes(2, field), value);
     return sum;
 }
 
@@ -225,11 +240,17 @@ uint64_t value_digest(const struct record *r)
     char tmp[NUM_I64_TEXT_MAX];
     uint64_t type = record_type(r);
     switch ((unsigned)record_type(r)) {
-    case VALUE_STRING: return mix_bytes(type, str_view(r, tmp));
-    case VALUE_LIST: return mix(type, digest_list(r));
-    case VALUE_SET: return mix(type, digest_set(r));
-    case VALUE_ZSET: return mix(type, digest_zset(r));
-    default: assert(type == VALUE_HASH); return mix(type, digest_hash(r));
+    case VALUE_STRING:
+        return mix_bytes(type, str_view(r, tmp));
+    case VALUE_LIST:
+        return mix(type, digest_list(r));
+    case VALUE_SET:
+        return mix(type, digest_set(r));
+    case VALUE_ZSET:
+        return mix(type, digest_zset(r));
+    default:
+        assert(type == VALUE_HASH);
+        return mix(type, digest_hash(r));
     }
 }
 
@@ -244,7 +265,8 @@ static bool zset_blob_sorted(const struct record *r)
     bool any = false;
     zset_iter_start(r, 0, 1, &it);
     for (int turn = 0; zset_iter_next(&it, tmp[turn], &member, &score); turn ^= 1) {
-        if (any && (score < last || (!(score > last) && bytes_compare(before, member) >= 0))) return false;
+        if (any && (score < last || (!(score > last) && bytes_compare(before, member) >= 0)))
+            return false;
         before = member;
         last = score;
         any = true;
@@ -257,8 +279,10 @@ bool value_check(const struct record *r)
     enum value_type t = record_type(r);
     if (record_is_full(r)) return full_ops_of(r)->check(full_of(r));
     if (r->flags & RECORD_OUT && record_out(r)->len > record_out(r)->cap) return false;
-    if (t == VALUE_STRING) return record_encoding(r) != ENC_INT || record_blob(r).len == sizeof(int64_t);
+    if (t == VALUE_STRING)
+        return record_encoding(r) != ENC_INT || record_blob(r).len == sizeof(int64_t);
     if (record_encoding(r) == ENC_INTSET) return t == VALUE_SET && intset_check(record_blob(r));
-    if (!lp_check(record_blob(r)) || lp_count(record_blob(r)) % entries_per_element(t) != 0) return false;
+    if (!lp_check(record_blob(r)) || lp_count(record_blob(r)) % entries_per_element(t) != 0)
+        return false;
     return t != VALUE_ZSET || zset_blob_sorted(r);
 }

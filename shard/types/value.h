@@ -10,12 +10,12 @@ struct type_limits {
     uint32_t hash_listpack_entries, hash_listpack_value;
     uint32_t set_intset_entries, set_listpack_entries, set_listpack_value;
     uint32_t zset_listpack_entries, zset_listpack_value;
-    int32_t list_listpack_size; /* > 0 entries, -1…-5: 4, 8, 16, 32, 64 KiB */
+    int32_t list_listpack_size;   /* > 0 entries, -1…-5: 4, 8, 16, 32, 64 KiB */
     uint32_t list_compress_depth; /* accepted; lists are not compressed */
 };
 extern struct type_limits type_limits; /* Redis 7.4's defaults */
 
-const char *value_type_name(enum value_type t);         /* "string", "none", … as TYPE */
+const char *value_type_name(enum value_type t);          /* "string", "none", … as TYPE */
 const char *value_encoding_name(const struct record *r); /* as OBJECT ENCODING */
 /* Elements of a collection, bytes of a string. */
 uint64_t value_len(const struct record *r);

@@ -33,7 +33,8 @@ static const uint8_t *find_packed(const struct record *r, struct bytes member)
 }
 
 /* The first pair, from `pair` on, that comes after (score, member). */
-static const uint8_t *place_for(const uint8_t *pair, const uint8_t *end, double score, struct bytes member)
+static const uint8_t *place_for(const uint8_t *pair, const uint8_t *end, double score,
+                                struct bytes member)
 {
     for (; pair < end; pair = pair_next(pair)) {
         double there = pair_score(pair);
@@ -61,8 +62,8 @@ static bool stays(struct bytes blob, const uint8_t *pair, double score, struct b
     return !(there < score) && bytes_compare(lp_text(next, tmp), member) > 0;
 }
 
-static int packed_move(struct record **r, const uint8_t *pair, const struct lp_item items[2], struct bytes member,
-                       double score)
+static int packed_move(struct record **r, const uint8_t *pair, const struct lp_item items[2],
+                       struct bytes member, double score)
 {
     struct bytes blob = record_blob(*r);
     if (stays(blob, pair, score, member)) {
@@ -102,14 +103,16 @@ static int packed_put(struct record **r, struct bytes member, double score)
     struct bytes blob = record_blob(*r);
     struct lp_item items[2];
     lp_item_text(member, &items[0]);
-    const uint8_t *begin = lp_begin(blob), *end = lp_end(blob), *pair = lp_find(begin, end, &items[0], 2);
+    const uint8_t *begin = lp_begin(blob), *end = lp_end(blob),
+                  *pair = lp_find(begin, end, &items[0], 2);
     if (pair != NULL) {
         if (pair_score(pair) == score) return 0;
         lp_item_double(score, &items[1]);
         return packed_move(r, pair, items, member, score);
     }
     uint64_t count = lp_count(blob) / 2;
-    if (count < type_limits.zset_listpack_entries && member.len <= type_limits.zset_listpack_value &&
+    if (count < type_limits.zset_listpack_entries &&
+        member.len <= type_limits.zset_listpack_value &&
         blob.len + member.len <= PACKED_BYTES_MAX) {
         lp_item_double(score, &items[1]);
         return packed_try_put(r, place_for(begin, end, score, member), 0, items, 2, 2) ? 1 : -1;
@@ -144,7 +147,8 @@ static uint64_t packed_members_before(struct bytes blob, struct bytes member, bo
 static const uint8_t *packed_pair(struct bytes blob, uint64_t rank)
 {
     uint32_t entries = lp_count(blob);
-    return rank * 2 == entries ? lp_end(blob) : lp_seek(lp_begin(blob), lp_end(blob), entries, rank * 2);
+    return rank * 2 == entries ? lp_end(blob)
+                               : lp_seek(lp_begin(blob), lp_end(blob), entries, rank * 2);
 }
 
 /* ---- both */
@@ -157,7 +161,9 @@ struct record *zset_try_new(struct bytes key, int64_t expire_ms)
 bool zset_try_expect(struct record **r, uint64_t count, size_t longest_bytes)
 {
     if (is_full(*r)) return true;
-    if (count <= type_limits.zset_listpack_entries && longest_bytes <= type_limits.zset_listpack_value) return true;
+    if (count <= type_limits.zset_listpack_entries &&
+        longest_bytes <= type_limits.zset_listpack_value)
+        return true;
     return convert(r, count);
 }
 
@@ -195,7 +201,8 @@ bool zset_rank(const struct record *r, struct bytes member, uint64_t *rank_out)
     const uint8_t *pair = find_packed(r, member);
     if (pair == NULL) return false;
     *rank_out = 0;
-    for (const uint8_t *p = lp_begin(record_blob(r)); p < pair; p = pair_next(p)) ++*rank_out;
+    for (const uint8_t *p = lp_begin(record_blob(r)); p < pair; p = pair_next(p))
+        ++*rank_out;
     return true;
 }
 
@@ -211,7 +218,8 @@ static uint64_t members_before(const struct record *r, struct bytes member, bool
     return packed_members_before(record_blob(r), member, inclusive);
 }
 
-uint64_t zset_count_scores(const struct record *r, const struct zset_range *range, uint64_t *first_rank_out)
+uint64_t zset_count_scores(const struct record *r, const struct zset_range *range,
+                           uint64_t *first_rank_out)
 {
     uint64_t first = scores_before(r, range->min, range->min_open);
     uint64_t end = scores_before(r, range->max, !range->max_open);
@@ -219,12 +227,14 @@ uint64_t zset_count_scores(const struct record *r, const struct zset_range *rang
     return end > first ? end - first : 0;
 }
 
-uint64_t zset_count_lex(const struct record *r, const struct zset_lex *range, uint64_t *first_rank_out)
+uint64_t zset_count_lex(const struct record *r, const struct zset_lex *range,
+                        uint64_t *first_rank_out)
 {
     *first_rank_out = 0;
     if (range->empty) return 0;
     uint64_t first = range->min_unbounded ? 0 : members_before(r, range->min, range->min_open);
-    uint64_t end = range->max_unbounded ? zset_len(r) : members_before(r, range->max, !range->max_open);
+    uint64_t end =
+        range->max_unbounded ? zset_len(r) : members_before(r, range->max, !range->max_open);
     *first_rank_out = first;
     return end > first ? end - first : 0;
 }
@@ -234,7 +244,8 @@ void zset_remove_ranks(struct record **r, uint64_t first, uint64_t count)
     assert(first <= zset_len(*r));
     assert(count <= zset_len(*r) - first);
     if (is_full(*r)) {
-        for (; count > 0; count--) zset_full_remove_at(zset_full(*r), first);
+        for (; count > 0; count--)
+            zset_full_remove_at(zset_full(*r), first);
     } else if (count > 0) {
         struct bytes blob = record_blob(*r);
         const uint8_t *from = packed_pair(blob, first), *to = packed_pair(blob, first + count);
@@ -260,7 +271,8 @@ void zset_iter_start(const struct record *r, uint64_t rank, int step, struct zse
     }
 }
 
-static void packed_iter_next(struct zset_iter *it, char tmp[NUM_I64_TEXT_MAX], struct bytes *member_out, double *score_out)
+static void packed_iter_next(struct zset_iter *it, char tmp[NUM_I64_TEXT_MAX],
+                             struct bytes *member_out, double *score_out)
 {
     const uint8_t *base = record_blob(it->record).data, *p = base + it->at;
     const uint8_t *pair = it->step > 0 ? p : lp_before(lp_before(p));
@@ -269,7 +281,8 @@ static void packed_iter_next(struct zset_iter *it, char tmp[NUM_I64_TEXT_MAX], s
     it->at = (uint64_t)((it->step > 0 ? pair_next(pair) : pair) - base);
 }
 
-bool zset_iter_next(struct zset_iter *it, char tmp[NUM_I64_TEXT_MAX], struct bytes *member_out, double *score_out)
+bool zset_iter_next(struct zset_iter *it, char tmp[NUM_I64_TEXT_MAX], struct bytes *member_out,
+                    double *score_out)
 {
     if (it->left == 0) return false;
     it->left--;
@@ -295,7 +308,8 @@ static void scan_node(void *ctx, void *item)
     s->each(s->ctx, zset_node_member(item), zset_node_score(item));
 }
 
-uint64_t zset_scan(const struct record *r, uint64_t cursor, void (*each)(void *ctx, struct bytes member, double score), void *ctx)
+uint64_t zset_scan(const struct record *r, uint64_t cursor,
+                   void (*each)(void *ctx, struct bytes member, double score), void *ctx)
 {
     if (is_full(r)) {
         struct scan s = {.each = each, .ctx = ctx};
@@ -306,11 +320,13 @@ uint64_t zset_scan(const struct record *r, uint64_t cursor, void (*each)(void *c
     double score;
     char tmp[NUM_I64_TEXT_MAX];
     zset_iter_start(r, 0, 1, &it);
-    while (zset_iter_next(&it, tmp, &member, &score)) each(ctx, member, score);
+    while (zset_iter_next(&it, tmp, &member, &score))
+        each(ctx, member, score);
     return 0;
 }
 
-struct bytes zset_random(const struct record *r, struct rng *rng, char tmp[NUM_I64_TEXT_MAX], double *score_out)
+struct bytes zset_random(const struct record *r, struct rng *rng, char tmp[NUM_I64_TEXT_MAX],
+                         double *score_out)
 {
     assert(zset_len(r) > 0);
     if (is_full(r)) {

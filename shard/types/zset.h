@@ -34,8 +34,10 @@ struct zset_lex { /* members; all scores equal. NULL data with unbounded: '-' an
     bool empty; /* "+" as min or "-" as max */
 };
 /* First rank (ascending) that is in range, and how many are. */
-uint64_t zset_count_scores(const struct record *r, const struct zset_range *range, uint64_t *first_rank_out);
-uint64_t zset_count_lex(const struct record *r, const struct zset_lex *range, uint64_t *first_rank_out);
+uint64_t zset_count_scores(const struct record *r, const struct zset_range *range,
+                           uint64_t *first_rank_out);
+uint64_t zset_count_lex(const struct record *r, const struct zset_lex *range,
+                        uint64_t *first_rank_out);
 /* Removes `count` members from ascending rank `first` on. */
 void zset_remove_ranks(struct record **r, uint64_t first, uint64_t count);
 
@@ -49,9 +51,12 @@ struct zset_iter {
 /* From an ascending rank, upwards (+1) or downwards (-1); nothing from rank = len on. Invalid after
  * any change. */
 void zset_iter_start(const struct record *r, uint64_t rank, int step, struct zset_iter *it_out);
-MUST_CHECK bool zset_iter_next(struct zset_iter *it, char tmp[NUM_I64_TEXT_MAX], struct bytes *member_out, double *score_out);
-uint64_t zset_scan(const struct record *r, uint64_t cursor, void (*each)(void *ctx, struct bytes member, double score), void *ctx);
+MUST_CHECK bool zset_iter_next(struct zset_iter *it, char tmp[NUM_I64_TEXT_MAX],
+                               struct bytes *member_out, double *score_out);
+uint64_t zset_scan(const struct record *r, uint64_t cursor,
+                   void (*each)(void *ctx, struct bytes member, double score), void *ctx);
 /* The sorted set is not empty. */
-struct bytes zset_random(const struct record *r, struct rng *rng, char tmp[NUM_I64_TEXT_MAX], double *score_out);
+struct bytes zset_random(const struct record *r, struct rng *rng, char tmp[NUM_I64_TEXT_MAX],
+                         double *score_out);
 
 #endif

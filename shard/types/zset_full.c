@@ -17,7 +17,8 @@ enum { SCORE_I32, SCORE_F32, SCORE_F64, SCORE_MASK = 3, MEMBER_LONG = 4 };
 
 static uint8_t score_form(double score)
 {
-    if (score >= INT32_MIN && score <= INT32_MAX && score == (double)(int32_t)score && !(score == 0 && signbit(score))) {
+    if (score >= INT32_MIN && score <= INT32_MAX && score == (double)(int32_t)score &&
+        !(score == 0 && signbit(score))) {
         return SCORE_I32;
     }
     return (double)(float)score == score ? SCORE_F32 : SCORE_F64;
@@ -54,9 +55,15 @@ double zset_node_score(const void *node)
     float f32;
     double f64;
     switch (p[0] & SCORE_MASK) {
-    case SCORE_I32: memcpy(&i32, p + 2, sizeof i32); return i32;
-    case SCORE_F32: memcpy(&f32, p + 2, sizeof f32); return (double)f32;
-    default: memcpy(&f64, p + 2, sizeof f64); return f64;
+    case SCORE_I32:
+        memcpy(&i32, p + 2, sizeof i32);
+        return i32;
+    case SCORE_F32:
+        memcpy(&f32, p + 2, sizeof f32);
+        return (double)f32;
+    default:
+        memcpy(&f64, p + 2, sizeof f64);
+        return f64;
     }
 }
 
@@ -75,7 +82,9 @@ static void node_set_score(void *node, double score)
         f32 = (float)score;
         memcpy(p + 2, &f32, sizeof f32);
         break;
-    default: memcpy(p + 2, &score, sizeof score); break;
+    default:
+        memcpy(p + 2, &score, sizeof score);
+        break;
     }
 }
 
@@ -119,7 +128,8 @@ struct zset_full *zset_full_try_new(uint64_t expected)
     struct zset_full *z = slab_try_alloc(sizeof *z);
     if (z == NULL) return NULL;
     memset(z, 0, sizeof *z);
-    if (expected > 0 && !table_reserve(&z->members, (uint32_t)(expected < UINT32_MAX ? expected : UINT32_MAX))) {
+    if (expected > 0 &&
+        !table_reserve(&z->members, (uint32_t)(expected < UINT32_MAX ? expected : UINT32_MAX))) {
         slab_free(z, sizeof *z);
         return NULL;
     }
@@ -146,7 +156,8 @@ bool zset_full_try_add(struct zset_full *z, struct bytes member, double score)
 }
 
 /* Puts the entry of `old` where `node` (the same member, perhaps the same node) belongs. */
-static bool try_move(struct zset_full *z, const void *old, double old_score, void *node, double score)
+static bool try_move(struct zset_full *z, const void *old, double old_score, void *node,
+                     double score)
 {
     if (bptree_amend(&z->order, old_score, old, score, node, node_member)) return true;
     /* For a moment the member is there twice, with different scores: the order stays strict. */
@@ -159,7 +170,8 @@ int zset_full_put(struct zset_full *z, struct bytes member, double score)
 {
     uint64_t hash = hash_bytes(member);
     table_prefetch_bucket(&z->members, hash);
-    bptree_prefetch(&z->order, score); /* where it goes to, needed whether the member is new or not */
+    bptree_prefetch(&z->order,
+                    score); /* where it goes to, needed whether the member is new or not */
     struct table_pos pos;
     void *old = table_find(&z->members, hash, member, node_member, &pos);
     if (old == NULL) return try_add(z, hash, member, score) ? 1 : -1;
@@ -290,8 +302,8 @@ static bool full_check(const void *full)
         if (!check_entry(z, score, node)) return false;
         bytes += node_size(*(const uint8_t *)node, node_member(node).len);
     }
-    return bytes == z->node_bytes && z->order.count == z->members.count && bptree_check(&z->order, node_member) &&
-           table_check(&z->members, node_member, node_hash);
+    return bytes == z->node_bytes && z->order.count == z->members.count &&
+           bptree_check(&z->order, node_member) && table_check(&z->members, node_member, node_hash);
 }
 
 static uint64_t full_len(const void *full)
@@ -300,5 +312,10 @@ static uint64_t full_len(const void *full)
 }
 
 const struct full_ops zset_full_ops = {
-    .len = full_len, .bytes = full_bytes, .cost = full_len, .free_slice = free_slice, .try_copy = try_copy, .check = full_check,
+    .len = full_len,
+    .bytes = full_bytes,
+    .cost = full_len,
+    .free_slice = free_slice,
+    .try_copy = try_copy,
+    .check = full_check,
 };

@@ -32,7 +32,8 @@ static struct bytes name(uint32_t n)
 {
     static char text[32] = "element:";
     if (prefix_len == 4) memcpy(text, "key:", 4);
-    for (uint32_t i = 0; i < 12; i++, n /= 10) text[prefix_len + 11 - i] = (char)('0' + n % 10);
+    for (uint32_t i = 0; i < 12; i++, n /= 10)
+        text[prefix_len + 11 - i] = (char)('0' + n % 10);
     return bytes_view(text, prefix_len + 12);
 }
 
@@ -43,7 +44,8 @@ static void start(void)
 
 static void report(const char *what, uint64_t operations)
 {
-    printf("%-34s %8.1f ns\n", what, (double)(clock_thread_cpu_ns() - started_ns) / (double)operations);
+    printf("%-34s %8.1f ns\n", what,
+           (double)(clock_thread_cpu_ns() - started_ns) / (double)operations);
 }
 
 static void report_bytes(const char *what, uint64_t elements)
@@ -79,8 +81,10 @@ static void bench_batches(const char *what, bool (*run)(struct bytes element))
             hash[k] = hash_bytes(element[k]);
             value_prefetch_bucket(record, hash[k]);
         }
-        for (uint32_t k = 0; k < BATCH; k++) value_prefetch_item(record, hash[k]);
-        for (uint32_t k = 0; k < BATCH; k++) assert(run(element[k]));
+        for (uint32_t k = 0; k < BATCH; k++)
+            value_prefetch_item(record, hash[k]);
+        for (uint32_t k = 0; k < BATCH; k++)
+            assert(run(element[k]));
     }
     report(what, N);
 }
@@ -119,13 +123,16 @@ static void bench_hash(void)
     struct bytes value;
     record = hash_try_new(key(), -1);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(hash_set(&record, name(scattered(i)), BYTES_LIT("xxx")) == HASH_ADDED);
+    for (uint32_t i = 0; i < N; i++)
+        assert(hash_set(&record, name(scattered(i)), BYTES_LIT("xxx")) == HASH_ADDED);
     report("HSET new, to 1 M", N);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(hash_set(&record, name(any()), BYTES_LIT("yyy")) == HASH_UPDATED);
+    for (uint32_t i = 0; i < N; i++)
+        assert(hash_set(&record, name(any()), BYTES_LIT("yyy")) == HASH_UPDATED);
     report("HSET existing", N);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(hash_get(record, name(any()), tmp, &value));
+    for (uint32_t i = 0; i < N; i++)
+        assert(hash_get(record, name(any()), tmp, &value));
     report("HGET", N);
     bench_batches("HGET, loaded ahead", run_hget);
     bench_batches("HSET existing, loaded ahead", run_hset);
@@ -157,7 +164,8 @@ static void bench_small_hashes(void)
     }
     report("HGET small hash", N);
     printf("%-34s %8.1f B\n", "key with 10 fields of 6 + 8 B", (double)bytes / KEYS);
-    for (uint32_t k = 0; k < KEYS; k++) record_free(all[k]);
+    for (uint32_t k = 0; k < KEYS; k++)
+        record_free(all[k]);
     mem_free(MEM_TEST, all, KEYS * sizeof(struct record *));
 }
 
@@ -166,15 +174,18 @@ static void bench_set(void)
     char tmp[NUM_I64_TEXT_MAX];
     record = set_try_new(key(), name(0), 0, -1);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(set_add(&record, name(scattered(i))) == 1);
+    for (uint32_t i = 0; i < N; i++)
+        assert(set_add(&record, name(scattered(i))) == 1);
     report("SADD new, to 1 M", N);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(set_add(&record, name(any())) == 0);
+    for (uint32_t i = 0; i < N; i++)
+        assert(set_add(&record, name(any())) == 0);
     report("SADD existing", N);
     bench_batches("SADD existing, loaded ahead", run_sadd);
     report_bytes(prefix_len == 8 ? "set, per member of 20 B" : "set, per member of 16 B", N);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(set_remove(&record, set_random(record, &rng, tmp)));
+    for (uint32_t i = 0; i < N; i++)
+        assert(set_remove(&record, set_random(record, &rng, tmp)));
     report("SPOP until empty", N);
     record_free(record);
 }
@@ -184,14 +195,16 @@ static void bench_list(struct bytes element)
     record = list_try_new(key(), -1);
     printf("list elements of %zu B:\n", element.len);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(list_try_push(&record, LIST_HEAD, element));
+    for (uint32_t i = 0; i < N; i++)
+        assert(list_try_push(&record, LIST_HEAD, element));
     report("LPUSH to 1 M", N);
     report_bytes("list, per element", N);
     char tmp[NUM_I64_TEXT_MAX];
     struct bytes out;
     struct list_iter it;
     start();
-    for (uint32_t i = 0; i < N / 10; i++) assert(list_iter_start(record, any(), 1, &it) && list_iter_next(&it, tmp, &out));
+    for (uint32_t i = 0; i < N / 10; i++)
+        assert(list_iter_start(record, any(), 1, &it) && list_iter_next(&it, tmp, &out));
     report("LINDEX anywhere", N / 10);
     start();
     for (uint32_t i = 0; i < N; i++) {
@@ -225,20 +238,25 @@ static void bench_zset(bool rising, double scale)
     printf("sorted set, %s scores * %g:\n", rising ? "rising" : "random", scale);
     record = zset_try_new(key(), -1);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(zset_put(&record, name(scattered(i)), (rising ? i : any()) * scale) == 1);
+    for (uint32_t i = 0; i < N; i++)
+        assert(zset_put(&record, name(scattered(i)), (rising ? i : any()) * scale) == 1);
     report("ZADD new, to 1 M", N);
-    report_bytes(prefix_len == 8 ? "sorted set, per member of 20 B" : "sorted set, per member of 16 B", N);
+    report_bytes(
+        prefix_len == 8 ? "sorted set, per member of 20 B" : "sorted set, per member of 16 B", N);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(zset_put(&record, name(any()), any() * scale) == 0);
+    for (uint32_t i = 0; i < N; i++)
+        assert(zset_put(&record, name(any()), any() * scale) == 0);
     report("ZADD existing, new score", N);
     report_bytes("sorted set after that", N);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(zset_score(record, name(any()), &score));
+    for (uint32_t i = 0; i < N; i++)
+        assert(zset_score(record, name(any()), &score));
     report("ZSCORE", N);
     bench_batches("ZSCORE, loaded ahead", run_zscore);
     bench_batches("ZADD new score, loaded ahead", run_zadd);
     start();
-    for (uint32_t i = 0; i < N; i++) assert(zset_rank(record, name(any()), &rank));
+    for (uint32_t i = 0; i < N; i++)
+        assert(zset_rank(record, name(any()), &rank));
     report("ZRANK", N);
     start();
     for (uint32_t i = 0; i < N; i++) {
@@ -246,11 +264,13 @@ static void bench_zset(bool rising, double scale)
         struct bytes member;
         char tmp[NUM_I64_TEXT_MAX];
         zset_iter_start(record, any() % (N - 10), 1, &it);
-        for (int k = 0; k < 10; k++) assert(zset_iter_next(&it, tmp, &member, &score) && member.data[0] != 0);
+        for (int k = 0; k < 10; k++)
+            assert(zset_iter_next(&it, tmp, &member, &score) && member.data[0] != 0);
     }
     report("ZRANGE 10 by rank", N);
     start();
-    for (uint32_t i = 0; i < N; i++) zset_remove_ranks(&record, 0, 1);
+    for (uint32_t i = 0; i < N; i++)
+        zset_remove_ranks(&record, 0, 1);
     report("ZPOPMIN until empty", N);
     record_free(record);
 }

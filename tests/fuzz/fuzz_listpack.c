@@ -24,7 +24,8 @@ static void walk(const uint8_t *begin, const uint8_t *end, uint64_t count)
         if (count < 64) assert(lp_find(begin, end, &item, 1) <= p);
     }
     assert(seen == count);
-    for (const uint8_t *p = end; p > begin; p = lp_before(p)) seen--;
+    for (const uint8_t *p = end; p > begin; p = lp_before(p))
+        seen--;
     assert(seen == 0);
 }
 

@@ -173,7 +173,8 @@ static void amend_one(struct run *r)
     struct pair *p = &r->m.pairs[at];
     struct item *fresh = mem_alloc(MEM_TEST, sizeof *fresh);
     *fresh = *p->item;
-    double score = rng_below(&r->rng, 2) == 0 ? p->score : p->score + (double)rng_below(&r->rng, 3) / 16;
+    double score =
+        rng_below(&r->rng, 2) == 0 ? p->score : p->score + (double)rng_below(&r->rng, 3) / 16;
     if (bptree_amend(&r->t, p->score, p->item, score, fresh, key_of)) {
         mem_free(MEM_TEST, p->item, sizeof *fresh);
         *p = (struct pair){score, fresh};
@@ -222,17 +223,20 @@ static void run_model(uint64_t seed, uint64_t scores, uint64_t most, uint32_t fa
     phase(&r, 9000, 1);
     phase(&r, 2000, 8);
     compare(&r.t, &r.m, &r.rng);
-    while (!bptree_free_slice(&r.t, 100)) assert_true(bptree_check(&r.t, key_of));
+    while (!bptree_free_slice(&r.t, 100))
+        assert_true(bptree_check(&r.t, key_of));
     assert_true(bptree_check(&r.t, key_of));
     assert_int_equal(mem_live_bytes(MEM_DATA), 0);
-    for (uint64_t i = 0; i < r.m.count; i++) mem_free(MEM_TEST, r.m.pairs[i].item, sizeof(struct item));
+    for (uint64_t i = 0; i < r.m.count; i++)
+        mem_free(MEM_TEST, r.m.pairs[i].item, sizeof(struct item));
     mem_free(MEM_TEST, r.m.pairs, most * sizeof r.m.pairs[0]);
 }
 
 static void test_against_an_array_distinct_scores(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 3; seed++) run_model(seed, 1u << 30, 20000, 0);
+    for (uint64_t seed = 1; seed <= 3; seed++)
+        run_model(seed, 1u << 30, 20000, 0);
 }
 
 static void test_against_an_array_many_ties(void **state)
@@ -295,7 +299,8 @@ static void test_edges_fill_leaves(void **state)
         struct bptree t;
         bptree_init(&t);
         struct item items[2] = {{.len = 1}, {.len = 2}};
-        for (int i = 0; i < 50000; i++) assert_true(bptree_try_insert(&t, i * direction, &items[i & 1], key_of));
+        for (int i = 0; i < 50000; i++)
+            assert_true(bptree_try_insert(&t, i * direction, &items[i & 1], key_of));
         assert_true(bptree_check(&t, key_of));
         assert_true(t.bytes < 50000 * 15 + 16384);
         assert_true(bptree_free_slice(&t, UINT64_MAX));
@@ -323,7 +328,8 @@ static void test_keys_alone(void **state)
     }
     assert_int_equal(bptree_count_keys(&t, bytes_view(NULL, 0), true, key_of), 0);
     assert_true(bptree_free_slice(&t, UINT64_MAX));
-    for (uint64_t i = 0; i < N; i++) mem_free(MEM_TEST, items[i], sizeof(struct item));
+    for (uint64_t i = 0; i < N; i++)
+        mem_free(MEM_TEST, items[i], sizeof(struct item));
 }
 
 int main(void)

@@ -36,7 +36,8 @@ static void test_random_members_stay_sorted(void **state)
         }
         uint32_t index, count = intset_count(bytes_view(blob, CAP));
         for (uint32_t i = 0; i < MEMBERS; i++) {
-            if (!intset_find(bytes_view(blob, CAP), kept[i], &index)) continue; /* drawn twice, gone already */
+            if (!intset_find(bytes_view(blob, CAP), kept[i], &index))
+                continue; /* drawn twice, gone already */
             assert_true(intset_get(bytes_view(blob, CAP), index) == kept[i]);
             intset_remove(blob, index);
             assert_int_equal(intset_count(bytes_view(blob, CAP)), --count);
@@ -51,15 +52,26 @@ static void test_random_members_stay_sorted(void **state)
 static void test_edges_of_widths(void **state)
 {
     (void)state;
-    static const int64_t edges[] = {0, -1, INT16_MAX, INT16_MIN, INT16_MAX + 1, INT16_MIN - 1, INT32_MAX, INT32_MIN,
-                                    (int64_t)INT32_MAX + 1, (int64_t)INT32_MIN - 1, INT64_MAX, INT64_MIN};
+    static const int64_t edges[] = {0,
+                                    -1,
+                                    INT16_MAX,
+                                    INT16_MIN,
+                                    INT16_MAX + 1,
+                                    INT16_MIN - 1,
+                                    INT32_MAX,
+                                    INT32_MIN,
+                                    (int64_t)INT32_MAX + 1,
+                                    (int64_t)INT32_MIN - 1,
+                                    INT64_MAX,
+                                    INT64_MIN};
     uint8_t blob[256];
     intset_init(blob);
     for (size_t i = 0; i < COUNT_OF(edges); i++) {
         add(blob, sizeof blob, edges[i]);
         assert_int_equal(intset_width(bytes_view(blob, sizeof blob)), i < 4 ? 0 : i < 8 ? 1 : 2);
         uint32_t index;
-        for (size_t k = 0; k <= i; k++) assert_true(intset_find(bytes_view(blob, sizeof blob), edges[k], &index));
+        for (size_t k = 0; k <= i; k++)
+            assert_true(intset_find(bytes_view(blob, sizeof blob), edges[k], &index));
         assert_int_equal(intset_count(bytes_view(blob, sizeof blob)), i + 1);
     }
     assert_true(intset_get(bytes_view(blob, sizeof blob), 0) == INT64_MIN);

@@ -48,10 +48,28 @@ static void test_integers_keep_their_value_and_size(void **state)
         int64_t v;
         size_t size;
     } cases[] = {
-        {0, 2}, {127, 2}, {128, 3}, {-1, 3}, {4095, 3}, {-4096, 3}, {4096, 4}, {-4097, 4},
-        {INT16_MAX, 4}, {INT16_MIN, 4}, {INT16_MAX + 1, 5}, {INT16_MIN - 1, 5}, {(1 << 23) - 1, 5},
-        {-(1 << 23), 5}, {1 << 23, 6}, {-(1 << 23) - 1, 6}, {INT32_MAX, 6}, {INT32_MIN, 6},
-        {(int64_t)INT32_MAX + 1, 10}, {(int64_t)INT32_MIN - 1, 10}, {INT64_MAX, 10}, {INT64_MIN, 10},
+        {0, 2},
+        {127, 2},
+        {128, 3},
+        {-1, 3},
+        {4095, 3},
+        {-4096, 3},
+        {4096, 4},
+        {-4097, 4},
+        {INT16_MAX, 4},
+        {INT16_MIN, 4},
+        {INT16_MAX + 1, 5},
+        {INT16_MIN - 1, 5},
+        {(1 << 23) - 1, 5},
+        {-(1 << 23), 5},
+        {1 << 23, 6},
+        {-(1 << 23) - 1, 6},
+        {INT32_MAX, 6},
+        {INT32_MIN, 6},
+        {(int64_t)INT32_MAX + 1, 10},
+        {(int64_t)INT32_MIN - 1, 10},
+        {INT64_MAX, 10},
+        {INT64_MIN, 10},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         char text[NUM_I64_TEXT_MAX];
@@ -68,8 +86,19 @@ static void test_integers_keep_their_value_and_size(void **state)
 static void test_what_is_no_canonical_integer_stays_text(void **state)
 {
     (void)state;
-    static const char *texts[] = {"", "-", "-0", "00", "01", "+1", " 1", "1 ", "9223372036854775808",
-                                  "-9223372036854775809", "1.0", "0x1", "18446744073709551615"};
+    static const char *texts[] = {"",
+                                  "-",
+                                  "-0",
+                                  "00",
+                                  "01",
+                                  "+1",
+                                  " 1",
+                                  "1 ",
+                                  "9223372036854775808",
+                                  "-9223372036854775809",
+                                  "1.0",
+                                  "0x1",
+                                  "18446744073709551615"};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         uint8_t entry[64];
         int64_t v;
@@ -82,7 +111,8 @@ static void test_what_is_no_canonical_integer_stays_text(void **state)
 static void test_strings_of_every_length_class(void **state)
 {
     (void)state;
-    static const size_t lens[] = {1, 62, 63, 64, 65, 125, 126, 127, 128, 4094, 4095, 4096, 8185, 8186,
+    static const size_t lens[] = {1,    62,   63,      64,      65,      125,     126,
+                                  127,  128,  4094,    4095,    4096,    8185,    8186,
                                   8187, 8192, 1048570, 1048571, 1048576, 70000000};
     for (size_t i = 0; i < COUNT_OF(lens); i++) {
         uint8_t *text = mem_alloc(MEM_TEST, lens[i]);
@@ -99,9 +129,26 @@ static void test_doubles(void **state)
         double v;
         size_t size_max;
     } cases[] = {
-        {0, 2}, {-0.0, 4}, {1, 2}, {-1, 3}, {0.5, 5}, {3.14, 6}, {-12.345, 9}, {1e300, 10}, {1e-300, 10},
-        {INFINITY, 5}, {-INFINITY, 6}, {0.1 + 0.2, 10}, {4503599627370497.5, 10}, {0x1p53, 10}, {0x1p63, 10},
-        {-0x1p63, 10}, {5e-324, 10}, {1.7976931348623157e308, 10}, {99999.99, 10}, {0.000001, 10},
+        {0, 2},
+        {-0.0, 4},
+        {1, 2},
+        {-1, 3},
+        {0.5, 5},
+        {3.14, 6},
+        {-12.345, 9},
+        {1e300, 10},
+        {1e-300, 10},
+        {INFINITY, 5},
+        {-INFINITY, 6},
+        {0.1 + 0.2, 10},
+        {4503599627370497.5, 10},
+        {0x1p53, 10},
+        {0x1p63, 10},
+        {-0x1p63, 10},
+        {5e-324, 10},
+        {1.7976931348623157e308, 10},
+        {99999.99, 10},
+        {0.000001, 10},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         struct lp_item item;
@@ -117,7 +164,8 @@ static void test_doubles(void **state)
     struct rng rng;
     rng_seed(&rng, 7);
     for (int i = 0; i < 20000; i++) {
-        double v = (double)(int64_t)rng_below(&rng, 20000000) / (double)(1 + rng_below(&rng, 1000)) - 1000;
+        double v =
+            (double)(int64_t)rng_below(&rng, 20000000) / (double)(1 + rng_below(&rng, 1000)) - 1000;
         struct lp_item item;
         uint8_t entry[16];
         lp_item_double(v, &item);
@@ -170,9 +218,11 @@ static void test_blobs_of_random_elements(void **state)
             size_t len = lens[rng_below(&rng, COUNT_OF(lens))];
             uint8_t *text = mem_alloc(MEM_TEST, TEXT_MAX);
             if (rng_below(&rng, 2) == 0) {
-                len = num_format_i64((char *)text, (int64_t)(rng_next(&rng) >> rng_below(&rng, 64)));
+                len =
+                    num_format_i64((char *)text, (int64_t)(rng_next(&rng) >> rng_below(&rng, 64)));
             } else {
-                for (size_t k = 0; k < len; k++) text[k] = (uint8_t)rng_next(&rng);
+                for (size_t k = 0; k < len; k++)
+                    text[k] = (uint8_t)rng_next(&rng);
             }
             m.texts[i] = bytes_view(text, len);
             cap += len + LP_ENTRY_OVERHEAD_MAX;
@@ -191,7 +241,8 @@ static void test_blobs_of_random_elements(void **state)
         lp_set_count(blob, m.count + 1);
         assert_false(lp_check(bytes_view(blob, used)));
         mem_free(MEM_TEST, blob, cap);
-        for (uint32_t i = 0; i < m.count; i++) mem_free(MEM_TEST, (void *)(uintptr_t)m.texts[i].data, TEXT_MAX);
+        for (uint32_t i = 0; i < m.count; i++)
+            mem_free(MEM_TEST, (void *)(uintptr_t)m.texts[i].data, TEXT_MAX);
     }
 }
 
@@ -202,14 +253,14 @@ static void test_check_refuses_a_second_encoding(void **state)
         uint8_t bytes[12];
         size_t len;
     } bad[] = {
-        {{0x81, '7', 2}, 3},                   /* "7" as a string */
-        {{0xc0, 5, 2}, 3},                     /* 5 in 13 bits */
-        {{0xf1, 1, 0, 3}, 4},                  /* 1 in 16 bits */
-        {{0xe0, 1, 'a', 3}, 4},                /* 12-bit length for one byte */
-        {{0xf0, 1, 0, 0, 0, 'a', 6}, 7},       /* 32-bit length for one byte */
-        {{0x81, 'a', 3}, 3},                   /* back says 3 */
-        {{0x81, 'a', 0x82, 0x00}, 4},          /* back in more bytes than it needs */
-        {{0xf6, 1}, 2},                        /* no such head */
+        {{0x81, '7', 2}, 3},             /* "7" as a string */
+        {{0xc0, 5, 2}, 3},               /* 5 in 13 bits */
+        {{0xf1, 1, 0, 3}, 4},            /* 1 in 16 bits */
+        {{0xe0, 1, 'a', 3}, 4},          /* 12-bit length for one byte */
+        {{0xf0, 1, 0, 0, 0, 'a', 6}, 7}, /* 32-bit length for one byte */
+        {{0x81, 'a', 3}, 3},             /* back says 3 */
+        {{0x81, 'a', 0x82, 0x00}, 4},    /* back in more bytes than it needs */
+        {{0xf6, 1}, 2},                  /* no such head */
         {{0xff, 1}, 2},
         {{0xf5, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 9}, 10}, /* 1.0 in binary */
         {{0xf5, 0, 0, 0, 0, 0, 0, 0xf8, 0x7f, 9}, 10}, /* NaN */

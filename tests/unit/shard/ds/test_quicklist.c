@@ -37,7 +37,8 @@ static void model_insert(struct model *m, uint64_t index, uint32_t n)
 
 static void model_remove(struct model *m, uint64_t index, uint64_t count)
 {
-    memmove(m->items + index, m->items + index + count, (m->count - index - count) * sizeof m->items[0]);
+    memmove(m->items + index, m->items + index + count,
+            (m->count - index - count) * sizeof m->items[0]);
     m->count -= count;
 }
 
@@ -166,7 +167,8 @@ static void run_model(uint64_t seed, struct ql_limit limit, uint32_t steps, uint
     assert_true(quicklist_try_copy(&r->ql, &copy));
     compare(&copy, &r->m, &r->rng);
     assert_true(quicklist_free_slice(&copy, UINT32_MAX));
-    while (!quicklist_free_slice(&r->ql, 3)) assert_true(quicklist_check(&r->ql));
+    while (!quicklist_free_slice(&r->ql, 3))
+        assert_true(quicklist_check(&r->ql));
     assert_int_equal(r->ql.bytes, 0);
     assert_int_equal(mem_live_bytes(MEM_DATA), 0);
     mem_free(MEM_TEST, r, sizeof *r);
@@ -209,7 +211,8 @@ static void test_a_queue_keeps_few_bytes(void **state)
     quicklist_init(&ql);
     struct lp_item item;
     lp_item_text(bytes_of("forty bytes of an element of some length"), &item);
-    for (int i = 0; i < 10; i++) assert_true(quicklist_try_push(&ql, false, &item, limit));
+    for (int i = 0; i < 10; i++)
+        assert_true(quicklist_try_push(&ql, false, &item, limit));
     for (int i = 0; i < 100000; i++) {
         bool at_head = i % 2000 < 1000;
         assert_true(quicklist_try_push(&ql, at_head, &item, limit));
@@ -230,7 +233,8 @@ static void test_pushed_elements_fill_their_chunks(void **state)
         quicklist_init(&ql);
         struct lp_item item;
         lp_item_text(bytes_of("sixteen bytes..."), &item);
-        for (int i = 0; i < 100000; i++) assert_true(quicklist_try_push(&ql, at_head, &item, limit));
+        for (int i = 0; i < 100000; i++)
+            assert_true(quicklist_try_push(&ql, at_head, &item, limit));
         assert_true(ql.bytes < 100000 * item.size * 102 / 100 + 8192);
         assert_true(quicklist_check(&ql));
         assert_true(quicklist_free_slice(&ql, UINT32_MAX));
@@ -245,11 +249,13 @@ static void test_depth_of_the_tree(void **state)
     quicklist_init(&ql);
     struct lp_item item;
     lp_item_int(1, &item);
-    for (int i = 0; i < 20000; i++) assert_true(quicklist_try_push(&ql, false, &item, limit));
+    for (int i = 0; i < 20000; i++)
+        assert_true(quicklist_try_push(&ql, false, &item, limit));
     uint32_t deepest = 0;
     for (const struct ql_chunk *c = ql.head; c != NULL; c = c->next) {
         uint32_t depth = 0;
-        for (const struct ql_chunk *p = c; p != NULL; p = p->parent) depth++;
+        for (const struct ql_chunk *p = c; p != NULL; p = p->parent)
+            depth++;
         if (depth > deepest) deepest = depth;
     }
     assert_true(deepest < 60); /* a list would have 20,000; about 35 is usual */

@@ -58,15 +58,18 @@ static void compare(struct run *run)
     assert_int_equal(number_of(value, VALUES), run->value[number_of(field, FIELDS)]);
     uint32_t counts[FIELDS] = {0}, *ctx[2] = {counts, run->value};
     uint64_t cursor = 0;
-    do cursor = hash_scan(run->r, cursor, count_one, ctx);
+    do
+        cursor = hash_scan(run->r, cursor, count_one, ctx);
     while (cursor != 0);
-    for (uint32_t n = 0; n < FIELDS; n++) assert_int_equal(counts[n], run->value[n] != ABSENT);
+    for (uint32_t n = 0; n < FIELDS; n++)
+        assert_int_equal(counts[n], run->value[n] != ABSENT);
 }
 
 static void step(struct run *run, uint32_t sets_in_ten)
 {
     uint8_t text[TEXT_MAX], other[TEXT_MAX];
-    uint32_t n = (uint32_t)rng_below(&run->rng, run->fields), v = (uint32_t)rng_below(&run->rng, VALUES);
+    uint32_t n = (uint32_t)rng_below(&run->rng, run->fields),
+             v = (uint32_t)rng_below(&run->rng, VALUES);
     bool armed = arm_fault(&run->rng, run->fail_one_in);
     if (rng_below(&run->rng, 10) < sets_in_ten) {
         enum hash_set_result result = hash_set(&run->r, text_of(n, text), text_of(v, other));
@@ -89,7 +92,8 @@ static void check_bytes(const struct record *r)
     assert_int_equal((int64_t)value_bytes(r), mem_thread_data_bytes());
 }
 
-static void run_model(uint64_t seed, uint32_t limits, uint32_t fields, size_t key_len, uint32_t fail_one_in)
+static void run_model(uint64_t seed, uint32_t limits, uint32_t fields, size_t key_len,
+                      uint32_t fail_one_in)
 {
     uint8_t key[TEXT_MAX] = {0};
     struct run run = {.fields = fields, .fail_one_in = fail_one_in};
@@ -165,10 +169,13 @@ static void test_encodings_change_at_the_thresholds(void **state)
     for (int is_value = 0; is_value < 2; is_value++) {
         r = with_fields(2);
         struct bytes longest = bytes_view(text, 64), longer = bytes_view(text, 65);
-        assert_int_equal(hash_set(&r, is_value ? BYTES_LIT("f") : longest, is_value ? longest : BYTES_LIT("v")), HASH_ADDED);
+        assert_int_equal(
+            hash_set(&r, is_value ? BYTES_LIT("f") : longest, is_value ? longest : BYTES_LIT("v")),
+            HASH_ADDED);
         assert_string_equal(value_encoding_name(r), "listpack");
-        assert_int_equal(hash_set(&r, is_value ? BYTES_LIT("f") : longer, is_value ? longer : BYTES_LIT("v")),
-                         is_value ? HASH_UPDATED : HASH_ADDED);
+        assert_int_equal(
+            hash_set(&r, is_value ? BYTES_LIT("f") : longer, is_value ? longer : BYTES_LIT("v")),
+            is_value ? HASH_UPDATED : HASH_ADDED);
         assert_string_equal(value_encoding_name(r), "hashtable");
         record_free(r);
     }

@@ -24,14 +24,16 @@ struct run {
 
 static void model_insert(struct run *run, uint64_t index, uint32_t n)
 {
-    memmove(run->items + index + 1, run->items + index, (run->count - index) * sizeof run->items[0]);
+    memmove(run->items + index + 1, run->items + index,
+            (run->count - index) * sizeof run->items[0]);
     run->items[index] = n;
     run->count++;
 }
 
 static void model_remove(struct run *run, uint64_t index, uint64_t count)
 {
-    memmove(run->items + index, run->items + index + count, (run->count - index - count) * sizeof run->items[0]);
+    memmove(run->items + index, run->items + index + count,
+            (run->count - index - count) * sizeof run->items[0]);
     run->count -= count;
 }
 
@@ -136,7 +138,8 @@ static void shrink(struct run *run, uint32_t how, uint32_t n, uint64_t index, bo
         model_remove(run, index, few);
     } else {
         few = few > 3 ? 0 : few;
-        assert_int_equal(list_remove_equal(&run->r, text_of(n, text), few, coin), model_remove_equal(run, n, few, coin));
+        assert_int_equal(list_remove_equal(&run->r, text_of(n, text), few, coin),
+                         model_remove_equal(run, n, few, coin));
     }
     disarm_fault(armed, true);
 }
@@ -159,13 +162,15 @@ static void step(struct run *run)
     }
 }
 
-static void run_model(uint64_t seed, uint32_t limits, uint64_t most, bool ends_only, uint32_t fail_one_in)
+static void run_model(uint64_t seed, uint32_t limits, uint64_t most, bool ends_only,
+                      uint32_t fail_one_in)
 {
     static struct run run;
     run = (struct run){.most = most, .ends_only = ends_only, .fail_one_in = fail_one_in};
     limits_set(limits);
     rng_seed(&run.rng, seed);
-    run.r = list_try_new(bytes_view("a key of some length", 5 + seed % 15), seed % 2 == 0 ? -1 : 99);
+    run.r =
+        list_try_new(bytes_view("a key of some length", 5 + seed % 15), seed % 2 == 0 ? -1 : 99);
     assert_non_null(run.r);
     for (uint32_t i = 0; i < 3000; i++) {
         step(&run);
@@ -203,7 +208,8 @@ static struct record *with_elements(uint32_t count, struct bytes element)
 {
     struct record *r = list_try_new(BYTES_LIT("key"), -1);
     assert_non_null(r);
-    for (uint32_t n = 0; n < count; n++) assert_true(list_try_push(&r, LIST_TAIL, element));
+    for (uint32_t n = 0; n < count; n++)
+        assert_true(list_try_push(&r, LIST_TAIL, element));
     return r;
 }
 
@@ -266,7 +272,8 @@ static void test_huge_elements(void **state)
     assert_non_null(r);
     for (size_t i = 0; i < 6; i++) {
         text[0] = (uint8_t)i;
-        assert_true(list_try_push(&r, i % 2 == 0 ? LIST_HEAD : LIST_TAIL, bytes_view(text, huge - i * 100000)));
+        assert_true(list_try_push(&r, i % 2 == 0 ? LIST_HEAD : LIST_TAIL,
+                                  bytes_view(text, huge - i * 100000)));
         assert_true(list_try_insert(&r, 1, BYTES_LIT("small")));
     }
     assert_true(value_check(r));

@@ -35,18 +35,23 @@ static void compare(struct run *run)
     assert_int_equal(set_len(run->r), run->count);
     assert_int_equal(value_len(run->r), run->count);
     assert_int_equal((int64_t)value_bytes(run->r), mem_thread_data_bytes());
-    for (uint32_t n = 0; n < run->members; n++) assert_int_equal(set_has(run->r, text_of(n, text)), run->there[n]);
+    for (uint32_t n = 0; n < run->members; n++)
+        assert_int_equal(set_has(run->r, text_of(n, text)), run->there[n]);
     uint32_t counts[MEMBERS] = {0};
     struct set_iter it;
     set_iter_start(run->r, &it);
-    while (set_iter_next(&it, tmp, &member)) count_one(counts, member);
-    for (uint32_t n = 0; n < MEMBERS; n++) assert_int_equal(counts[n], run->there[n]);
+    while (set_iter_next(&it, tmp, &member))
+        count_one(counts, member);
+    for (uint32_t n = 0; n < MEMBERS; n++)
+        assert_int_equal(counts[n], run->there[n]);
     if (run->count == 0) return;
     assert_true(run->there[number_of(set_random(run->r, &run->rng, tmp), MEMBERS)]);
     uint64_t cursor = 0;
-    do cursor = set_scan(run->r, cursor, count_one, counts);
+    do
+        cursor = set_scan(run->r, cursor, count_one, counts);
     while (cursor != 0);
-    for (uint32_t n = 0; n < MEMBERS; n++) assert_int_equal(counts[n], 2 * run->there[n]);
+    for (uint32_t n = 0; n < MEMBERS; n++)
+        assert_int_equal(counts[n], 2 * run->there[n]);
 }
 
 static void add(struct run *run, uint32_t n)
@@ -84,16 +89,19 @@ static void pop(struct run *run)
     run->count--;
 }
 
-static void run_model(uint64_t seed, uint32_t limits, uint32_t members, bool integers, uint32_t fail_one_in)
+static void run_model(uint64_t seed, uint32_t limits, uint32_t members, bool integers,
+                      uint32_t fail_one_in)
 {
     uint8_t text[TEXT_MAX];
     struct run run = {.members = members, .integers = integers, .fail_one_in = fail_one_in};
     limits_set(limits);
     rng_seed(&run.rng, seed);
-    run.r = set_try_new(BYTES_LIT("a key"), text_of(integers ? 2 : 3, text), 1, seed % 2 == 0 ? -1 : 99);
+    run.r = set_try_new(BYTES_LIT("a key"), text_of(integers ? 2 : 3, text), 1,
+                        seed % 2 == 0 ? -1 : 99);
     assert_non_null(run.r);
     for (uint32_t i = 0; i < 3000; i++) {
-        uint32_t n = (uint32_t)rng_below(&run.rng, members), dice = (uint32_t)rng_below(&run.rng, 10);
+        uint32_t n = (uint32_t)rng_below(&run.rng, members),
+                 dice = (uint32_t)rng_below(&run.rng, 10);
         if (integers) n = n / 4 * 4 + 2;
         if (integers && n >= members) continue;
         if (dice < (i / 1000 == 1 ? 3 : 7)) {
@@ -141,7 +149,8 @@ static struct record *with_integers(uint64_t count, int64_t first)
     struct record *r = set_try_new(BYTES_LIT("key"), BYTES_LIT("1"), 1, -1);
     assert_non_null(r);
     for (uint64_t i = 0; i < count; i++) {
-        assert_int_equal(set_add(&r, bytes_view(text, num_format_i64(text, first + (int64_t)i))), 1);
+        assert_int_equal(set_add(&r, bytes_view(text, num_format_i64(text, first + (int64_t)i))),
+                         1);
     }
     return r;
 }
@@ -170,8 +179,10 @@ static void test_encodings_change_at_the_thresholds(void **state)
     add_and_expect(&r, "b", "hashtable");
     record_free(r);
     r = with_integers(3, 0);
-    add_and_expect(&r, "0123456789012345678901234567890123456789012345678901234567890123", "listpack");
-    add_and_expect(&r, "01234567890123456789012345678901234567890123456789012345678901234", "hashtable");
+    add_and_expect(&r, "0123456789012345678901234567890123456789012345678901234567890123",
+                   "listpack");
+    add_and_expect(&r, "01234567890123456789012345678901234567890123456789012345678901234",
+                   "hashtable");
     record_free(r);
     type_limits.set_listpack_value = 3;
     r = with_integers(3, 999);
@@ -219,7 +230,8 @@ static void test_sixteen_byte_members_take_few_bytes(void **state)
     char text[17];
     for (uint32_t i = 0; i < N; i++) {
         memcpy(text, "member:", 7);
-        for (uint32_t k = 0, v = i; k < 9; k++, v /= 10) text[15 - k] = (char)('0' + v % 10);
+        for (uint32_t k = 0, v = i; k < 9; k++, v /= 10)
+            text[15 - k] = (char)('0' + v % 10);
         assert_int_equal(set_add(&r, bytes_view(text, 16)), 1);
     }
     assert_true(value_bytes(r) < (size_t)N * 39);

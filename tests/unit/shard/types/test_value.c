@@ -131,7 +131,8 @@ static void test_names(void **state)
 {
     (void)state;
     static const char *names[] = {"string", "list", "set", "zset", "hash", "stream"};
-    for (enum value_type t = VALUE_STRING; t <= VALUE_STREAM; t++) assert_string_equal(value_type_name(t), names[t]);
+    for (enum value_type t = VALUE_STRING; t <= VALUE_STREAM; t++)
+        assert_string_equal(value_type_name(t), names[t]);
     assert_string_equal(value_type_name(VALUE_NONE), "none");
     struct record *r = str_try_new(BYTES_LIT("k"), BYTES_LIT("12"), -1);
     assert_non_null(r);

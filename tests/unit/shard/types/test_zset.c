@@ -46,7 +46,8 @@ static int64_t model_find(const struct run *run, uint32_t n)
 
 static void model_remove(struct run *run, uint64_t at, uint64_t count)
 {
-    memmove(run->order + at, run->order + at + count, (run->count - at - count) * sizeof run->order[0]);
+    memmove(run->order + at, run->order + at + count,
+            (run->count - at - count) * sizeof run->order[0]);
     run->count -= count;
 }
 
@@ -57,7 +58,8 @@ static void model_put(struct run *run, uint32_t n, double score)
     if (old >= 0) model_remove(run, (uint64_t)old, 1);
     struct entry e = {score, n};
     uint64_t at = 0;
-    while (at < run->count && before(&run->order[at], &e)) at++;
+    while (at < run->count && before(&run->order[at], &e))
+        at++;
     memmove(run->order + at + 1, run->order + at, (run->count - at) * sizeof run->order[0]);
     run->order[at] = e;
     run->count++;
@@ -65,15 +67,21 @@ static void model_put(struct run *run, uint32_t n, double score)
 
 static double draw_score(struct run *run)
 {
-    static const double odd[] = {0.0, -0.0, INFINITY, -INFINITY, 1e300, 5e-324, 2147483647, 2147483648, -2147483649,
-                                 0.1, 3.5, 1.0 / 3, 0x1.8p60, 0x1p63, -0x1p63, 16777217, 1e-7};
+    static const double odd[] = {0.0,        -0.0,       INFINITY,    -INFINITY, 1e300, 5e-324,
+                                 2147483647, 2147483648, -2147483649, 0.1,       3.5,   1.0 / 3,
+                                 0x1.8p60,   0x1p63,     -0x1p63,     16777217,  1e-7};
     struct rng *rng = &run->rng;
     switch (run->scores == 0 ? rng_below(rng, 4) : run->scores) {
-    case 1: return 7;
-    case 2: return (double)rng_below(rng, 5);
-    case 3: return (double)rng_below(rng, 100000) - 50000;
-    case 4: return (double)rng_below(rng, 100000000) / 997 - 20000;
-    default: return odd[rng_below(rng, COUNT_OF(odd))];
+    case 1:
+        return 7;
+    case 2:
+        return (double)rng_below(rng, 5);
+    case 3:
+        return (double)rng_below(rng, 100000) - 50000;
+    case 4:
+        return (double)rng_below(rng, 100000000) / 997 - 20000;
+    default:
+        return odd[rng_below(rng, COUNT_OF(odd))];
     }
 }
 
@@ -84,7 +92,8 @@ static void compare_walk(struct run *run, uint64_t rank, int step)
     struct bytes member;
     double score;
     zset_iter_start(run->r, rank, step, &it);
-    for (int64_t i = (int64_t)rank; rank < run->count && i >= 0 && i < (int64_t)run->count; i += step) {
+    for (int64_t i = (int64_t)rank; rank < run->count && i >= 0 && i < (int64_t)run->count;
+         i += step) {
         assert_true(zset_iter_next(&it, tmp, &member, &score));
         assert_int_equal(number_of(member, MEMBERS), run->order[i].n);
         assert_memory_equal(&score, &run->order[i].score, sizeof score);
@@ -94,8 +103,10 @@ static void compare_walk(struct run *run, uint64_t rank, int step)
 
 static void compare_scores(struct run *run)
 {
-    struct zset_range range = {.min = draw_score(run), .max = draw_score(run),
-                               .min_open = rng_below(&run->rng, 2) == 0, .max_open = rng_below(&run->rng, 2) == 0};
+    struct zset_range range = {.min = draw_score(run),
+                               .max = draw_score(run),
+                               .min_open = rng_below(&run->rng, 2) == 0,
+                               .max_open = rng_below(&run->rng, 2) == 0};
     uint64_t first = 0, end = 0, got;
     for (uint64_t i = 0; i < run->count; i++) {
         double s = run->order[i].score;
@@ -110,8 +121,10 @@ static void compare_scores(struct run *run)
 static void compare_lex(struct run *run)
 {
     if (run->scores != 1) return;
-    struct zset_lex range = {.min_open = rng_below(&run->rng, 2) == 0, .max_open = rng_below(&run->rng, 2) == 0,
-                             .min_unbounded = rng_below(&run->rng, 8) == 0, .max_unbounded = rng_below(&run->rng, 8) == 0};
+    struct zset_lex range = {.min_open = rng_below(&run->rng, 2) == 0,
+                             .max_open = rng_below(&run->rng, 2) == 0,
+                             .min_unbounded = rng_below(&run->rng, 8) == 0,
+                             .max_unbounded = rng_below(&run->rng, 8) == 0};
     uint8_t min[TEXT_MAX], max[TEXT_MAX];
     range.min = text_of((uint32_t)rng_below(&run->rng, MEMBERS), min);
     range.max = text_of((uint32_t)rng_below(&run->rng, MEMBERS), max);
@@ -162,7 +175,8 @@ static void compare(struct run *run)
     uint32_t n = number_of(zset_random(run->r, &run->rng, tmp, &score), MEMBERS);
     assert_true(run->order[model_find(run, n)].score == score);
     uint64_t cursor = 0;
-    do cursor = zset_scan(run->r, cursor, count_one, run);
+    do
+        cursor = zset_scan(run->r, cursor, count_one, run);
     while (cursor != 0);
     for (uint64_t i = 0; i < run->count; i++) {
         assert_true(run->order[i].n >> 31);
@@ -174,7 +188,8 @@ static void put(struct run *run, uint32_t n)
 {
     double score = draw_score(run);
     int64_t old = model_find(run, n);
-    if (old >= 0 && run->scores != 1 && rng_below(&run->rng, 3) == 0) score = run->order[old].score + (double)rng_below(&run->rng, 2);
+    if (old >= 0 && run->scores != 1 && rng_below(&run->rng, 3) == 0)
+        score = run->order[old].score + (double)rng_below(&run->rng, 2);
     if (isnan(score)) return;
     bool armed = arm_fault(&run->rng, run->fail_one_in);
     int result = zset_put(&run->r, text_of(n, text_a), score);
@@ -186,7 +201,8 @@ static void put(struct run *run, uint32_t n)
 
 static void step(struct run *run, uint32_t puts_in_ten)
 {
-    uint32_t n = (uint32_t)rng_below(&run->rng, run->members), dice = (uint32_t)rng_below(&run->rng, 10);
+    uint32_t n = (uint32_t)rng_below(&run->rng, run->members),
+             dice = (uint32_t)rng_below(&run->rng, 10);
     if (dice < puts_in_ten) {
         put(run, n);
         return;
@@ -205,7 +221,8 @@ static void step(struct run *run, uint32_t puts_in_ten)
     disarm_fault(armed, true);
 }
 
-static void run_model(uint64_t seed, uint32_t limits, uint32_t members, uint32_t scores, uint32_t fail_one_in)
+static void run_model(uint64_t seed, uint32_t limits, uint32_t members, uint32_t scores,
+                      uint32_t fail_one_in)
 {
     struct run run = {.members = members, .scores = scores, .fail_one_in = fail_one_in};
     limits_set(limits);
@@ -228,7 +245,8 @@ static void test_against_an_array(void **state)
 {
     (void)state;
     for (uint32_t limits = 0; limits < LIMITS_COUNT; limits++) {
-        for (uint32_t scores = 0; scores < 6; scores++) run_model(1 + limits, limits, limits == 3 ? 60 : 12, scores, 0);
+        for (uint32_t scores = 0; scores < 6; scores++)
+            run_model(1 + limits, limits, limits == 3 ? 60 : 12, scores, 0);
         run_model(11 + limits, limits, MEMBERS, limits, 0);
     }
     run_model(15, 0, MEMBERS, 4, 0);
@@ -292,7 +310,8 @@ static double bytes_per_member(uint32_t count, bool rising, double scale)
     rng_seed(&rng, 3);
     for (uint32_t i = 0; i < count; i++) {
         memcpy(text, "member:", 7);
-        for (uint32_t k = 0, v = i; k < 9; k++, v /= 10) text[15 - k] = (char)('0' + v % 10);
+        for (uint32_t k = 0, v = i; k < 9; k++, v /= 10)
+            text[15 - k] = (char)('0' + v % 10);
         double score = rising ? i : (double)rng_below(&rng, 1u << 30);
         assert_int_equal(zset_put(&r, bytes_view(text, 16), score * scale), 1);
     }

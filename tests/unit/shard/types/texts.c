@@ -9,8 +9,9 @@
 #include "shard/base/assert.h"
 #include "shard/base/num.h"
 
-static const int64_t integers[] = {0, 1, 127, 128, -1, 4095, -4096, 4096, 32767, -32769, 8388607, -8388609,
-                                   2147483647, -2147483648, 2147483648, INT64_MAX, INT64_MIN};
+static const int64_t integers[] = {
+    0,      1,       127,      128,        -1,          4095,       -4096,     4096,     32767,
+    -32769, 8388607, -8388609, 2147483647, -2147483648, 2147483648, INT64_MAX, INT64_MIN};
 
 static struct bytes string_of(uint32_t n, uint8_t out[TEXT_MAX])
 {
@@ -59,16 +60,31 @@ uint32_t number_of(struct bytes text, uint32_t count)
 void limits_set(uint32_t which)
 {
     static const struct type_limits cases[LIMITS_COUNT] = {
-        {.hash_listpack_entries = 512, .hash_listpack_value = 64, .set_intset_entries = 512,
-         .set_listpack_entries = 128, .set_listpack_value = 64, .zset_listpack_entries = 128,
-         .zset_listpack_value = 64, .list_listpack_size = -2},
-        {.hash_listpack_entries = 3, .hash_listpack_value = 16, .set_intset_entries = 4,
-         .set_listpack_entries = 3, .set_listpack_value = 16, .zset_listpack_entries = 3,
-         .zset_listpack_value = 16, .list_listpack_size = 3},
+        {.hash_listpack_entries = 512,
+         .hash_listpack_value = 64,
+         .set_intset_entries = 512,
+         .set_listpack_entries = 128,
+         .set_listpack_value = 64,
+         .zset_listpack_entries = 128,
+         .zset_listpack_value = 64,
+         .list_listpack_size = -2},
+        {.hash_listpack_entries = 3,
+         .hash_listpack_value = 16,
+         .set_intset_entries = 4,
+         .set_listpack_entries = 3,
+         .set_listpack_value = 16,
+         .zset_listpack_entries = 3,
+         .zset_listpack_value = 16,
+         .list_listpack_size = 3},
         {.list_listpack_size = 1},
-        {.hash_listpack_entries = 100000, .hash_listpack_value = 100000, .set_intset_entries = 100000,
-         .set_listpack_entries = 100000, .set_listpack_value = 100000, .zset_listpack_entries = 100000,
-         .zset_listpack_value = 100000, .list_listpack_size = -5},
+        {.hash_listpack_entries = 100000,
+         .hash_listpack_value = 100000,
+         .set_intset_entries = 100000,
+         .set_listpack_entries = 100000,
+         .set_listpack_value = 100000,
+         .zset_listpack_entries = 100000,
+         .zset_listpack_value = 100000,
+         .list_listpack_size = -5},
     };
     assert(which < LIMITS_COUNT);
     type_limits = cases[which];
