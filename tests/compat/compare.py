@@ -42,6 +42,8 @@ KNOWN_DIFFERENCES = [
                     lambda fact, oracle, moon: fact == "set encoding" and (oracle, moon) == (b"hashtable", b"listpack")),
     KnownDifference("list-listpack", "7.2 and later keep small lists in one listpack, 7.0 in a quicklist of one node",
                     lambda fact, oracle, moon: fact == "list encoding" and (oracle, moon) == (b"quicklist", b"listpack")),
+    KnownDifference("scan-cursor", "7.4 refuses cursors that are empty or negative, 7.0 reads them with strtoul",
+                    lambda fact, oracle, moon: fact == "lax cursor" and moon.held == b"ERR invalid cursor"),
 ]
 
 

@@ -174,14 +174,16 @@ class Draw:
         seconds = self.seconds()
         return seconds * 1000 if isinstance(seconds, int) else seconds
 
-    def at_seconds(self):
+    def at_seconds(self, past=True):
+        """SET keeps a key whose time has passed until somebody looks, so DBSIZE may count it for a
+        while: no past for SET."""
         if self.chance(0.15):
-            return self.rng.choice(["0", "-1", "1", "1000000000", "abc", "", "9223372036854775807", "1.5"])
+            return self.rng.choice(["0", "-1", "abc", "", "9223372036854775807", "1.5", *(["1", "1000000000"] if past else [])])
         self.unique += 1
         return YEAR_2100_SECONDS + 7 * self.unique
 
-    def at_milliseconds(self):
-        seconds = self.at_seconds()
+    def at_milliseconds(self, past=True):
+        seconds = self.at_seconds(past)
         return seconds * 1000 if isinstance(seconds, int) else seconds
 
     def pattern(self):

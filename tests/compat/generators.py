@@ -8,18 +8,16 @@ from draw import Draw
 # Commands whose keys may lie anywhere; all others with several keys get keys of one slot.
 SPREAD_FREELY = {"DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "MSET"}
 
-EXPIRY_OF_SET = [lambda d: ["EX", d.seconds()], lambda d: ["PX", d.milliseconds()], lambda d: ["EXAT", d.at_seconds()],
-                 lambda d: ["PXAT", d.at_milliseconds()]]
 
-
-def expiry(d):
-    return d.one(*EXPIRY_OF_SET)(d)
+def expiry(d, past=True):
+    return d.one(lambda: ["EX", d.seconds()], lambda: ["PX", d.milliseconds()], lambda: ["EXAT", d.at_seconds(past)],
+                 lambda: ["PXAT", d.at_milliseconds(past)])()
 
 
 def set_options(d):
     words = d.some(["NX"], ["XX"], ["GET"], ["KEEPTTL"], probability=0.12)
     if d.chance(0.3):
-        words += expiry(d)
+        words += expiry(d, past=False)
     if d.chance(0.03):
         words += d.one(["EX"], ["BAD"], ["EX", "0"], ["PX", "-1"])
     return words

@@ -265,12 +265,19 @@ def scan_all(client, command, first, cursor_at):
     raise Disconnected(f"a scan did not end in {SCAN_CALLS_MAX} calls")
 
 
+def cursor_fact(command, cursor_at):
+    cursor = encode_one(command[cursor_at]) if len(command) > cursor_at else b"none"
+    return "lax cursor" if cursor == b"" or cursor[:1] == b"-" else "cursor"
+
+
 def scan_of(kind):
     cursor_at = 1 if kind == "keys" else 2
 
     def check(pair, command, oracle_raw, moon_raw):
         oracle, moon = parse(oracle_raw), parse(moon_raw)
         why = shapes_differ(oracle, moon)
+        if why and compare.known(cursor_fact(command, cursor_at), oracle, moon):
+            return None
         if why or oracle.is_error:
             return why
         if encode_one(command[cursor_at]) != b"0":

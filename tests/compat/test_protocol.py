@@ -20,7 +20,7 @@ PIECES = [
     b'"a b" ', b"'c d'", b'zz "x\\x20y"\r\n', b"X" * 300,
 ]
 LONG = [
-    b"x" * 70000, b"zz " + b"y" * 70000 + b"\r\n", b"*" + b"1" * 70000, b"*1\r\n$" + b"1" * 70000, b"*1\r\nx" + b"1" * 70000,
+    b"x" * 70000, b"*" + b"1" * 70000, b"*1\r\n$" + b"1" * 70000, b"*1\r\nx" + b"1" * 70000,
     b"\x00" + b"payload" * 10000, b"*\x00" + b"payload" * 10000, b"$\x00" + b"payload" * 10000,
 ]
 # Before AUTH: 10 arguments of 16384 bytes.

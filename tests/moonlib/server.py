@@ -102,8 +102,12 @@ class Server:
                 with Client(self.port, timeout=1.0) as client:
                     client.call("PING")
                     return
-            except (OSError, Disconnected, ReplyError):  # not listening yet, or still loading
-                time.sleep(0.01)
+            except ReplyError as error:
+                if error.text.startswith(b"NOAUTH"):
+                    return
+            except (OSError, Disconnected):  # not listening yet
+                pass
+            time.sleep(0.01)
         status = self.process.poll()
         tail = self.log_tail()
         self.kill()
