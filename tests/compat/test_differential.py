@@ -36,10 +36,13 @@ MOVABLE_KEYS = b"movablekeys"
 @pytest.mark.parametrize("resp", [2, 3], ids=["resp2", "resp3"])
 @pytest.mark.parametrize("shards", [1, 2], ids=["shards1", "shards2"])
 def test_same_replies(oracle, moons, full, shards, resp, family):
-    names = None if family == "all" else generators.FAMILIES[family]
+    names = list(generators.GENERATORS if family == "all" else generators.FAMILIES[family])
+    lacking = lacks(moons.get(shards), with_data(names))
+    if not set(names) - lacking:
+        pytest.skip(f"Moon has none of the {family}: test_moon_has_every_command fails for it")
     seed = f"{SEED} {family} {resp} {shards}"
     length = LENGTH * (2 if family == "all" else 1) * (FULL_FACTOR if full else 1)
-    commands = generators.draw_sequence(seed, length, with_data(names))
+    commands = generators.draw_sequence(seed, length, with_data(names), exclude=lacking)
     pair = Pair(oracle, moons.get(shards), resp, start_subject=lambda: moons.get(shards), batch=BATCHES[shards, resp])
     failures = find_failures(pair, commands)
     pair.close()
@@ -48,8 +51,21 @@ def test_same_replies(oracle, moons, full, shards, resp, family):
 
 
 def with_data(names):
-    """A family alone, with a few commands that give its keys neighbours and times to live."""
-    return None if names is None else [*names, "SET", "DEL", "EXPIRE", "RENAME", "COPY", "OBJECT", "TTL"]
+    """A family, with a few commands that give its keys neighbours and times to live."""
+    return list(dict.fromkeys([*names, "SET", "DEL", "EXPIRE", "RENAME", "COPY", "OBJECT", "TTL"]))
+
+
+def lacks(server, names):
+    """Those of the names that the server does not know: they would drown all other findings."""
+    with server.client() as c:
+        replies = c.pipeline_raw([[name] for name in names])
+        c.call("SELECT", 0)
+    return {name for name, raw in zip(names, replies) if raw.startswith(b"-ERR unknown command")}
+
+
+def test_moon_has_every_command(moons):
+    lacking = sorted(lacks(moons.get(1), generators.GENERATORS))
+    assert not lacking, f"Moon lacks {' '.join(lacking)}"
 
 
 def test_every_data_command_has_a_generator(moons):
@@ -66,13 +82,11 @@ def data_commands(client):
     return with_keys | (names & KEYLESS_DATA_COMMANDS)
 
 
-def test_lists_of_exceptions_are_true(oracle, moons):
-    """What is excused as unknown to the reference is unknown to it, and Moon has all the rest."""
-    with oracle.client() as o, moons.get(1).client() as m:
+def test_lists_of_exceptions_are_true(oracle):
+    """What is excused as unknown to the reference is unknown to it."""
+    with oracle.client() as o:
         known = [n for n, info in zip(NOT_IN_REFERENCE, o.call("COMMAND", "INFO", *NOT_IN_REFERENCE)) if info is not None]
-        lacking = [n for n, info in zip(generators.GENERATORS, m.call("COMMAND", "INFO", *generators.GENERATORS)) if info is None]
     assert not known, f"the reference does have {known}"
-    assert not lacking, f"Moon lacks {lacking}"
 
 
 def test_known_differences_are_met(full):
