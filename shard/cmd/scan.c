@@ -2,17 +2,16 @@
  * and sees the slots of that shard only; spec.spread says how the node makes one answer of several. */
 #include <limits.h>
 
-#include "shard/base/glob.h"
 #include "shard/cmd/cmd.h"
+#include "shard/cmd/scan_args.h"
 #include "shard/exec/core.h"
 
 /* ---- SCAN and KEYS */
 
 struct filter {
-    struct bytes pattern;
-    bool match_all;
-    bool by_type;
-    enum value_type type; /* VALUE_NONE: a name that no type has, so nothing is of it */
+    struct scan_args args;
+    enum value_type
+        type; /* with args.type; VALUE_NONE: a name that no type has, so nothing is of it */
 };
 
 /* Records met on a walk. They stay where they are while nothing is changed. */
@@ -30,13 +29,6 @@ struct walk {
     struct found *kept, **kept_tail;
     struct found *expired;
 };
-
-static void set_pattern(struct filter *f, struct bytes pattern)
-{
-    f->pattern = pattern;
-    f->match_all =
-        bytes_equal(pattern, BYTES_LIT("*")); /* also the empty name, which glob_match does not */
-}
 
 static struct found *found_new(struct exec *x, struct found *next)
 {
@@ -68,8 +60,8 @@ static void keep_expired(struct walk *w, struct record *r)
 
 static bool passes(const struct filter *f, const struct record *r)
 {
-    if (f->by_type && record_type(r) != f->type) return false;
-    return f->match_all || glob_match(f->pattern, record_key(r), false);
+    if (f->args.type.data != NULL && record_type(r) != f->type) return false;
+    return scan_wants(&f->args, record_key(r));
 }
 
 static void scan_record(void *ctx, struct record *r)
@@ -109,29 +101,6 @@ static enum value_type type_by_name(struct bytes name)
     return VALUE_NONE;
 }
 
-static bool scan_options(struct exec *x, struct filter *f, int64_t *count_out)
-{
-    *count_out = 10;
-    set_pattern(f, BYTES_LIT("*"));
-    for (uint32_t i = 2; i < x->argc; i++) {
-        bool has_value = i + 1 < x->argc;
-        if (has_value && bytes_is(x->argv[i], "COUNT")) {
-            if (!exec_arg_i64(x, ++i, count_out)) return false;
-            if (*count_out >= 1) continue;
-        } else if (has_value && bytes_is(x->argv[i], "MATCH")) {
-            set_pattern(f, x->argv[++i]);
-            continue;
-        } else if (has_value && bytes_is(x->argv[i], "TYPE")) {
-            f->by_type = true;
-            f->type = type_by_name(x->argv[++i]);
-            continue;
-        }
-        reply_error(x->reply, ERR_SYNTAX);
-        return false;
-    }
-    return true;
-}
-
 /* The end of this shard's slots is the start of the next shard's: only the last one ends the scan. The
  * node finds the shard of a cursor by its slot. */
 static uint64_t cursor_after_shard(const struct exec *x)
@@ -143,18 +112,14 @@ static uint64_t cursor_after_shard(const struct exec *x)
 static void run_scan(struct exec *x)
 {
     uint64_t cursor;
-    int64_t count;
     struct walk w = {.x = x, .kept_tail = &w.kept};
-    if (!num_parse_u64(x->argv[1], &cursor)) {
-        reply_error(x->reply, "ERR invalid cursor");
-        return;
-    }
-    if (!scan_options(x, &w.filter, &count)) return;
-    /* A sparse part costs at most ten buckets per key asked for. */
-    int64_t steps = count > INT64_MAX / 10 ? INT64_MAX : count * 10;
+    struct scan_args *args = &w.filter.args;
+    if (!scan_parse_cursor(x, 1, &cursor) || !scan_parse_options(x, 2, SCAN_TYPE, args)) return;
+    w.filter.type = type_by_name(args->type);
+    uint64_t steps = scan_steps_max(args);
     do {
         cursor = db_scan(x->ks, x->key.db, cursor, scan_record, &w);
-    } while (cursor != 0 && --steps > 0 && w.seen < count);
+    } while (cursor != 0 && --steps > 0 && w.seen < args->count);
     if (cursor == 0) cursor = cursor_after_shard(x);
     char text[NUM_I64_TEXT_MAX];
     reply_array(x->reply, 2);
@@ -174,7 +139,8 @@ static void keys_record(void *ctx, struct record *r)
 static void run_keys(struct exec *x)
 {
     struct walk w = {.x = x};
-    set_pattern(&w.filter, x->argv[1]);
+    w.filter.args.pattern = x->argv[1];
+    w.filter.args.matches = !bytes_equal(x->argv[1], BYTES_LIT("*"));
     struct reply_later later = reply_later(x->reply, '*');
     uint64_t cursor = 0;
     do {

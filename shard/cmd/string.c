@@ -19,6 +19,7 @@ enum set_flag {
     SET_PXAT = 1 << 8,
 };
 #define SET_ANY_TTL (SET_KEEPTTL | SET_PERSIST | SET_EX | SET_PX | SET_EXAT | SET_PXAT)
+#define OTHER_TTL(flag) (SET_ANY_TTL & ~(uint32_t)(flag)) /* the same one again: the last counts */
 
 struct set_options {
     uint32_t flags;
@@ -34,12 +35,12 @@ static const struct option {
     {"NX", SET_NX, SET_XX, false, true, false},
     {"XX", SET_XX, SET_NX, false, true, false},
     {"GET", SET_GET, 0, false, true, false},
-    {"KEEPTTL", SET_KEEPTTL, SET_ANY_TTL & ~(uint32_t)SET_KEEPTTL, false, true, false},
-    {"PERSIST", SET_PERSIST, SET_ANY_TTL & ~(uint32_t)SET_PERSIST, false, false, true},
-    {"EX", SET_EX, SET_ANY_TTL, true, true, true},
-    {"PX", SET_PX, SET_ANY_TTL, true, true, true},
-    {"EXAT", SET_EXAT, SET_ANY_TTL, true, true, true},
-    {"PXAT", SET_PXAT, SET_ANY_TTL, true, true, true},
+    {"KEEPTTL", SET_KEEPTTL, OTHER_TTL(SET_KEEPTTL), false, true, false},
+    {"PERSIST", SET_PERSIST, OTHER_TTL(SET_PERSIST), false, false, true},
+    {"EX", SET_EX, OTHER_TTL(SET_EX), true, true, true},
+    {"PX", SET_PX, OTHER_TTL(SET_PX), true, true, true},
+    {"EXAT", SET_EXAT, OTHER_TTL(SET_EXAT), true, true, true},
+    {"PXAT", SET_PXAT, OTHER_TTL(SET_PXAT), true, true, true},
 };
 
 /* argv[from …]; false: "syntax error" was replied. Times are read later: Redis checks them after the
