@@ -75,12 +75,9 @@ enum rc journal__walk_frame(struct journal__walk *w)
 
 /* ---- units */
 
-static bool args_room(struct journal__walk *w, uint32_t argc)
+static bool args_grow(struct journal__walk *w)
 {
-    if (argc <= w->args_cap) return true;
-    uint32_t cap = w->args_cap == 0 ? 16 : w->args_cap;
-    while (cap < argc)
-        cap *= 2;
+    uint32_t cap = w->args_cap == 0 ? 16 : w->args_cap * 2;
     void *grown =
         mem_try_resize(MEM_JOURNAL, w->args, w->args_cap * sizeof *w->args, cap * sizeof *w->args);
     if (grown == NULL) return false;
@@ -93,15 +90,11 @@ static enum rc decode_args(struct journal__walk *w, struct bytes args, uint32_t 
 {
     uint32_t argc = 0;
     struct bytes arg;
-    struct bytes rest = args;
-    while (journal_unit_arg(&rest, &arg))
-        argc++;
-    if (rest.len != 0) return nonsense(w, "a unit with a broken argument");
-    if (!args_room(w, argc)) return RC_NOMEM;
-    rest = args;
-    for (uint32_t i = 0; i < argc; i++)
-        if (!journal_unit_arg(&rest, &w->args[i]))
-            return nonsense(w, "a unit with a broken argument");
+    while (journal_unit_arg(&args, &arg)) {
+        if (argc == w->args_cap && !args_grow(w)) return RC_NOMEM;
+        w->args[argc++] = arg;
+    }
+    if (args.len != 0) return nonsense(w, "a unit with a broken argument");
     *argc_out = argc;
     return RC_OK;
 }
