@@ -326,7 +326,7 @@ static void store_path(const char *path, char *to, size_t cap)
     char *absolute = realpath(path, NULL);
     to[0] = 0;
     if (absolute != NULL && strlen(absolute) < cap) memcpy(to, absolute, strlen(absolute) + 1);
-    free(absolute); /* realpath's own */
+    free(absolute); /* lint: allow banned-calls, realpath took it from libc */
 }
 
 bool config_load(int argc, char **argv, struct buf *why)
