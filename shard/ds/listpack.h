@@ -87,7 +87,7 @@ static inline bool lp_matches(const uint8_t *entry, const struct lp_item *item)
 {
     /* An equal first byte means an equal head length, so nothing past the entry is read. */
     if (entry[0] != item->head[0]) return false;
-    if (unlikely(item->head_len > 1) && !lp__same(entry, item->head, item->head_len)) return false;
+    if (item->head_len > 1 && memcmp(entry, item->head, item->head_len) != 0) return false;
     return lp__same(entry + item->head_len, item->text.data, item->text.len);
 }
 

@@ -157,10 +157,16 @@ void value_prefetch_bucket(const struct record *r, uint64_t element_hash)
     if (t != NULL) table_prefetch_bucket(t, element_hash);
 }
 
-void value_prefetch_item(const struct record *r, uint64_t element_hash)
+bool value_prefetch_item(const struct record *r, uint64_t element_hash)
 {
     const struct table *t = table_of(r);
-    if (t != NULL) table_prefetch_item(t, element_hash);
+    return t != NULL && table_prefetch_item(t, element_hash);
+}
+
+void value_prefetch_overflow(const struct record *r, uint64_t element_hash)
+{
+    const struct table *t = table_of(r);
+    if (t != NULL) table_prefetch_overflow(t, element_hash);
 }
 
 /* ---- digest */

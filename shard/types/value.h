@@ -29,9 +29,11 @@ uint64_t value_free_cost(const struct record *r);
 bool value_free_slice(struct record *r, uint32_t max);
 /* Loading ahead, in the sweeps over a batch before its commands run: what a lookup of the element with
  * this hash (hash_bytes()) will read of a big hash, set or sorted set; no-ops for other values. First
- * the bucket, and when that had time to arrive, the element itself. The record must be loaded. */
+ * the bucket; when that had time to arrive, the element. The record must be loaded. As in ds/table.h,
+ * true asks for value_prefetch_overflow() in one more sweep. */
 void value_prefetch_bucket(const struct record *r, uint64_t element_hash);
-void value_prefetch_item(const struct record *r, uint64_t element_hash);
+bool value_prefetch_item(const struct record *r, uint64_t element_hash);
+void value_prefetch_overflow(const struct record *r, uint64_t element_hash);
 /* A digest of the contents independent of encoding and (for unordered types) of order. */
 uint64_t value_digest(const struct record *r);
 /* Structure walk, for tests and DEBUG. */

@@ -81,8 +81,12 @@ static void bench_batches(const char *what, bool (*run)(struct bytes element))
             hash[k] = hash_bytes(element[k]);
             value_prefetch_bucket(record, hash[k]);
         }
+        bool more[BATCH];
         for (uint32_t k = 0; k < BATCH; k++)
-            value_prefetch_item(record, hash[k]);
+            more[k] = value_prefetch_item(record, hash[k]);
+        for (uint32_t k = 0; k < BATCH; k++) {
+            if (more[k]) value_prefetch_overflow(record, hash[k]);
+        }
         for (uint32_t k = 0; k < BATCH; k++)
             assert(run(element[k]));
     }

@@ -129,7 +129,7 @@ static void test_keys_that_leave_no_room_inline(void **state)
 {
     (void)state;
     run_model(21, 0, 8, 500, 0);
-    run_model(22, 3, 60, 5000, 0);
+    run_model(22, 3, 60, 4000, 0);
 }
 
 static void test_failing_allocations_change_nothing(void **state)

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "shard/base/hash.h"
 #include "shard/types/hash.h"
 #include "shard/types/list.h"
 #include "shard/types/set.h"
@@ -127,6 +128,27 @@ static void test_freeing_takes_slices(void **state)
     each_value(check_slices);
 }
 
+static void check_prefetch(enum value_type t, uint32_t count, struct record *r)
+{
+    static uint8_t text[TEXT_MAX];
+    (void)t;
+    for (uint32_t n = 0; n < count + 2; n++) {
+        uint64_t hash = hash_bytes(text_of(n, text));
+        value_prefetch_bucket(r, hash);
+        if (value_prefetch_item(r, hash)) {
+            assert_true(record_is_full(r)); /* only tables have overflows */
+            value_prefetch_overflow(r, hash);
+        }
+    }
+    assert_true(value_check(r));
+}
+
+static void test_loading_ahead_reads_only_what_is_there(void **state)
+{
+    (void)state;
+    each_value(check_prefetch);
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -147,6 +169,7 @@ int main(void)
         cmocka_unit_test(test_digest_depends_on_contents_alone),
         cmocka_unit_test(test_copies_are_whole_or_not_there),
         cmocka_unit_test(test_freeing_takes_slices),
+        cmocka_unit_test(test_loading_ahead_reads_only_what_is_there),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
