@@ -31,6 +31,10 @@
 /* Patterns: stars that may nest in one match, as in Redis (CVE-2022-36021). */
 #define GLOB_NESTING_MAX 1000u
 
+/* HRANDFIELD, SRANDMEMBER, ZRANDMEMBER with a negative count: elements drawn, with repetition, into one
+ * reply. The count is a few bytes of request, so nothing else bounds what it asks for. */
+#define RANDOM_DRAWS_MAX (INT64_C(1) << 24)
+
 /* Journal. */
 #define FRAME_BYTES_MAX (1u << 20)
 #define FRAME_HEAD_BYTES 64u
