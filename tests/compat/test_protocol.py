@@ -94,3 +94,11 @@ def test_a_request_in_single_bytes(moons):
         for byte in encode(["ECHO", "x" * 50]):
             c.send(bytes([byte]))
         assert c.read_raw() == b"$50\r\n" + b"x" * 50 + b"\r\n"
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_half_closed_pipeline_is_answered_whole(oracle, moons, shards):
+    """printf '…' | nc: the end of the input is no reason to forget what came before it."""
+    data = b"".join(b"GET key%d\r\n" % i for i in range(1000))
+    for _ in range(20):
+        check(oracle, moons.get(shards), data)
