@@ -247,7 +247,7 @@ static inline void prepare(struct worker *w, struct conn *c, struct queued *q,
     if (spec == NULL || spec->keys.first <= 0 || (uint32_t)spec->keys.first >= in->argc) return;
     rq->key = db_key(c->session.db, in->argv[spec->keys.first]);
     if (slot_shard(rq->key.slot, w->core.count) == w->index)
-        db_prefetch_bucket(w->core.ks, &rq->key);
+        db_prefetch_slot(w->core.ks, &rq->key);
 }
 
 bool conn__fill(struct worker *w, struct conn *c)

@@ -68,6 +68,11 @@ static inline const struct table *slot_table(const struct keyspace *ks, const st
 
 /* ---- find and commit */
 
+void db_prefetch_slot(const struct keyspace *ks, const struct db_key *key)
+{
+    __builtin_prefetch(slot_table(ks, key));
+}
+
 void db_prefetch_bucket(const struct keyspace *ks, const struct db_key *key)
 {
     const struct table *t = slot_table(ks, key);

@@ -26,6 +26,9 @@ static inline struct db_key db_key(uint8_t db, struct bytes name)
     return (struct db_key){
         .name = name, .hash = hash_bytes(name), .slot = slot_of_key(name), .db = db};
 }
+/* Four sweeps over a batch, each touching what the one before has fetched: slot head, bucket, record,
+ * and for a few the overflow bucket. */
+void db_prefetch_slot(const struct keyspace *ks, const struct db_key *key);
 void db_prefetch_bucket(const struct keyspace *ks, const struct db_key *key);
 /* True: the record is not known yet, only where to look next; db_prefetch_overflow() in a further sweep
  * over such keys (one in six) fetches it. Skipping that sweep costs time, nothing else. */

@@ -237,7 +237,9 @@ HOT_INLINE bool table__prefetch_in(const struct table_bucket *b, uint64_t hash)
     for (uint32_t m = table__match(b, (uint8_t)(hash >> 16)); m != 0; m &= m - 1) {
         uint64_t entry = b->entry[__builtin_ctz(m)];
         if ((uint16_t)(entry >> 48) != (uint16_t)hash) continue;
-        __builtin_prefetch(table__entry_item(entry));
+        const char *item = table__entry_item(entry);
+        __builtin_prefetch(item);
+        __builtin_prefetch(item + 64);
         return true;
     }
     return false;
