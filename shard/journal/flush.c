@@ -20,6 +20,8 @@
 #include "shard/base/log.h"
 #include "shard/journal/writer_priv.h"
 
+#define NOWHERE_MAX 8u
+
 static void on_written(struct io_op *op, int32_t result);
 static void on_synced(struct io_op *op, int32_t result);
 
@@ -58,7 +60,8 @@ static void on_closed(struct io_op *op, int32_t result)
     struct journal__segment *s = container_of(op, struct journal__segment, close_op);
     struct journal__segment **link = &s->j->leaving;
     (void)result; /* what it held was synced before */
-    while (*link != s) link = &(*link)->next;
+    while (*link != s)
+        link = &(*link)->next;
     *link = s->next;
     mem_free(MEM_JOURNAL, s, sizeof *s);
 }
@@ -298,8 +301,13 @@ static void on_written(struct io_op *op, int32_t result)
         submit(j);
         return;
     }
-    if (is_no_space(result) || result == 0) {
+    /* A direct write that did not get through one block has got nowhere; a few times may be chance. */
+    bool nowhere =
+        result == 0 || (j->current->direct && result > 0 && result < (int32_t)BLOCK_BYTES);
+    j->write_nowhere = nowhere ? j->write_nowhere + 1 : 0;
+    if (is_no_space(result) || j->write_nowhere > NOWHERE_MAX) {
         j->write_stalled = true; /* tried again each second */
+        j->write_nowhere = 0;
         journal__refuse(j, RC_NOSPACE);
         return;
     }

@@ -79,9 +79,10 @@ struct journal {
     /* Writing (flush.c). */
     struct journal__segment *current;
     uint64_t written, written_frames; /* the latter in whole frames */
-    uint64_t frame_lsn, frame_end; /* the frame that holds the last byte handed to a write */
-    bool writing, write_stalled;   /* stalled: no space; tried again each second */
+    uint64_t frame_lsn, frame_end;    /* the frame that holds the last byte handed to a write */
+    bool writing, write_stalled;      /* stalled: no space; tried again each second */
     bool write_dsync;
+    uint32_t write_nowhere; /* writes in a row that wrote nothing */
     struct io_op write_op;
     uint64_t write_to, write_offset;
     uint32_t iov_first, iov_count, stamp_count;

@@ -63,6 +63,12 @@ void jlib_args(uint32_t run, uint32_t log, uint32_t number, uint32_t bytes, stru
     out->len += bytes;
 }
 
+bool jlib_count(void *ctx, const struct journal_unit *u)
+{
+    *(uint64_t *)ctx += u->argc > 0;
+    return true;
+}
+
 uint16_t jlib_slot(struct rng *r, uint32_t log, uint32_t logs)
 {
     while (true) {

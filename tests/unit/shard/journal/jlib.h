@@ -91,6 +91,8 @@ static inline uint32_t jfound_at(const struct jfound *f, uint32_t run, uint32_t 
     return f->count[run * JLIB_LOGS_MAX + log];
 }
 
+/* An apply that only counts; ctx: uint64_t. */
+bool jlib_count(void *ctx, const struct journal_unit *u);
 void jlib_args(uint32_t run, uint32_t log, uint32_t number, uint32_t bytes, struct buf *out);
 uint16_t jlib_slot(struct rng *r, uint32_t log, uint32_t logs);
 

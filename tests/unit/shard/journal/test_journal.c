@@ -47,7 +47,7 @@ static void append_some(struct jmodel *m, struct jworld *w, struct rng *rng, uin
 static void test_restarts(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 60; seed++) {
+    for (uint64_t seed = 0; seed < 25; seed++) {
         struct jworld w;
         struct jmodel m = {0};
         struct rng rng;
