@@ -18,7 +18,7 @@
 #define LEAF_CAP 71u
 #define LEAF_CAP_FIRST 4u
 #define INNER_CAP 68u
-#define HEIGHT_MAX 16u /* 2^32 entries in quarter-full nodes are 9 levels */
+#define HEIGHT_MAX 10u /* 2^32 entries in quarter-full nodes are 8 levels */
 
 struct leaf {
     struct leaf *prev, *next;
@@ -206,7 +206,8 @@ static uint32_t entries_before(struct entries e, uint32_t first, uint32_t count,
     return keys_before(e, low, low + scores_before(e.scores + low, count - low, p->score, true), p);
 }
 
-/* Scores, over which the search goes; of a leaf all, for what is changed moves in all its arrays. */
+/* For the two lowest levels, which do not stay in the cache: scores, over which the search goes; of a
+ * leaf all, for a change moves entries in all its arrays. */
 static void prefetch_node(const void *node, bool leaf)
 {
     size_t bytes = leaf ? leaf_bytes(LEAF_CAP) : offsetof(struct inner, low);
@@ -229,7 +230,7 @@ static struct leaf *descend(const struct bptree *t, const struct probe *p, struc
             path->index[level] = i;
         }
         node = n->child[i];
-        prefetch_node(node, level + 2 == t->height);
+        if (level + 3 >= t->height) prefetch_node(node, level + 2 == t->height);
         if (before_out != NULL) {
             for (uint32_t k = 0; k < i; k++)
                 before += n->below[k];
@@ -430,8 +431,9 @@ static void split_rise(struct bptree *t, const struct path *path, struct split s
     t->height++;
 }
 
-static bool split_try_insert(struct bptree *t, struct leaf *l, uint32_t at, const struct path *path,
-                             double score, const void *item)
+__attribute__((noinline)) static bool split_try_insert(struct bptree *t, struct leaf *l,
+                                                       uint32_t at, const struct path *path,
+                                                       double score, const void *item)
 {
     struct spares spares;
     if (!spares_try_get(t, path, &spares)) return false;
@@ -522,19 +524,22 @@ static bool root_leaf_try_grow(struct bptree *t)
     return true;
 }
 
-bool bptree_try_insert(struct bptree *t, double score, void *item, bptree_key_fn key_of)
+/* Where an entry was inserted. */
+struct place {
+    const struct leaf *leaf;
+    uint32_t at;
+    bool rebuilt; /* other entries changed their places too */
+};
+
+static bool try_insert(struct bptree *t, double score, void *item, bptree_key_fn key_of,
+                       struct place *place_out)
 {
-    assert(score == score);
-    if (t->root == NULL) {
-        t->root = leaf_try_new(t, LEAF_CAP_FIRST);
-        if (t->root == NULL) return false;
-        t->height = 1;
-    }
     struct probe p = {.score = score, .key = key_of(item), .key_of = key_of, .inclusive = true};
     struct path path;
     struct leaf *l = descend(t, &p, &path, NULL);
     uint32_t at = before_in_leaf(l, &p);
-    if (l->count == l->cap) {
+    place_out->rebuilt = l->count == l->cap;
+    if (place_out->rebuilt) {
         if (l->cap == LEAF_CAP && !try_share(&path, l, at))
             return split_try_insert(t, l, at, &path, score, item);
         if (l->cap < LEAF_CAP && !root_leaf_try_grow(t)) return false;
@@ -544,7 +549,21 @@ bool bptree_try_insert(struct bptree *t, double score, void *item, bptree_key_fn
     leaf_insert(l, at, score, item);
     add_to_sums(&path, path.depth, 1);
     t->count++;
+    place_out->leaf = l;
+    place_out->at = at;
     return true;
+}
+
+bool bptree_try_insert(struct bptree *t, double score, void *item, bptree_key_fn key_of)
+{
+    assert(score == score);
+    if (t->root == NULL) {
+        t->root = leaf_try_new(t, LEAF_CAP_FIRST);
+        if (t->root == NULL) return false;
+        t->height = 1;
+    }
+    struct place place;
+    return try_insert(t, score, item, key_of, &place);
 }
 
 /* ---- removal */
@@ -695,22 +714,37 @@ void *bptree_remove_at(struct bptree *t, uint64_t rank)
     return remove_from(t, l, at, &path);
 }
 
-bool bptree_amend(struct bptree *t, double score, const void *item, double new_score,
-                  void *new_item, bptree_key_fn key_of)
+/* Is the order kept if entry `at` gets this score, and can that be seen here? */
+static bool stays(const struct leaf *l, uint32_t at, double score)
+{
+    struct entries e = leaf_entries(l);
+    if (score == e.scores[at]) return true;
+    /* Where scores are equal, keys decide: left to the general way. */
+    if (at > 0 ? !(e.scores[at - 1] < score) : l->prev != NULL) return false;
+    return at + 1 < l->count ? score < e.scores[at + 1] : l->next == NULL;
+}
+
+bool bptree_try_move(struct bptree *t, double score, const void *item, double new_score,
+                     void *new_item, bptree_key_fn key_of)
 {
     assert(new_score == new_score);
     struct path path;
     uint32_t at;
     struct leaf *l = find(t, score, item, key_of, &path, &at);
-    struct entries e = leaf_entries(l);
-    if (new_score != score) {
-        /* Equal scores are left to the general way: it compares keys. */
-        bool above = at > 0 ? e.scores[at - 1] < new_score : l->prev == NULL;
-        bool below = at + 1 < l->count ? new_score < e.scores[at + 1] : l->next == NULL;
-        if (!above || !below) return false;
+    if (stays(l, at, new_score)) {
+        set_entry(leaf_entries(l), at, new_score, new_item);
+        if (at == 0) set_first(&path, path.depth, new_score, new_item);
+        return true;
     }
-    set_entry(e, at, new_score, new_item);
-    if (at == 0) set_first(&path, path.depth, new_score, new_item);
+    /* In before out, for only the first can fail: for a moment the key is there twice. */
+    struct place place;
+    if (!try_insert(t, new_score, new_item, key_of, &place)) return false;
+    if (place.rebuilt) {
+        l = find(t, score, item, key_of, &path, &at);
+    } else if (place.leaf == l && place.at <= at) {
+        at++;
+    }
+    remove_from(t, l, at, &path);
     return true;
 }
 

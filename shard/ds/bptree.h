@@ -32,10 +32,10 @@ void bptree_prefetch(const struct bptree *t, double score);
 /* Removes the entry of this item, which must be there with this score. */
 void bptree_remove(struct bptree *t, double score, const void *item, bptree_key_fn key_of);
 void *bptree_remove_at(struct bptree *t, uint64_t rank); /* rank < count; returns the item */
-/* Gives the entry of an item another item of the same key, and another score if the order stays as it
- * is and that is seen within one leaf. False: nothing changed. */
-MUST_CHECK bool bptree_amend(struct bptree *t, double score, const void *item, double new_score,
-                             void *new_item, bptree_key_fn key_of);
+/* Gives the entry of an item another score, and another item of the same key (or the same one). False:
+ * out of memory, nothing changed; never if the score stays. */
+MUST_CHECK bool bptree_try_move(struct bptree *t, double score, const void *item, double new_score,
+                                void *new_item, bptree_key_fn key_of);
 
 /* How many entries come before an item that is in the tree … */
 uint64_t bptree_rank(const struct bptree *t, double score, const void *item, bptree_key_fn key_of);

@@ -155,17 +155,6 @@ bool zset_full_try_add(struct zset_full *z, struct bytes member, double score)
     return try_add(z, hash_bytes(member), member, score);
 }
 
-/* Puts the entry of `old` where `node` (the same member, perhaps the same node) belongs. */
-static bool try_move(struct zset_full *z, const void *old, double old_score, void *node,
-                     double score)
-{
-    if (bptree_amend(&z->order, old_score, old, score, node, node_member)) return true;
-    /* For a moment the member is there twice, with different scores: the order stays strict. */
-    if (!bptree_try_insert(&z->order, score, node, node_member)) return false;
-    bptree_remove(&z->order, old_score, old, node_member);
-    return true;
-}
-
 int zset_full_put(struct zset_full *z, struct bytes member, double score)
 {
     uint64_t hash = hash_bytes(member);
@@ -178,13 +167,13 @@ int zset_full_put(struct zset_full *z, struct bytes member, double score)
     double old_score = zset_node_score(old);
     if (old_score == score) return 0;
     if (node_form(member.len, score) == *(const uint8_t *)old) {
-        if (!try_move(z, old, old_score, old, score)) return -1;
+        if (!bptree_try_move(&z->order, old_score, old, score, old, node_member)) return -1;
         node_set_score(old, score);
         return 0;
     }
     void *node = node_try_new(z, member, score);
     if (node == NULL) return -1;
-    if (!try_move(z, old, old_score, node, score)) {
+    if (!bptree_try_move(&z->order, old_score, old, score, node, node_member)) {
         node_free(z, node);
         return -1;
     }

@@ -166,22 +166,25 @@ static void remove_one(struct run *r)
     mem_free(MEM_TEST, p.item, sizeof *p.item);
 }
 
-static void amend_one(struct run *r)
+static void move_one(struct run *r)
 {
     if (r->m.count == 0) return;
     uint64_t at = rng_below(&r->rng, r->m.count);
-    struct pair *p = &r->m.pairs[at];
+    struct pair old = r->m.pairs[at];
     struct item *fresh = mem_alloc(MEM_TEST, sizeof *fresh);
-    *fresh = *p->item;
-    double score =
-        rng_below(&r->rng, 2) == 0 ? p->score : p->score + (double)rng_below(&r->rng, 3) / 16;
-    if (bptree_amend(&r->t, p->score, p->item, score, fresh, key_of)) {
-        mem_free(MEM_TEST, p->item, sizeof *fresh);
-        *p = (struct pair){score, fresh};
-    } else {
-        assert_true(score != p->score);
-        mem_free(MEM_TEST, fresh, sizeof *fresh);
+    *fresh = *old.item;
+    double score = old.score;
+    if (rng_below(&r->rng, 3) > 0) score += (double)rng_below(&r->rng, 3) / 16;
+    if (rng_below(&r->rng, 3) == 0) score = draw_score(r);
+    if (score != score) score = 0;
+    bool armed = arm(r), ok = bptree_try_move(&r->t, old.score, old.item, score, fresh, key_of);
+    bool fired = armed && mem_fault_disarm();
+    assert_true(ok || (fired && score != old.score));
+    if (ok) {
+        model_remove(&r->m, at);
+        model_insert(&r->m, score, fresh);
     }
+    mem_free(MEM_TEST, ok ? old.item : fresh, sizeof *fresh);
 }
 
 static void look(struct run *r)
@@ -202,7 +205,7 @@ static void phase(struct run *r, uint32_t steps, uint32_t inserts_in_ten)
         if (dice < inserts_in_ten) {
             insert(r);
         } else if (dice == 9) {
-            amend_one(r);
+            move_one(r);
         } else {
             remove_one(r);
         }
