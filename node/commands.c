@@ -13,7 +13,7 @@
 #define NAME_MAX_BYTES 24u
 
 static const struct cmd_table *const tables[] = {
-    &string_cmds, &keys_cmds, &scan_cmds, &set_cmds, &debug_cmds, &config_cmds, &client_cmds, &admin_cmds,
+    &string_cmds, &keys_cmds, &scan_cmds, &set_cmds, &debug_cmds, &command_cmds, &config_cmds, &client_cmds, &admin_cmds,
 };
 static struct cmd_spec *rows;
 static char (*full_names)[2 * NAME_MAX_BYTES];
@@ -63,9 +63,24 @@ const struct cmd_spec *commands_find_sub(const struct cmd_spec *container, struc
     return NULL;
 }
 
+const struct cmd_spec *commands_find_full(struct bytes name)
+{
+    const uint8_t *bar = name.len > 0 ? memchr(name.data, '|', name.len) : NULL;
+    if (bar == NULL) return commands_find(name);
+    size_t before = (size_t)(bar - name.data);
+    const struct cmd_spec *container = commands_find(bytes_view(name.data, before));
+    if (container == NULL) return NULL;
+    return commands_find_sub(container, bytes_view(bar + 1, name.len - before - 1));
+}
+
 uint32_t commands_count(void)
 {
     return rows_count;
+}
+
+uint32_t commands_top_count(void)
+{
+    return top_count;
 }
 
 const struct cmd_spec *commands_by_id(uint32_t id)

@@ -11,8 +11,11 @@ void commands_init(void);
 const struct cmd_spec *commands_find(struct bytes name);
 /* Subcommand of a container or NULL. */
 const struct cmd_spec *commands_find_sub(const struct cmd_spec *container, struct bytes name);
-/* Dense ids 0 … count-1, subcommands included. */
+/* By the name commands_full_name() gives, any case: "get", "config|get". */
+const struct cmd_spec *commands_find_full(struct bytes name);
+/* Dense ids 0 … count-1, subcommands included: they come after the top-level commands. */
 uint32_t commands_count(void);
+uint32_t commands_top_count(void);
 const struct cmd_spec *commands_by_id(uint32_t id);
 /* "get", "config|set": as statistics and errors name it. */
 const char *commands_full_name(const struct cmd_spec *spec);

@@ -351,7 +351,7 @@ static const struct cmd_spec rows[] = {
      .since = "1.0.0", .complexity = "O(1)", .summary = "Tells whether a member is in a set.", .syntax = "key member"},
     {.name = "SMEMBERS", .run = run_smembers, .arity = 2, .flags = CMD_READONLY, SET_ROW, .key_flags = KEY_RO | KEY_ACCESS,
      .since = "1.0.0", .complexity = "O(N), N the number of members", .summary = "Returns all members of a set.", .syntax = "key", .tips = "nondeterministic_output_order"},
-    {.name = "SMISMEMBER", .run = run_smismember, .arity = -3, .flags = CMD_READONLY | CMD_FAST, SET_ROW, .key_flags = KEY_RO,
+    {.name = "SMISMEMBER", .run = run_smismember, .arity = -3, .flags = CMD_READONLY | CMD_FAST, SET_ROW, .key_flags = KEY_RO | KEY_ACCESS,
      .since = "6.2.0", .complexity = "O(N), N the members given", .summary = "Tells of several members whether each is in a set.", .syntax = "key member [member ...]"},
     {.name = "SMOVE", .run = run_smove, .arity = 4, .flags = CMD_WRITE | CMD_FAST, .acl = ACL_SET, .keys = {1, 2, 1}, .spread = SPREAD_KEY, .group = "set",
      .key_specs = smove_specs, .key_specs_count = COUNT_OF(smove_specs),
