@@ -5,6 +5,7 @@
 
 Programs come from MOON_BIN and MOON_REFERENCE_BIN (tests/README.md says what unset means).
 """
+import ctypes
 import os
 import shutil
 import signal
@@ -19,6 +20,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 10
 LOG_TAIL_BYTES = 4000
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+def die_with_parent():
+    """In the child: a test run that is killed leaves no servers behind."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class StartFailed(Exception):
@@ -64,7 +72,7 @@ class Server:
         self.clients = []
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=subprocess.STDOUT)
+                                            stderr=subprocess.STDOUT, preexec_fn=die_with_parent)
 
     def __enter__(self):
         return self
