@@ -15,8 +15,11 @@ def cpu_model():
 
 
 def commit_of(root):
-    done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=root, capture_output=True,
-                          text=True, check=False)
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=root, capture_output=True,
+                              text=True, check=False)
+    except FileNotFoundError:  # a fresh system has no git
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 
