@@ -483,7 +483,7 @@ static void test_long_list(void **state)
 }
 
 /* Whatever allocation fails: the reply says so, no element is lost, and what is stored is what is logged
- * (fixture_free). "t": a b c; "k" absent, small, or of many chunks. */
+ * (fixture_free). "t": three elements; "k" absent, small, or of many chunks. */
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -494,8 +494,8 @@ static void test_no_memory(void **state)
     middle[sizeof middle - 1] = 0;
     struct fixture *f = start();
     const char *const requests[][8] = {
-        {"RPUSH", "k", "a"},
         {"LPUSH", "k", middle, "7", big, "8", middle},
+        {"RPUSH", "k", "a"},
         {"LPUSHX", "k", big},
         {"LSET", "k", "1", middle},
         {"LSET", "k", "-1", big},
@@ -509,7 +509,7 @@ static void test_no_memory(void **state)
         {"RPOPLPUSH", "k", "k"},
         {"LMOVE", "k", "k", "LEFT", "RIGHT"},
     };
-    static const int sizes[] = {0, 4, 3000};
+    static const int sizes[] = {0, 4, 1200};
     for (size_t i = 0; i < COUNT_OF(requests); i++) {
         for (size_t s = 0; s < COUNT_OF(sizes); s++) {
             bool fired = true;
@@ -519,14 +519,14 @@ static void test_no_memory(void **state)
                 expect(f, ":3\r\n", "RPUSH", "t", "a", "b", middle);
                 fill(f, "k", sizes[s]);
                 uint64_t digest = fixture_digest(f);
-                bool several = requests[i][3] != NULL && requests[i][0][1] == 'P' && requests[i][0][2] == 'U';
                 mem_fault_arm(nth);
                 struct bytes wire = fixture_run(f, requests[i]);
                 fired = mem_fault_disarm();
                 assert_true(wire.len >= 3);
                 bool failed = wire.data[0] == '-' && wire.data[1] == 'O';
                 if (!fired) assert_false(failed);
-                if (failed && !several) assert_int_equal(fixture_digest(f), digest);
+                if (failed && i > 0) assert_int_equal(fixture_digest(f), digest);
+                if (failed && i == 0) fixture_check(f); /* some may have been pushed: so says the log */
                 assert_true(nth < 100);
             }
         }
