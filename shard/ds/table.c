@@ -604,7 +604,8 @@ void *table_random(const struct table *t, struct rng *rng)
             const struct table_bucket *b = bucket[i];
             for (; b != NULL && place[i] >= TABLE__ENTRIES; place[i] -= TABLE__ENTRIES)
                 b = table__next(b);
-            if (b != NULL && place[i] < bucket_used(b)) return table__entry_item(b->entry[place[i]]);
+            if (b != NULL && place[i] < bucket_used(b))
+                return table__entry_item(b->entry[place[i]]);
         }
     }
 }
