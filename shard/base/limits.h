@@ -40,8 +40,10 @@
 #define FRAME_HEAD_BYTES 64u
 #define SEGMENT_BYTES (16u << 20)
 #define BLOCK_BYTES 4096u
-#define JOURNAL_SEGMENTS_AHEAD 2u /* prepared beyond the one written: two fills of a segment hide one preparation */
-#define JOURNAL_GATHER_BYTES_MAX (32u << 20) /* unwritten log in memory above which a log asks writers to wait */
+#define JOURNAL_SEGMENTS_AHEAD                                                                     \
+    2u /* prepared beyond the one written: two fills of a segment hide one preparation */
+#define JOURNAL_GATHER_BYTES_MAX                                                                   \
+    (32u << 20) /* unwritten log in memory above which a log asks writers to wait */
 #define JOURNAL_RESERVE_FAST_MAX (64u << 10) /* a reservation up to this is one comparison */
 
 /* Mailboxes. */
@@ -52,6 +54,7 @@ static_assert(OUT_RESUME_BYTES < OUT_PAUSE_BYTES, "a paused connection must be a
 static_assert(RECORD_INLINE_MAX <= 1024, "records come from slabs");
 static_assert(FRAME_BYTES_MAX <= SEGMENT_BYTES, "a frame lies in one segment or spans by chaining");
 
-static_assert(2 * JOURNAL_RESERVE_FAST_MAX < FRAME_BYTES_MAX, "one spare chunk covers any such reservation");
+static_assert(2 * JOURNAL_RESERVE_FAST_MAX < FRAME_BYTES_MAX,
+              "one spare chunk covers any such reservation");
 
 #endif

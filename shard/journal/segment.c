@@ -104,7 +104,7 @@ static void start_step(struct journal *j)
     case STEP_NONE:
         break;
     }
-    assert(!"no step to start");
+    assert(false); /* no step to start */
 }
 
 void journal__prepare(struct journal *j)
@@ -178,7 +178,7 @@ static void advance(struct journal *j, int32_t result)
     case STEP_NONE:
         break;
     }
-    assert(!"no step was under way");
+    assert(false); /* no step was under way */
 }
 
 static bool is_for_lack(int32_t result)
