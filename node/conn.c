@@ -204,7 +204,7 @@ static void on_data(struct io_stream *s, const uint8_t *data, size_t len)
 
 /* The peer sends no more. What it sent before is still run and answered, as Redis answers what it read
  * before the end; then the connection closes. */
-static void close_if_drained(struct conn *c)
+void conn__close_if_drained(struct conn *c)
 {
     if (c->flags & (CONN_READY | CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT)) return;
     conn_close_after_reply(c);
@@ -218,7 +218,7 @@ static void on_close(struct io_stream *s, int32_t err)
         return;
     }
     c->flags |= CONN_EOF;
-    close_if_drained(c);
+    conn__close_if_drained(c);
 }
 
 static struct queued *queue(struct worker *w, struct conn *c)
@@ -227,6 +227,9 @@ static struct queued *queue(struct worker *w, struct conn *c)
     q->conn = c;
     q->bad = NULL;
     q->end = c->parsed;
+    q->rq.argc = 0;
+    q->rq.spec = NULL;
+    q->rq.no_touch = false;
     return q;
 }
 
@@ -286,7 +289,6 @@ bool conn__fill(struct worker *w, struct conn *c)
             (uint32_t)(request.wire_bytes > UINT32_MAX / 2 ? UINT32_MAX / 2 : request.wire_bytes);
         c->pass_commands++;
         struct queued *q = queue(w, c);
-        q->rq.argc = 0;
         if (request.argc > 0) prepare(w, c, q, &request);
         /* Limits may change with this very command. */
         if (unlikely(!c->session.authenticated)) return true;
@@ -310,7 +312,6 @@ void conn__settle(struct conn *c)
     c->pass_bytes = c->pass_commands = 0;
     if (c->in.len == 0 && c->in.cap > FREE_SLICE_BYTES) buf_shrink(&c->in, 0);
     pause_if_long(c);
-    if (unlikely(c->flags & CONN_EOF)) close_if_drained(c);
 }
 
 void conn__unblock(struct conn *c, uint32_t flag)
@@ -322,6 +323,7 @@ void conn__unblock(struct conn *c, uint32_t flag)
         c->worker->core.io->ops->stream_resume(c->worker->core.io, &c->stream);
     }
     if (c->in.len > 0) conn__ready(c);
+    if (c->flags & CONN_EOF) conn__close_if_drained(c);
 }
 
 /* ---- order of replies */

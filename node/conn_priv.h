@@ -12,6 +12,8 @@ void conn__dirty(struct conn *c); /* has output to be sent at the end of the pas
 bool conn__fill(struct worker *w, struct conn *c);
 /* End of pass: what was not consumed moves to c->in; views of this turn end. */
 void conn__settle(struct conn *c);
+/* After the end of its input: closes once nothing of it is left to be run. */
+void conn__close_if_drained(struct conn *c);
 void conn__flush(struct conn *c); /* starts a send of what may leave */
 /* Where the next reply of c goes, in order; the reply writer is then finished with conn__reply_end. */
 struct reply conn__reply_begin(struct conn *c, size_t *start_out);

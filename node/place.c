@@ -349,6 +349,7 @@ static void send_parts(struct worker *w, struct conn *c, const struct request *r
         uint32_t s = (w->index + k) % w->core.count;
         if (argc[s] == 0) continue;
         struct request part = *rq;
+        part.no_touch = c->session.no_touch;
         part.argv = argv[s];
         part.argc = argc[s];
         if (rq->spec->keys.first > 0)

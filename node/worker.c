@@ -61,6 +61,7 @@ static void settle(struct worker *w, struct conn *touched)
         bool more = !c->drained || stalled;
         conn__settle(c);
         if (more && c->in.len > 0) conn__ready(c);
+        if (unlikely(c->flags & CONN_EOF)) conn__close_if_drained(c);
     }
 }
 

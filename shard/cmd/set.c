@@ -252,6 +252,21 @@ static void reply_distinct(struct exec *x, const struct record *r, uint64_t coun
     }
 }
 
+/* With repetition the reply is as long as was asked for, whatever the set holds: bounded here. */
+#define REPEATS_MAX (1 << 24)
+
+static bool random_count(struct exec *x, int64_t *count_out)
+{
+    if (!exec_arg_i64(x, 2, count_out)) return false;
+    if (*count_out >= -REPEATS_MAX) return true;
+    if (*count_out == INT64_MIN)
+        reply_errorf(x->reply, "ERR value is out of range, value must between %lld and %lld", (long long)-INT64_MAX,
+                     (long long)INT64_MAX);
+    else
+        reply_errorf(x->reply, "ERR value is out of range, a count below -%d is refused", REPEATS_MAX);
+    return false;
+}
+
 static void run_srandmember(struct exec *x)
 {
     struct record *r;
@@ -261,7 +276,7 @@ static void run_srandmember(struct exec *x)
         reply_error(x->reply, ERR_SYNTAX);
         return;
     }
-    if (x->argc == 3 && !exec_arg_range(x, 2, -(INT64_MAX / 2), INT64_MAX / 2, "ERR value is out of range", &count)) return;
+    if (x->argc == 3 && !random_count(x, &count)) return;
     if (!exec_read_as(x, x->argv[1], VALUE_SET, &r)) return;
     if (x->argc == 2) {
         if (r == NULL)

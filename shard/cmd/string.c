@@ -439,15 +439,10 @@ static void run_incrbyfloat(struct exec *x)
     }
     char *text = arena_alloc(x->scratch, NUM_LDOUBLE_TEXT_MAX);
     struct bytes result = bytes_view(text, num_format_ldouble(text, NUM_LDOUBLE_TEXT_MAX, value));
-    int64_t expire_ms = c.e.record != NULL ? record_expire_ms(c.e.record) : -1;
     if (!exec_reserve(x, result.len + c.key.name.len)) return;
-    bool ok = true;
-    if (c.e.record == NULL)
-        ok = (c.e.record = str_try_new(c.key.name, result, -1)) != NULL;
-    else
-        ok = str_try_set(&c.e.record, result, expire_ms);
-    if (!ok) {
-        exec_reply_nomem(x);
+    if (c.e.record == NULL) c.e.record = str_try_new(c.key.name, result, -1);
+    if (c.e.record == NULL || !str_try_set_text(&c.e.record, result)) {
+        exec_abandon(x, &c);
         return;
     }
     if (!exec_commit(x, &c, NOTIFY_STRING, "incrbyfloat")) return;

@@ -67,18 +67,29 @@ static bool set_in_place(struct record *r, const struct form *form, int64_t expi
     return true;
 }
 
-bool str_try_set(struct record **r, struct bytes value, int64_t expire_ms)
+static bool set_form(struct record **r, const struct form *form, int64_t expire_ms)
 {
-    struct form form;
-    form_of(value, &form);
-    if (set_in_place(*r, &form, expire_ms)) return true;
+    if (set_in_place(*r, form, expire_ms)) return true;
     struct record *n =
-        record_try_new_blob(record_key(*r), VALUE_STRING, form.encoding, form.bytes, expire_ms);
+        record_try_new_blob(record_key(*r), VALUE_STRING, form->encoding, form->bytes, expire_ms);
     if (n == NULL) return false;
     memcpy(n->lru, (*r)->lru, sizeof n->lru);
     record_free(*r);
     *r = n;
     return true;
+}
+
+bool str_try_set(struct record **r, struct bytes value, int64_t expire_ms)
+{
+    struct form form;
+    form_of(value, &form);
+    return set_form(r, &form, expire_ms);
+}
+
+bool str_try_set_text(struct record **r, struct bytes value)
+{
+    struct form form = {.encoding = value.len <= EMBSTR_BYTES_MAX ? ENC_EMBSTR : ENC_RAW, .bytes = value};
+    return set_form(r, &form, record_expire_ms(*r));
 }
 
 bool str_try_set_int(struct record **r, int64_t v)

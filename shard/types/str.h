@@ -9,6 +9,8 @@
 MUST_CHECK struct record *str_try_new(struct bytes key, struct bytes value, int64_t expire_ms);
 /* Overwrites the value in place where it fits, as SET; the expiry becomes expire_ms (-1: none). */
 MUST_CHECK bool str_try_set(struct record **r, struct bytes value, int64_t expire_ms);
+/* The text as it is, even if it reads as an integer: what INCRBYFLOAT leaves. Keeps the expiry. */
+MUST_CHECK bool str_try_set_text(struct record **r, struct bytes value);
 MUST_CHECK bool str_try_set_int(struct record **r, int64_t v); /* keeps the expiry */
 /* The bytes; an integer is written into tmp. Borrowed until the record changes. */
 struct bytes str_view(const struct record *r, char tmp[NUM_I64_TEXT_MAX]);
