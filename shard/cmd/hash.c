@@ -130,7 +130,8 @@ static void run_hincrby(struct exec *x)
     if (!exec_open_as(x, x->argv[1], VALUE_HASH, &c)) return;
     char tmp[NUM_I64_TEXT_MAX];
     struct bytes old;
-    if (c.e.record != NULL && hash_get(c.e.record, x->argv[2], tmp, &old) && !num_parse_i64(old, &value)) {
+    if (c.e.record != NULL && hash_get(c.e.record, x->argv[2], tmp, &old) &&
+        !num_parse_i64(old, &value)) {
         reply_error(x->reply, "ERR hash value is not an integer");
         return;
     }
@@ -150,7 +151,8 @@ static void run_hincrby(struct exec *x)
 }
 
 /* The field's value plus delta. False: replied. */
-static bool add_float(struct exec *x, const struct record *r, long double delta, long double *sum_out)
+static bool add_float(struct exec *x, const struct record *r, long double delta,
+                      long double *sum_out)
 {
     char tmp[NUM_I64_TEXT_MAX];
     struct bytes old;
@@ -214,7 +216,8 @@ static void run_hmget(struct exec *x)
     struct record *r;
     if (!read_hash(x, &r)) return;
     reply_array(x->reply, (int64_t)x->argc - 2);
-    for (uint32_t i = 2; i < x->argc; i++) reply_field(x, r, x->argv[i]);
+    for (uint32_t i = 2; i < x->argc; i++)
+        reply_field(x, r, x->argv[i]);
 }
 
 static void run_hlen(struct exec *x)
@@ -351,7 +354,8 @@ static bool seen_add(struct seen *s, const void *p)
 static bool draw_distinct(const struct draws *d)
 {
     struct seen seen = {.mask = 15};
-    while (seen.mask < 2 * d->count) seen.mask = seen.mask * 2 + 1;
+    while (seen.mask < 2 * d->count)
+        seen.mask = seen.mask * 2 + 1;
     size_t bytes = (size_t)(seen.mask + 1) * sizeof *seen.places;
     seen.places = mem_try_zalloc(MEM_EXEC, bytes);
     if (seen.places == NULL) return false;
@@ -430,7 +434,8 @@ static void run_hrandfield(struct exec *x)
 
 /* ---- HSCAN */
 
-static void reply_scanned(struct exec *x, const struct scan_args *a, struct bytes field, struct bytes value)
+static void reply_scanned(struct exec *x, const struct scan_args *a, struct bytes field,
+                          struct bytes value)
 {
     reply_bulk(x->reply, field);
     if (!a->no_values) reply_bulk(x->reply, value);
@@ -456,12 +461,13 @@ static void scan_packed(struct exec *x, const struct record *r, const struct sca
 }
 
 /* Views of what a scan met: the cursor, known last, stands first in the reply. */
+struct found_pair {
+    struct bytes field, value;
+};
 struct found {
     struct exec *x;
     const struct scan_args *args;
-    struct {
-        struct bytes field, value;
-    } *pairs;
+    struct found_pair *pairs;
     uint64_t count, room;
 };
 
@@ -479,7 +485,8 @@ static void add_found(void *ctx, struct bytes field, struct bytes value)
     f->pairs[f->count++].value = value;
 }
 
-static void scan_full(struct exec *x, const struct record *r, uint64_t cursor, const struct scan_args *a)
+static void scan_full(struct exec *x, const struct record *r, uint64_t cursor,
+                      const struct scan_args *a)
 {
     struct found f = {.x = x, .args = a};
     uint64_t steps = scan_steps_max(a);
@@ -490,7 +497,8 @@ static void scan_full(struct exec *x, const struct record *r, uint64_t cursor, c
     reply_array(x->reply, 2);
     reply_bulk(x->reply, bytes_view(text, num_format_u64(text, cursor)));
     reply_array(x->reply, (int64_t)(a->no_values ? f.count : 2 * f.count));
-    for (uint64_t i = 0; i < f.count; i++) reply_scanned(x, a, f.pairs[i].field, f.pairs[i].value);
+    for (uint64_t i = 0; i < f.count; i++)
+        reply_scanned(x, a, f.pairs[i].field, f.pairs[i].value);
 }
 
 static void run_hscan(struct exec *x)

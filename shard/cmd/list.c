@@ -20,7 +20,8 @@ static bool read_list(struct exec *x, struct record **record_out)
 }
 
 /* `count` elements from an index on, towards the tail (step 1) or the head (-1). */
-static void reply_elements(struct exec *x, const struct record *r, int64_t index, int step, uint64_t count)
+static void reply_elements(struct exec *x, const struct record *r, int64_t index, int step,
+                           uint64_t count)
 {
     struct list_iter it;
     char tmp[NUM_I64_TEXT_MAX];
@@ -51,7 +52,8 @@ static void push(struct exec *x, enum list_end end, bool only_existing)
     }
     uint32_t stop = 2;
     if (likely(c.e.record != NULL))
-        while (stop < x->argc && list_try_push(&c.e.record, end, x->argv[stop])) stop++;
+        while (stop < x->argc && list_try_push(&c.e.record, end, x->argv[stop]))
+            stop++;
     if (unlikely(stop == 2)) {
         exec_abandon(x, &c);
         return;
@@ -303,9 +305,11 @@ static bool parse_rank(struct exec *x, uint32_t i, int64_t *rank_out)
 {
     if (!exec_arg_i64(x, i, rank_out)) return false;
     if (*rank_out != 0 && *rank_out != INT64_MIN) return true;
-    reply_error(x->reply, *rank_out != 0 ? ERR_NOT_NEGATABLE
-                                         : "ERR RANK can't be zero: use 1 to start from the first match, 2 from the "
-                                           "second ... or use negative to start from the end of the list");
+    reply_error(x->reply,
+                *rank_out != 0
+                    ? ERR_NOT_NEGATABLE
+                    : "ERR RANK can't be zero: use 1 to start from the first match, 2 from the "
+                      "second ... or use negative to start from the end of the list");
     return false;
 }
 
@@ -365,8 +369,8 @@ static void run_lpos(struct exec *x)
 
 /* ---- from one list to another, or round */
 
-static void log_move(struct exec *x, const struct change *source, enum list_end from, const struct change *target,
-                     enum list_end to, struct bytes element)
+static void log_move(struct exec *x, const struct change *source, enum list_end from,
+                     const struct change *target, enum list_end to, struct bytes element)
 {
     struct bytes popped = source->key.name, pushed[2] = {target->key.name, element};
     exec_log_group_begin(x);
@@ -383,7 +387,8 @@ static bool reserve_move(struct exec *x, struct bytes element)
 
 /* The target first: pushing may find no memory, dropping never fails. Only then is the source opened: the
  * commit of the target may have moved entries of the same slot. */
-static void move_between(struct exec *x, const struct record *source, enum list_end from, enum list_end to)
+static void move_between(struct exec *x, const struct record *source, enum list_end from,
+                         enum list_end to)
 {
     struct change s, t;
     if (!exec_open_as(x, x->argv[2], VALUE_LIST, &t)) return;
@@ -488,7 +493,8 @@ static void run_rpoplpush(struct exec *x)
 /* ---- the rows */
 
 #define OF_LIST .acl = ACL_LIST, .keys = {1, 1, 1}, .spread = SPREAD_KEY, .group = "list"
-#define MOVES .acl = ACL_LIST, .keys = {1, 2, 1}, .spread = SPREAD_KEY, .group = "list", \
+#define MOVES                                                                                      \
+    .acl = ACL_LIST, .keys = {1, 2, 1}, .spread = SPREAD_KEY, .group = "list",                     \
     .key_specs = move_keys, .key_specs_count = COUNT_OF(move_keys)
 #define READS .key_flags = KEY_RO | KEY_ACCESS
 

@@ -17,7 +17,8 @@ enum scan_option { SCAN_TYPE = 1, SCAN_NOVALUES = 2 }; /* beyond MATCH and COUNT
 
 /* Both reply their error and return false. */
 MUST_CHECK bool scan_parse_cursor(struct exec *x, uint32_t i, uint64_t *cursor_out);
-MUST_CHECK bool scan_parse_options(struct exec *x, uint32_t from, uint32_t allowed, struct scan_args *out);
+MUST_CHECK bool scan_parse_options(struct exec *x, uint32_t from, uint32_t allowed,
+                                   struct scan_args *out);
 static inline bool scan_wants(const struct scan_args *a, struct bytes element)
 {
     return likely(!a->matches) || glob_match(a->pattern, element, false);

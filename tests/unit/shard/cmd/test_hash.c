@@ -77,7 +77,8 @@ static void test_mset(void **state)
     expect(f, "+OK\r\n", "HMSET", "h", "a", "1", "b", "2");
     expect(f, "+OK\r\n", "HMSET", "h", "a", "3");
     expect(f, "-ERR wrong number of arguments for 'hmset' command\r\n", "HMSET", "h", "a");
-    expect(f, "-ERR wrong number of arguments for 'hmset' command\r\n", "HMSET", "s", "a", "1", "b");
+    expect(f, "-ERR wrong number of arguments for 'hmset' command\r\n", "HMSET", "s", "a", "1",
+           "b");
     expect(f, WRONGTYPE, "HMSET", "s", "a", "1");
     expect_log(f, "HSET h a 1 b 2\nHSET h a 3\n");
     expect_events(f, "hset h\nhset h\n");
@@ -93,7 +94,8 @@ static void test_setnx(void **state)
     expect(f, ":1\r\n", "HSETNX", "h", "b", "2");
     expect(f, "$1\r\n1\r\n", "HGET", "h", "a");
     expect(f, WRONGTYPE, "HSETNX", "s", "a", "1");
-    expect(f, "-ERR wrong number of arguments for 'hsetnx' command\r\n", "HSETNX", "h", "a", "1", "2");
+    expect(f, "-ERR wrong number of arguments for 'hsetnx' command\r\n", "HSETNX", "h", "a", "1",
+           "2");
     expect_log(f, "HSET h a 1\nHSET h b 2\n");
     expect_events(f, "hset h\nhset h\n");
     fixture_free(f);
@@ -132,7 +134,8 @@ static void test_incrby(void **state)
     expect(f, ":-2\r\n", "HINCRBY", "h", "n", "-7");
     expect_log(f, "HINCRBY h n 5\nHINCRBY h n -7\n");
     expect_events(f, "hincrby h\nhincrby h\n");
-    expect(f, ":3\r\n", "HSET", "h", "max", "9223372036854775807", "min", "-9223372036854775808", "text", " 1");
+    expect(f, ":3\r\n", "HSET", "h", "max", "9223372036854775807", "min", "-9223372036854775808",
+           "text", " 1");
     (void)fixture_log(f);
     expect(f, "-ERR increment or decrement would overflow\r\n", "HINCRBY", "h", "max", "1");
     expect(f, "-ERR increment or decrement would overflow\r\n", "HINCRBY", "h", "min", "-1");
@@ -287,7 +290,8 @@ static struct bytes after(struct bytes wire, const char *head)
 static void expect_distinct(const struct tally *t, uint32_t fields)
 {
     assert_int_equal(t->fields, fields);
-    for (uint32_t i = 0; i < FIELDS_MAX; i++) assert_true(t->seen[i] <= 1);
+    for (uint32_t i = 0; i < FIELDS_MAX; i++)
+        assert_true(t->seen[i] <= 1);
 }
 
 /* ---- HRANDFIELD */
@@ -303,10 +307,14 @@ static void test_randfield_errors(void **state)
     expect(f, "*0\r\n", "HRANDFIELD", "h", "0");
     expect(f, "*0\r\n", "HRANDFIELD", "h", "0", "WITHVALUES");
     expect(f, NOT_INT, "HRANDFIELD", "none", "x");
-    expect(f, "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807\r\n",
+    expect(f,
+           "-ERR value is out of range, value must between -9223372036854775807 and "
+           "9223372036854775807\r\n",
            "HRANDFIELD", "h", "-9223372036854775808");
-    expect(f, "-ERR value is out of range\r\n", "HRANDFIELD", "h", "9223372036854775807", "WITHVALUES");
-    expect(f, "-ERR value is out of range\r\n", "HRANDFIELD", "h", "-9223372036854770000", "withvalues");
+    expect(f, "-ERR value is out of range\r\n", "HRANDFIELD", "h", "9223372036854775807",
+           "WITHVALUES");
+    expect(f, "-ERR value is out of range\r\n", "HRANDFIELD", "h", "-9223372036854770000",
+           "withvalues");
     expect(f, "-ERR value is out of range\r\n", "HRANDFIELD", "h", "-9223372036854770000");
     expect(f, "-ERR value is out of range\r\n", "HRANDFIELD", "h", "-16777217");
     expect(f, "-ERR syntax error\r\n", "HRANDFIELD", "s", "1", "WITHVALUE");
@@ -328,7 +336,8 @@ static void test_randfield_shapes(void **state)
     expect(f, "*1\r\n$1\r\na\r\n", "HRANDFIELD", "h", "9223372036854775807");
     expect(f, "*2\r\n$1\r\na\r\n$1\r\n1\r\n", "HRANDFIELD", "h", "3", "WITHVALUES");
     expect(f, "*2\r\n$1\r\na\r\n$1\r\na\r\n", "HRANDFIELD", "h", "-2");
-    expect(f, "*4\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\na\r\n$1\r\n1\r\n", "HRANDFIELD", "h", "-2", "withvalues");
+    expect(f, "*4\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\na\r\n$1\r\n1\r\n", "HRANDFIELD", "h", "-2",
+           "withvalues");
     f->proto = 3;
     expect(f, "*1\r\n*2\r\n$1\r\na\r\n$1\r\n1\r\n", "HRANDFIELD", "h", "3", "WITHVALUES");
     expect(f, "*1\r\n$1\r\na\r\n", "HRANDFIELD", "h", "3");
@@ -342,8 +351,9 @@ static void test_randfield_distinct(void **state)
     static const struct {
         int fields, wanted;
         const char *encoding;
-    } cases[] = {{10, 3, "listpack"}, {10, 9, "listpack"}, {10, 50, "listpack"},
-                 {1000, 900, "hashtable"}, {1000, 40, "hashtable"}, {1000, 333, "hashtable"}, {1000, 1000, "hashtable"}};
+    } cases[] = {{10, 3, "listpack"},      {10, 9, "listpack"},     {10, 50, "listpack"},
+                 {1000, 900, "hashtable"}, {1000, 40, "hashtable"}, {1000, 333, "hashtable"},
+                 {1000, 1000, "hashtable"}};
     struct fixture *f = start();
     fill(f, "small", 0, 10);
     fill(f, "large", 0, 1000);
@@ -359,7 +369,8 @@ static void test_randfield_distinct(void **state)
             struct tally t = {.fields = 0};
             tally_fields(&t, after(run(f, "HRANDFIELD", key, count), head), "", false);
             expect_distinct(&t, (uint32_t)least);
-            for (int k = 0; k < cases[i].fields; k++) all.seen[k] = (uint16_t)(all.seen[k] + t.seen[k]);
+            for (int k = 0; k < cases[i].fields; k++)
+                all.seen[k] = (uint16_t)(all.seen[k] + t.seen[k]);
         }
         /* Expected draws of a field: 400 × wanted / fields, 16 at least; off by half is 8 sigma away or so. */
         uint32_t mean = 400u * (uint32_t)least / (uint32_t)cases[i].fields;
@@ -370,7 +381,8 @@ static void test_randfield_distinct(void **state)
     }
     f->proto = 3;
     struct tally t = {.fields = 0};
-    tally_fields(&t, after(run(f, "HRANDFIELD", "large", "50", "WITHVALUES"), "*50\r\n"), "*2\r\n", true);
+    tally_fields(&t, after(run(f, "HRANDFIELD", "large", "50", "WITHVALUES"), "*50\r\n"), "*2\r\n",
+                 true);
     expect_distinct(&t, 50);
     fixture_free(f);
 }
@@ -381,9 +393,11 @@ static void test_randfield_repeating(void **state)
     struct fixture *f = start();
     fill(f, "h", 0, 5);
     struct tally t = {.fields = 0};
-    tally_fields(&t, after(run(f, "HRANDFIELD", "h", "-1000", "WITHVALUES"), "*2000\r\n"), "", true);
+    tally_fields(&t, after(run(f, "HRANDFIELD", "h", "-1000", "WITHVALUES"), "*2000\r\n"), "",
+                 true);
     assert_int_equal(t.fields, 1000);
-    for (int i = 0; i < 5; i++) assert_in_range(t.seen[i], 100, 300);
+    for (int i = 0; i < 5; i++)
+        assert_in_range(t.seen[i], 100, 300);
     fixture_free(f);
 }
 
@@ -395,9 +409,14 @@ static void test_scan_small(void **state)
     struct fixture *f = start();
     expect(f, "*2\r\n$1\r\n0\r\n*0\r\n", "HSCAN", "none", "0", "BAD");
     expect(f, ":3\r\n", "HSET", "h", "a", "1", "b", "2", "ab", "3");
-    expect(f, "*2\r\n$1\r\n0\r\n*6\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$1\r\n2\r\n$2\r\nab\r\n$1\r\n3\r\n", "HSCAN", "h", "0");
-    expect(f, "*2\r\n$1\r\n0\r\n*4\r\n$1\r\na\r\n$1\r\n1\r\n$2\r\nab\r\n$1\r\n3\r\n", "HSCAN", "h", "0", "MATCH", "a*", "COUNT", "1");
-    expect(f, "*2\r\n$1\r\n0\r\n*3\r\n$1\r\na\r\n$1\r\nb\r\n$2\r\nab\r\n", "HSCAN", "h", "0", "NOVALUES", "MATCH", "*");
+    expect(f,
+           "*2\r\n$1\r\n0\r\n*6\r\n$1\r\na\r\n$1\r\n1\r\n$1\r\nb\r\n$1\r\n2\r\n$2\r\nab\r\n$"
+           "1\r\n3\r\n",
+           "HSCAN", "h", "0");
+    expect(f, "*2\r\n$1\r\n0\r\n*4\r\n$1\r\na\r\n$1\r\n1\r\n$2\r\nab\r\n$1\r\n3\r\n", "HSCAN", "h",
+           "0", "MATCH", "a*", "COUNT", "1");
+    expect(f, "*2\r\n$1\r\n0\r\n*3\r\n$1\r\na\r\n$1\r\nb\r\n$2\r\nab\r\n", "HSCAN", "h", "0",
+           "NOVALUES", "MATCH", "*");
     expect(f, "*2\r\n$1\r\n0\r\n*0\r\n", "HSCAN", "h", "0", "MATCH", "x");
     expect(f, "-ERR invalid cursor\r\n", "HSCAN", "none", "x");
     expect(f, "-ERR invalid cursor\r\n", "HSCAN", "s", "-1", "BAD");
@@ -440,7 +459,8 @@ static void test_scan_large(void **state)
     uint32_t calls = 0, count;
     do {
         uint32_t before = t.fields;
-        tally_fields(&t, split_scan(run(f, "HSCAN", "h", cursor, "COUNT", "50"), cursor, &count), "", true);
+        tally_fields(&t, split_scan(run(f, "HSCAN", "h", cursor, "COUNT", "50"), cursor, &count),
+                     "", true);
         assert_int_equal((t.fields - before) * 2, count);
         assert_true(count / 2 >= 50 || strcmp(cursor, "0") == 0);
         assert_true(count / 2 <= 100);
@@ -450,10 +470,15 @@ static void test_scan_large(void **state)
     assert_in_range(calls, 15, 30);
     /* One call takes at most ten steps per COUNT, however little matches. */
     struct tally none = {.fields = 0};
-    tally_fields(&none, split_scan(run(f, "HSCAN", "h", "0", "MATCH", "f1499", "NOVALUES"), cursor, &count), "", false);
+    tally_fields(
+        &none, split_scan(run(f, "HSCAN", "h", "0", "MATCH", "f1499", "NOVALUES"), cursor, &count),
+        "", false);
     assert_string_not_equal(cursor, "0");
     struct tally whole = {.fields = 0};
-    tally_fields(&whole, split_scan(run(f, "HSCAN", "h", "0", "COUNT", "9223372036854775807", "NOVALUES"), cursor, &count), "", false);
+    tally_fields(&whole,
+                 split_scan(run(f, "HSCAN", "h", "0", "COUNT", "9223372036854775807", "NOVALUES"),
+                            cursor, &count),
+                 "", false);
     assert_string_equal(cursor, "0");
     expect_distinct(&whole, 1500);
     /* Any number is a cursor. */
@@ -483,7 +508,8 @@ static void test_scan_while_changing(void **state)
             (void)run(f, "HSET", "h", field, value);
         }
     }
-    for (int i = 0; i < 700; i++) assert_true(t.seen[i] >= 1);
+    for (int i = 0; i < 700; i++)
+        assert_true(t.seen[i] >= 1);
     fixture_free(f);
 }
 
@@ -568,10 +594,12 @@ static void test_no_memory(void **state)
             for (uint32_t nth = 1; fired; nth++) {
                 char key[32];
                 snprintf(key, sizeof key, "k%zu:%d:%u", i, exists, nth);
-                if (exists) expect(f, ":3\r\n", "HSET", key, "a", "old", "x", longish + 50, "y", "7");
+                if (exists)
+                    expect(f, ":3\r\n", "HSET", key, "a", "old", "x", longish + 50, "y", "7");
                 struct bytes argv[12];
                 uint32_t argc = 0;
-                for (; argc < 12 && requests[i][argc] != NULL; argc++) argv[argc] = bytes_of(requests[i][argc]);
+                for (; argc < 12 && requests[i][argc] != NULL; argc++)
+                    argv[argc] = bytes_of(requests[i][argc]);
                 argv[1] = bytes_of(key);
                 mem_fault_arm(nth);
                 struct bytes wire = fixture_run_bytes(f, argv, argc);
@@ -618,12 +646,24 @@ static void test_random_changes(void **state)
         memset(value, 'v', len);
         value[len] = 0;
         switch (rng_below(&rng, 8)) {
-        case 0: (void)run(f, "HDEL", key, field, "f1", "f2"); break;
-        case 1: (void)run(f, "HSETNX", key, field, value); break;
-        case 2: (void)run(f, "HINCRBY", key, field, "11"); break;
-        case 3: (void)run(f, "HINCRBYFLOAT", key, field, "0.7"); break;
-        case 4: (void)run(f, "HMSET", key, field, "5", "f3", value); break;
-        default: (void)run(f, "HSET", key, field, value, "f4", "1", "f5", "2"); break;
+        case 0:
+            (void)run(f, "HDEL", key, field, "f1", "f2");
+            break;
+        case 1:
+            (void)run(f, "HSETNX", key, field, value);
+            break;
+        case 2:
+            (void)run(f, "HINCRBY", key, field, "11");
+            break;
+        case 3:
+            (void)run(f, "HINCRBYFLOAT", key, field, "0.7");
+            break;
+        case 4:
+            (void)run(f, "HMSET", key, field, "5", "f3", value);
+            break;
+        default:
+            (void)run(f, "HSET", key, field, value, "f4", "1", "f5", "2");
+            break;
         }
         f->db = i % 7 == 0;
     }

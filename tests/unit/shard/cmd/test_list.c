@@ -232,7 +232,8 @@ static void test_insert(void **state)
     expect(f, ":3\r\n", "LINSERT", "l", "before", "a", "x");
     expect(f, ":4\r\n", "LINSERT", "l", "AFTER", "7", "z");
     expect(f, ":5\r\n", "LINSERT", "l", "Before", "7", "");
-    expect(f, "*5\r\n$1\r\nx\r\n$1\r\na\r\n$0\r\n\r\n$1\r\n7\r\n$1\r\nz\r\n", "LRANGE", "l", "0", "-1");
+    expect(f, "*5\r\n$1\r\nx\r\n$1\r\na\r\n$0\r\n\r\n$1\r\n7\r\n$1\r\nz\r\n", "LRANGE", "l", "0",
+           "-1");
     expect_log(f, "LINSERT l before a x\nLINSERT l AFTER 7 z\nLINSERT l Before 7 \n");
     expect_events(f, "linsert l\nlinsert l\nlinsert l\n");
     expect(f, ":-1\r\n", "LINSERT", "l", "BEFORE", "07", "x");
@@ -252,7 +253,8 @@ static void test_rem(void **state)
     forget(f);
     expect(f, ":1\r\n", "LREM", "l", "1", "a");
     expect(f, ":1\r\n", "LREM", "l", "-1", "a");
-    expect(f, "*5\r\n$1\r\n1\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\na\r\n$1\r\n1\r\n", "LRANGE", "l", "0", "-1");
+    expect(f, "*5\r\n$1\r\n1\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\na\r\n$1\r\n1\r\n", "LRANGE", "l", "0",
+           "-1");
     expect(f, ":2\r\n", "LREM", "l", "5", "1");
     expect(f, ":0\r\n", "LREM", "l", "0", "1");
     expect(f, ":0\r\n", "LREM", "none", "0", "1");
@@ -301,10 +303,15 @@ static void test_pos_errors(void **state)
 {
     (void)state;
     struct fixture *f = start_abc();
-    expect(f, "-ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative "
-              "to start from the end of the list\r\n", "LPOS", "l", "a", "RANK", "0");
+    expect(f,
+           "-ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or "
+           "use negative "
+           "to start from the end of the list\r\n",
+           "LPOS", "l", "a", "RANK", "0");
     expect(f, NOT_INT, "LPOS", "l", "a", "RANK", "x");
-    expect(f, "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807\r\n",
+    expect(f,
+           "-ERR value is out of range, value must between -9223372036854775807 and "
+           "9223372036854775807\r\n",
            "LPOS", "l", "a", "RANK", "-9223372036854775808");
     expect(f, "-ERR COUNT can't be negative\r\n", "LPOS", "l", "a", "COUNT", "-1");
     expect(f, "-ERR COUNT can't be negative\r\n", "LPOS", "l", "a", "COUNT", "x");
@@ -526,7 +533,8 @@ static void test_no_memory(void **state)
                 bool failed = wire.data[0] == '-' && wire.data[1] == 'O';
                 if (!fired) assert_false(failed);
                 if (failed && i > 0) assert_int_equal(fixture_digest(f), digest);
-                if (failed && i == 0) fixture_check(f); /* some may have been pushed: so says the log */
+                if (failed && i == 0)
+                    fixture_check(f); /* some may have been pushed: so says the log */
                 assert_true(nth < 100);
             }
         }
@@ -550,21 +558,45 @@ static void change_once(struct fixture *f, struct rng *rng)
         snprintf(element, sizeof element, "%d", (int)rng_below(rng, 30));
     }
     switch (rng_below(rng, 14)) {
-    case 0: (void)run(f, "LPOP", key); break;
-    case 1: (void)run(f, "RPOP", key, "3"); break;
-    case 2: (void)run(f, "LREM", key, number, "7"); break;
-    case 3: (void)run(f, "LSET", key, number, element); break;
-    case 4: (void)run(f, "LINSERT", key, "BEFORE", "3", element); break;
-    case 5: (void)run(f, "LINSERT", key, "AFTER", "4", element); break;
-    case 6: (void)run(f, "LMOVE", key, target, "LEFT", "RIGHT"); break;
-    case 7: (void)run(f, "LMOVE", key, target, "RIGHT", "RIGHT"); break;
-    case 8: (void)run(f, "RPOPLPUSH", key, target); break;
-    case 9: (void)run(f, "LPUSHX", key, element); break;
-    case 10: (void)run(f, "LPUSH", key, element, "1", "2"); break;
+    case 0:
+        (void)run(f, "LPOP", key);
+        break;
+    case 1:
+        (void)run(f, "RPOP", key, "3");
+        break;
+    case 2:
+        (void)run(f, "LREM", key, number, "7");
+        break;
+    case 3:
+        (void)run(f, "LSET", key, number, element);
+        break;
+    case 4:
+        (void)run(f, "LINSERT", key, "BEFORE", "3", element);
+        break;
+    case 5:
+        (void)run(f, "LINSERT", key, "AFTER", "4", element);
+        break;
+    case 6:
+        (void)run(f, "LMOVE", key, target, "LEFT", "RIGHT");
+        break;
+    case 7:
+        (void)run(f, "LMOVE", key, target, "RIGHT", "RIGHT");
+        break;
+    case 8:
+        (void)run(f, "RPOPLPUSH", key, target);
+        break;
+    case 9:
+        (void)run(f, "LPUSHX", key, element);
+        break;
+    case 10:
+        (void)run(f, "LPUSH", key, element, "1", "2");
+        break;
     case 11:
         if (rng_below(rng, 60) == 0) (void)run(f, "LTRIM", key, "3", "40");
         break;
-    default: (void)run(f, "RPUSH", key, element, "3", "4"); break;
+    default:
+        (void)run(f, "RPUSH", key, element, "3", "4");
+        break;
     }
 }
 
@@ -584,26 +616,16 @@ static void test_random_changes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_push),
-        cmocka_unit_test(test_pop),
-        cmocka_unit_test(test_pop_errors),
-        cmocka_unit_test(test_index),
-        cmocka_unit_test(test_range),
-        cmocka_unit_test(test_trim),
-        cmocka_unit_test(test_set),
-        cmocka_unit_test(test_insert),
-        cmocka_unit_test(test_rem),
-        cmocka_unit_test(test_pos),
-        cmocka_unit_test(test_pos_errors),
-        cmocka_unit_test(test_move),
-        cmocka_unit_test(test_move_errors),
-        cmocka_unit_test(test_move_round),
-        cmocka_unit_test(test_move_large),
-        cmocka_unit_test(test_encodings),
-        cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_long_list),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_random_changes),
+        cmocka_unit_test(test_push),        cmocka_unit_test(test_pop),
+        cmocka_unit_test(test_pop_errors),  cmocka_unit_test(test_index),
+        cmocka_unit_test(test_range),       cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_set),         cmocka_unit_test(test_insert),
+        cmocka_unit_test(test_rem),         cmocka_unit_test(test_pos),
+        cmocka_unit_test(test_pos_errors),  cmocka_unit_test(test_move),
+        cmocka_unit_test(test_move_errors), cmocka_unit_test(test_move_round),
+        cmocka_unit_test(test_move_large),  cmocka_unit_test(test_encodings),
+        cmocka_unit_test(test_expiry),      cmocka_unit_test(test_long_list),
+        cmocka_unit_test(test_no_memory),   cmocka_unit_test(test_random_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
