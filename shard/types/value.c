@@ -235,6 +235,7 @@ static uint64_t digest_zset(const struct record *r)
     char tmp[NUM_I64_TEXT_MAX];
     zset_iter_start(r, 0, 1, &it);
     while (zset_iter_next(&it, tmp, &member, &score)) {
+        score += 0.0; /* -0 is 0: a packed set does not keep it */
         memcpy(&bits, &score, sizeof bits);
         sum += mix(mix_bytes(3, member), bits);
     }

@@ -1,5 +1,6 @@
 /* Packed: a listpack of member, score, member, score, … in order of (score, member). Full: zset_full.c.
- * Converts as Redis 7.4 does: one member too many or too long makes it full, nothing makes it packed. */
+ * Converts as Redis 7.4 does: one member too many or too long makes it full, nothing makes it packed. And
+ * as there, a packed set keeps -0 as 0. */
 #include "shard/types/zset.h"
 
 #include "shard/types/packed_priv.h"
@@ -13,6 +14,11 @@ static bool is_full(const struct record *r)
 }
 
 /* ---- packed */
+
+static void score_item(double score, struct lp_item *out)
+{
+    lp_item_double(score + 0.0, out); /* -0 + 0 is 0 */
+}
 
 static const uint8_t *pair_next(const uint8_t *pair)
 {
@@ -62,22 +68,22 @@ static bool stays(struct bytes blob, const uint8_t *pair, double score, struct b
     return !(there < score) && bytes_compare(lp_text(next, tmp), member) > 0;
 }
 
-static int packed_move(struct record **r, const uint8_t *pair, const struct lp_item items[2],
-                       struct bytes member, double score)
+static bool packed_move(struct record **r, const uint8_t *pair, const struct lp_item items[2],
+                        struct bytes member, double score)
 {
     struct bytes blob = record_blob(*r);
     if (stays(blob, pair, score, member)) {
         const uint8_t *old = lp_next(pair);
-        return packed_try_put(r, old, lp_entry_size(old), &items[1], 1, 0) ? 0 : -1;
+        return packed_try_put(r, old, lp_entry_size(old), &items[1], 1, 0);
     }
     const uint8_t *place = place_for(lp_begin(blob), lp_end(blob), score, member);
     size_t added = items[0].size + items[1].size, old_at = (size_t)(pair - blob.data);
     if (place <= pair) old_at += added;
     /* In before out: only the first can fail. */
-    if (!packed_try_put(r, place, 0, items, 2, 2)) return -1;
+    if (!packed_try_put(r, place, 0, items, 2, 2)) return false;
     const uint8_t *old = record_blob(*r).data + old_at;
     packed_cut(r, old, (size_t)(pair_next(old) - old), 2);
-    return 0;
+    return true;
 }
 
 /* The packed set becomes a full one. */
@@ -98,7 +104,8 @@ out_free:
     return false;
 }
 
-static int packed_put(struct record **r, struct bytes member, double score)
+static enum zset_result packed_update(struct record **r, struct bytes member, uint32_t how,
+                                      double *score)
 {
     struct bytes blob = record_blob(*r);
     struct lp_item items[2];
@@ -106,19 +113,22 @@ static int packed_put(struct record **r, struct bytes member, double score)
     const uint8_t *begin = lp_begin(blob), *end = lp_end(blob),
                   *pair = lp_find(begin, end, &items[0], 2);
     if (pair != NULL) {
-        if (pair_score(pair) == score) return 0;
-        lp_item_double(score, &items[1]);
-        return packed_move(r, pair, items, member, score);
+        enum zset_result result = zset_judge(how, pair_score(pair), score);
+        if (result != ZSET_MOVED) return result;
+        score_item(*score, &items[1]);
+        return packed_move(r, pair, items, member, *score) ? ZSET_MOVED : ZSET_NOMEM;
     }
+    if (how & ZSET_XX) return ZSET_REFUSED;
     uint64_t count = lp_count(blob) / 2;
     if (count < type_limits.zset_listpack_entries &&
         member.len <= type_limits.zset_listpack_value &&
         blob.len + member.len <= PACKED_BYTES_MAX) {
-        lp_item_double(score, &items[1]);
-        return packed_try_put(r, place_for(begin, end, score, member), 0, items, 2, 2) ? 1 : -1;
+        score_item(*score, &items[1]);
+        bool ok = packed_try_put(r, place_for(begin, end, *score, member), 0, items, 2, 2);
+        return ok ? ZSET_ADDED : ZSET_NOMEM;
     }
-    if (!convert(r, count + 1)) return -1;
-    return zset_full_try_add(zset_full(*r), member, score) ? 1 : -1;
+    if (!convert(r, count + 1)) return ZSET_NOMEM;
+    return zset_full_try_add(zset_full(*r), member, *score) ? ZSET_ADDED : ZSET_NOMEM;
 }
 
 /* How many pairs come before the bound, by score or (scores all equal) by member. */
@@ -181,9 +191,16 @@ bool zset_score(const struct record *r, struct bytes member, double *out)
     return true;
 }
 
+enum zset_result zset_update(struct record **r, struct bytes member, uint32_t how, double *score)
+{
+    return is_full(*r) ? zset_full_update(zset_full(*r), member, how, score)
+                       : packed_update(r, member, how, score);
+}
+
 int zset_put(struct record **r, struct bytes member, double score)
 {
-    return is_full(*r) ? zset_full_put(zset_full(*r), member, score) : packed_put(r, member, score);
+    enum zset_result result = zset_update(r, member, 0, &score);
+    return result == ZSET_MOVED ? 0 : (int)result;
 }
 
 bool zset_remove(struct record **r, struct bytes member)

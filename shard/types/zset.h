@@ -19,6 +19,26 @@ uint64_t zset_len(const struct record *r);
 MUST_CHECK bool zset_score(const struct record *r, struct bytes member, double *out);
 /* Adds or moves. 1 added, 0 was there (score changed or same), -1 out of memory. score is not NaN. */
 int zset_put(struct record **r, struct bytes member, double score);
+
+enum zset_how { /* what ZADD may ask for; GT and LT are about members that are there only */
+                ZSET_NX = 1 << 0,
+                ZSET_XX = 1 << 1,
+                ZSET_GT = 1 << 2,
+                ZSET_LT = 1 << 3,
+                ZSET_INCR = 1 << 4, /* the score is added to the one that is there */
+};
+enum zset_result {
+    ZSET_NOMEM = -1, /* nothing changed */
+    ZSET_SAME,       /* was there with this score */
+    ZSET_ADDED,
+    ZSET_MOVED,   /* was there with another score */
+    ZSET_REFUSED, /* by a condition in `how` */
+    ZSET_NAN,     /* ZSET_INCR: infinities of both signs; nothing changed */
+};
+/* zset_put() under conditions (enum zset_how, any together), with one look-up. *score: in, not NaN; out,
+ * the member's score (after ZSET_REFUSED, ZSET_NAN and ZSET_NOMEM: anything). */
+MUST_CHECK enum zset_result zset_update(struct record **r, struct bytes member, uint32_t how,
+                                        double *score);
 /* True: it was there. An empty sorted set is the caller's to delete. */
 bool zset_remove(struct record **r, struct bytes member);
 /* 0-based rank in ascending order; false if absent. */

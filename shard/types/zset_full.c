@@ -7,8 +7,6 @@
 #include "shard/types/types_priv.h"
 #include "shard/types/zset_priv.h"
 
-#include <math.h>
-
 #include "shard/base/hash.h"
 
 enum { SCORE_I32, SCORE_F32, SCORE_F64, SCORE_MASK = 3, MEMBER_LONG = 4 };
@@ -155,31 +153,43 @@ bool zset_full_try_add(struct zset_full *z, struct bytes member, double score)
     return try_add(z, hash_bytes(member), member, score);
 }
 
-int zset_full_put(struct zset_full *z, struct bytes member, double score)
+/* The member stands at pos as `old` and gets another score. */
+static bool change_score(struct zset_full *z, const struct table_pos *pos, void *old,
+                         struct bytes member, double score)
+{
+    double old_score = zset_node_score(old);
+    if (node_form(member.len, score) == *(const uint8_t *)old) {
+        if (!bptree_try_move(&z->order, old_score, old, score, old, node_member)) return false;
+        node_set_score(old, score);
+        return true;
+    }
+    void *node = node_try_new(z, member, score);
+    if (node == NULL) return false;
+    if (!bptree_try_move(&z->order, old_score, old, score, node, node_member)) {
+        node_free(z, node);
+        return false;
+    }
+    table_replace(&z->members, pos, node);
+    node_free(z, old);
+    return true;
+}
+
+enum zset_result zset_full_update(struct zset_full *z, struct bytes member, uint32_t how,
+                                  double *score)
 {
     uint64_t hash = hash_bytes(member);
     table_prefetch_bucket(&z->members, hash);
-    bptree_prefetch(&z->order,
-                    score); /* where it goes to, needed whether the member is new or not */
+    /* Where it goes to, needed whether the member is new or not. */
+    if (!(how & ZSET_INCR)) bptree_prefetch(&z->order, *score);
     struct table_pos pos;
     void *old = table_find(&z->members, hash, member, node_member, &pos);
-    if (old == NULL) return try_add(z, hash, member, score) ? 1 : -1;
-    double old_score = zset_node_score(old);
-    if (old_score == score) return 0;
-    if (node_form(member.len, score) == *(const uint8_t *)old) {
-        if (!bptree_try_move(&z->order, old_score, old, score, old, node_member)) return -1;
-        node_set_score(old, score);
-        return 0;
+    if (old == NULL) {
+        if (how & ZSET_XX) return ZSET_REFUSED;
+        return try_add(z, hash, member, *score) ? ZSET_ADDED : ZSET_NOMEM;
     }
-    void *node = node_try_new(z, member, score);
-    if (node == NULL) return -1;
-    if (!bptree_try_move(&z->order, old_score, old, score, node, node_member)) {
-        node_free(z, node);
-        return -1;
-    }
-    table_replace(&z->members, &pos, node);
-    node_free(z, old);
-    return 0;
+    enum zset_result result = zset_judge(how, zset_node_score(old), score);
+    if (result != ZSET_MOVED) return result;
+    return change_score(z, &pos, old, member, *score) ? ZSET_MOVED : ZSET_NOMEM;
 }
 
 bool zset_full_remove(struct zset_full *z, struct bytes member)
