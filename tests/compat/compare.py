@@ -24,7 +24,7 @@ class KnownDifference:
 
 
 def is_score_text(oracle, moon):
-    """Both print the same double, the reference with 17 digits."""
+    """Both print the same double, the reference with 17 digits, Moon integers in full."""
     if oracle.kind != moon.kind or oracle.kind not in "$,":
         return False
     if not isinstance(oracle.held, bytes) or not isinstance(moon.held, bytes):
@@ -32,11 +32,13 @@ def is_score_text(oracle, moon):
     if not NUMBER.match(oracle.held) or not NUMBER.match(moon.held):
         return False
     value = float(oracle.held)
-    return value == float(moon.held) and b"%.17g" % value == oracle.held and len(moon.held) <= len(oracle.held)
+    in_full = abs(value) < 2**62 and value == int(value) and moon.held == b"%d" % int(value)
+    return value == float(moon.held) and b"%.17g" % value == oracle.held and (in_full or len(moon.held) <= len(oracle.held))
 
 
 KNOWN_DIFFERENCES = [
-    KnownDifference("score-digits", "7.2 and later print doubles as the shortest text that reads back equal, 7.0 with 17 digits",
+    KnownDifference("score-digits", "7.2 and later print doubles as the shortest text that reads back equal and integers up to 2^62 "
+                    "in full, 7.0 with 17 digits",
                     lambda fact, oracle, moon: fact == "leaf" and is_score_text(oracle, moon)),
     KnownDifference("set-listpack", "7.2 and later keep small sets of strings in a listpack, 7.0 in a hash table",
                     lambda fact, oracle, moon: fact == "set encoding" and (oracle, moon) == (b"hashtable", b"listpack")),
@@ -47,6 +49,9 @@ KNOWN_DIFFERENCES = [
                     lambda fact, oracle, moon: fact == "small integer" and oracle.kind == moon.kind == ":"),
     KnownDifference("scan-cursor", "7.4 refuses cursors that are empty or negative, 7.0 reads them with strtoul",
                     lambda fact, oracle, moon: fact == "lax cursor" and moon.held == b"ERR invalid cursor"),
+    KnownDifference("rank-withscore", "7.2 and later take a word after ZRANK's member: WITHSCORE, or a syntax error",
+                    lambda fact, oracle, moon: fact == "leaf" and moon.held == b"ERR syntax error" and
+                    oracle.held in (b"ERR wrong number of arguments for 'zrank' command", b"ERR wrong number of arguments for 'zrevrank' command")),
 ]
 
 
