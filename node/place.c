@@ -7,6 +7,7 @@
 #include "node/config.h"
 #include "node/conn_priv.h"
 #include "shard/resp/value.h"
+#include "shard/rt/sock.h"
 
 #define CREDIT_MAX (MAILBOX_BYTES / 2 / (sizeof(struct msg_answer) + ANSWER_INLINE_MAX))
 /* Requests above this travel as a block on the heap, the ring carries its address. */
@@ -563,12 +564,28 @@ static void reply_arity(struct conn *c, const struct cmd_spec *spec)
     conn__reply_end(c, &reply, start);
 }
 
+/* DEBUG is the only protected command so far: its directive decides for all rows of that flag. */
+static bool may_debug(const struct conn *c)
+{
+    if (config.enable_debug_command == DEBUG_LOCAL) return sock_peer_is_loopback(c->stream.fd);
+    return config.enable_debug_command == DEBUG_YES;
+}
+
 /* What every request must pass before it is placed; false: replied. */
 static bool admit(struct conn *c, const struct request *rq)
 {
     const struct cmd_spec *spec = rq->spec;
     if (unlikely(spec == NULL)) {
         reply_unknown(c, rq);
+        return false;
+    }
+    /* Before the subcommand's arity, as in Redis, where DEBUG alone is looked at; bare "DEBUG" is wrong
+     * for everyone. */
+    if (unlikely(spec->flags & CMD_PROTECTED) && rq->argc > 1 && !may_debug(c)) {
+        reply_in_order(c, "ERR DEBUG command not allowed. If the enable-debug-command option is set "
+                          "to \"local\", you can run it from a local connection, otherwise you need "
+                          "to set this option in the configuration file, and then restart the "
+                          "server.");
         return false;
     }
     if (unlikely(spec->arity >= 0 ? rq->argc != (uint32_t)spec->arity

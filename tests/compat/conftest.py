@@ -27,7 +27,7 @@ class Moons:
     def get(self, shards):
         server = self.servers.get(shards)
         if server is None or not server.is_alive():
-            server = self.servers[shards] = start_moon(shards=shards)
+            server = self.servers[shards] = start_moon(shards=shards, args=["--enable-debug-command", "yes"])
         return server
 
     def stop(self):
