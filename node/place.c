@@ -742,6 +742,29 @@ static bool has_key_here(const struct worker *w, const struct request *rq)
            slot_shard(rq->key.slot, w->core.count) == w->index;
 }
 
+/* HGET, SADD, ZSCORE … on big collections: the bucket and the node of the element, in the same way. */
+static void prefetch_elements(struct worker *w, const struct queued *q, const uint32_t *here, uint32_t keys)
+{
+    const struct record *record[GROUP];
+    uint64_t hash[GROUP];
+    uint32_t n = 0, more = 0;
+    for (uint32_t k = 0; k < keys; k++) {
+        const struct request *rq = &q[here[k]].rq;
+        if (likely(rq->spec->element == 0) || rq->spec->element >= rq->argc) continue;
+        struct record *r = db_find(w->core.ks, &rq->key);
+        if (r == NULL || !(r->flags & RECORD_OUT)) continue; /* packed and inline: it is here already */
+        record[n] = r;
+        hash[n] = hash_bytes(rq->argv[rq->spec->element]);
+        value_prefetch_bucket(r, hash[n++]);
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        if (!value_prefetch_item(record[k], hash[k])) continue;
+        record[more] = record[k];
+        hash[more++] = hash[k];
+    }
+    for (uint32_t k = 0; k < more; k++) value_prefetch_overflow(record[k], hash[k]);
+}
+
 /* The slot heads were asked for while parsing; now sweep by sweep the buckets, the records, and for the few
  * keys that lie in an overflow bucket that bucket's record. */
 static void prefetch_group(struct worker *w, const struct queued *q, uint32_t n)
@@ -755,6 +778,7 @@ static void prefetch_group(struct worker *w, const struct queued *q, uint32_t n)
     for (uint32_t k = 0; k < keys; k++)
         if (db_prefetch_record(w->core.ks, &q[here[k]].rq.key)) overflow[more++] = here[k];
     for (uint32_t k = 0; k < more; k++) db_prefetch_overflow(w->core.ks, &q[overflow[k]].rq.key);
+    prefetch_elements(w, q, here, keys);
 }
 
 void place__run(struct worker *w)
