@@ -49,6 +49,9 @@ KNOWN_DIFFERENCES = [
                     lambda fact, oracle, moon: fact == "small integer" and oracle.kind == moon.kind == ":"),
     KnownDifference("scan-cursor", "7.4 refuses cursors that are empty or negative, 7.0 reads them with strtoul",
                     lambda fact, oracle, moon: fact == "lax cursor" and moon.held == b"ERR invalid cursor"),
+    KnownDifference("lpos-rank", "7.2 and later refuse LPOS RANK -9223372036854775808, which cannot be negated; 7.0 takes it as it is",
+                    lambda fact, oracle, moon: fact == "lpos" and moon.held == b"ERR value is out of range, value must between "
+                    b"-9223372036854775807 and 9223372036854775807"),
     KnownDifference("rank-withscore", "7.2 and later take a word after ZRANK's member: WITHSCORE, or a syntax error",
                     lambda fact, oracle, moon: fact == "leaf" and moon.held == b"ERR syntax error" and
                     oracle.held in (b"ERR wrong number of arguments for 'zrank' command", b"ERR wrong number of arguments for 'zrevrank' command")),
@@ -100,6 +103,7 @@ def same_time(slack):
 
 # Replies whose order is the server's own affair, and those that depend on the moment.
 RULES = {
+    "LPOS": lambda oracle, moon: known("lpos", oracle, moon),
     "SMEMBERS": same_bag, "SINTER": same_bag, "SUNION": same_bag, "SDIFF": same_bag, "KEYS": same_bag,
     "HKEYS": same_bag, "HVALS": same_bag, "HGETALL": same_pairs,
     "TTL": same_time(TIME_SLACK_SECONDS), "PTTL": same_time(TIME_SLACK_MS),
