@@ -52,6 +52,8 @@ void journal__chunks_init(struct journal *j, uint64_t lsn, uint32_t crc)
     j->sync_goal = lsn;
     j->frame_lsn = lsn;
     j->frame_end = lsn;
+    j->frame_chain_lsn = lsn;
+    j->frame_is_last = true;
     j->crc = crc;
     j->tx_first = UINT64_MAX;
 }

@@ -11,8 +11,8 @@
  * is in flight, and a torn rewrite leaves its older part as it was.
  *
  * Syncs go through the segments in order, so that nothing is missing below `synced_bytes`. A frame may
- * lie in two writes, or two segments: what counts as durable is `synced`, the end of its last whole
- * frame, for recovery takes frames whole. */
+ * lie in two writes, or two segments, and a group in several frames: what counts as durable is
+ * `synced`, the end of the last whole chain, for recovery takes frames and groups whole. */
 #include <errno.h>
 #include <inttypes.h>
 
@@ -100,7 +100,7 @@ static void close_synced(struct journal *j)
 
 /* ---- syncing */
 
-/* Bytes below lsn are on disk, and so are the frames that end at or below `frames`. */
+/* Bytes below lsn are on disk, and so are the chains of frames that end at or below `frames`. */
 static void set_synced(struct journal *j, uint64_t lsn, uint64_t frames)
 {
     assert(lsn >= j->synced_bytes);
@@ -153,7 +153,11 @@ static uint64_t frame_of(struct journal *j, const struct journal__chunk *c, uint
     while (j->frame_end < lsn) {
         assert(j->frame_end >= c->lsn);
         j->frame_lsn = j->frame_end;
-        j->frame_end += FRAME_HEAD_BYTES + journal_frame_length(c->data + (j->frame_lsn - c->lsn));
+        const uint8_t *head = c->data + (j->frame_lsn - c->lsn);
+        uint8_t flags = journal_frame_flags(head);
+        if ((flags & FRAME_FIRST) != 0) j->frame_chain_lsn = j->frame_lsn;
+        j->frame_is_last = (flags & FRAME_LAST) != 0;
+        j->frame_end += FRAME_HEAD_BYTES + journal_frame_length(head);
     }
     return j->frame_lsn;
 }
@@ -278,7 +282,8 @@ static void write_done(struct journal *j)
     uint64_t from = j->written;
     if (j->current->direct) keep_last_block(j, from, j->write_to);
     j->written = j->write_to;
-    j->written_frames = j->frame_end == j->written ? j->frame_end : j->frame_lsn;
+    bool whole = j->frame_end == j->written && j->frame_is_last;
+    j->written_frames = whole ? j->frame_end : j->frame_chain_lsn;
     journal__chunks_written(j);
     if (j->write_dsync && j->synced_bytes >= from) {
         set_synced(j, j->written, j->written_frames);

@@ -87,6 +87,10 @@ extern const uint8_t journal_frame_magic[4];
 /* Fills in what is known only when a pass ends, and the checksum, which it returns. */
 uint32_t journal_frame_seal(uint8_t *frame, int64_t hlc_us, uint64_t synced, uint64_t cut,
                             uint32_t previous);
+static inline uint8_t journal_frame_flags(const uint8_t *frame)
+{
+    return frame[5];
+}
 static inline uint32_t journal_frame_length(const uint8_t *frame)
 {
     uint32_t v;

@@ -78,9 +78,11 @@ struct journal {
 
     /* Writing (flush.c). */
     struct journal__segment *current;
-    uint64_t written, written_frames; /* the latter in whole frames */
+    uint64_t written, written_frames; /* the latter in whole chains of frames */
     uint64_t frame_lsn, frame_end;    /* the frame that holds the last byte handed to a write */
-    bool writing, write_stalled;      /* stalled: no space; tried again each second */
+    uint64_t frame_chain_lsn;         /* where its chain begins */
+    bool frame_is_last;
+    bool writing, write_stalled; /* stalled: no space; tried again each second */
     bool write_dsync;
     uint32_t write_nowhere; /* writes in a row that wrote nothing */
     struct io_op write_op;
@@ -94,7 +96,7 @@ struct journal {
     struct journal__segment *retired, **retired_tail; /* full, not yet synced; oldest first */
     struct io_op sync_op;
     bool syncing;
-    uint64_t synced;       /* durable, in whole frames: what others are told */
+    uint64_t synced;       /* durable, in whole chains of frames: what others are told */
     uint64_t synced_bytes; /* ≥ synced */
     uint64_t sync_goal, sync_target, sync_target_frames, sync_started_ns;
 

@@ -148,6 +148,39 @@ static void test_large_units_and_groups(void **state)
     }
 }
 
+/* Frames of a chain reach the disk one after the other; nothing of the group counts before the last. */
+static void test_group_is_durable_as_one(void **state)
+{
+    (void)state;
+    for (uint32_t policy = 0; policy < 2; policy++) {
+        struct jworld w;
+        struct jmodel m = {0};
+        open_world(&w, 8, 1, (enum journal_fsync)policy);
+        jmodel_add_run(&m, 1);
+        jmodel_append(&m, &w, 0, 500, 0, 0, false);
+        uint64_t begin = journal_lsn(w.log[0].j);
+        journal_group_begin(w.log[0].j);
+        for (uint32_t i = 0; i < 6; i++)
+            jmodel_append(&m, &w, 0, 700000, 0, 0, i > 0);
+        journal_group_end(w.log[0].j);
+        uint64_t end = journal_lsn(w.log[0].j);
+        jmodel_append(&m, &w, 0, 500, 0, 0, false);
+        uint64_t between = 0;
+        for (uint32_t i = 0; i < 20000 && w.log[0].durable < journal_lsn(w.log[0].j); i++) {
+            jworld_turn(&w, 500);
+            assert_true(w.log[0].durable <= begin || w.log[0].durable >= end);
+            between += w.log[0].j->synced_bytes > begin && w.log[0].j->synced_bytes < end;
+        }
+        assert_int_equal(w.log[0].durable, journal_lsn(w.log[0].j));
+        assert_true(between > 0); /* there were moments at which it could have gone wrong */
+        jworld_close(&w, true);
+        reopen(&w, 1);
+        check_counts(&w, &m);
+        jworld_free(&w);
+        jmodel_free(&m);
+    }
+}
+
 struct routed {
     uint32_t shard, shards;
     uint32_t units, all;
@@ -317,6 +350,7 @@ int main(void)
         cmocka_unit_test(test_restarts),
         cmocka_unit_test(test_clean_stop_continues_the_generation),
         cmocka_unit_test(test_large_units_and_groups),
+        cmocka_unit_test(test_group_is_durable_as_one),
         cmocka_unit_test(test_replay_routes_by_slot),
         cmocka_unit_test(test_apply_may_refuse),
         cmocka_unit_test(test_lock_and_ids),
