@@ -278,6 +278,9 @@ void jworld_close(struct jworld *w, bool clean)
 void jworld_turn(struct jworld *w, int64_t wait_us)
 {
     const struct clock *clock = io_sim_clock(w->sim);
+    /* As a reactor: never past the next timer. */
+    uint64_t timer_ms = timer_wait_ms(w->timers, clock_mono_ns(clock) / 1000000);
+    if (timer_ms < (uint64_t)wait_us / 1000) wait_us = (int64_t)timer_ms * 1000;
     (void)io_turn(w->io, wait_us);
     for (uint32_t l = 0; l < w->logs; l++)
         journal_pass(w->log[l].j, clock_wall_us(clock));
