@@ -147,7 +147,7 @@ LISTS = {
     "LMOVE": [lambda d: [d.tagged("l"), d.tagged("l"), end(d), end(d)]],
     "LMPOP": [lambda d: [*d.counted_keys("l"), end(d), *d.maybe(0.4, "COUNT", d.count)]],
     "LPOP": [lambda d: [d.key("l"), *d.maybe(0.5, d.count)]],
-    "LPOS": [lambda d: [d.key("l"), d.member(), *d.some(["RANK", lambda: d.index() if d.chance(0.97) else -2**63], ["COUNT", d.count], ["MAXLEN", d.count])]],
+    "LPOS": [lambda d: [d.key("l"), d.member(), *d.some(["RANK", d.index], ["COUNT", d.count], ["MAXLEN", d.count])]],
     "LPUSH": [lambda d: [d.key("l"), *d.several(d.member)], lambda d: [d.key("l"), *d.several(d.value)]],
     "LPUSHX": [lambda d: [d.key("l"), *d.several(d.member, 1, 2)]],
     "LRANGE": [lambda d: [d.key("l"), d.index(), d.index()], lambda d: [d.key("l"), 0, -1]],
