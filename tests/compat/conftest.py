@@ -19,15 +19,15 @@ def oracle():
 
 
 class Moons:
-    """Running nodes by number of shards, started at first need and again after a death."""
+    """Running nodes by number of shards and I/O, started at first need and again after a death."""
 
     def __init__(self):
         self.servers = {}
 
-    def get(self, shards):
-        server = self.servers.get(shards)
+    def get(self, shards, io=None):
+        server = self.servers.get((shards, io))
         if server is None or not server.is_alive():
-            server = self.servers[shards] = start_moon(shards=shards, args=["--enable-debug-command", "yes"])
+            server = self.servers[shards, io] = start_moon(shards=shards, io=io, args=["--enable-debug-command", "yes"])
         return server
 
     def stop(self):

@@ -8,6 +8,7 @@ import random
 
 KINDS = "shltz"
 KEYS_PER_KIND = 3
+SPREAD_KEYS = 40  # of strings only: enough for every shard to own several
 
 VALUES = ["", "a", "b", "foo", "hello world", "0", "1", "10", "-5", "3.14", "1e5", "abc", "ABC", " 7", "7 ", "007",
           "9223372036854775807", "-9223372036854775808", "9223372036854775808", "x" * 44, "y" * 45, "z" * 64,
@@ -82,6 +83,12 @@ class Draw:
 
     def any_key(self):
         return self.key(self.rng.choice(KINDS))
+
+    def spread(self, kind=None):
+        """A key without tag: two of them mostly lie in different slots and on different shards."""
+        if self.chance(0.5):
+            return f"{kind or self.rng.choice(KINDS)}{self.rng.randint(1, KEYS_PER_KIND)}"
+        return f"s{self.rng.randint(1, SPREAD_KEYS)}"
 
     def any_tagged(self):
         return self.key(self.rng.choice(KINDS), tagged=True)

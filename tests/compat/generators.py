@@ -1,4 +1,5 @@
-"""One generator, or some, for every data command: functions that draw its arguments.
+"""One generator, or some, for every data command: functions that draw its arguments. Subcommands with keys
+have one under their full name, as COMMAND LIST gives it: OBJECT|ENCODING.
 
 A new command gets a line in its family's table; test_every_data_command_has_a_generator fails until
 it has. Pools and chances: draw.py. How its reply is compared: compare.py, exactly unless it says otherwise.
@@ -38,8 +39,9 @@ STRINGS = {
     "INCRBYFLOAT": [lambda d: [d.key(d.one(*"iis")), d.float()]],
     "LCS": [lambda d: [d.tagged("s"), d.tagged("s"), *d.some(["LEN"], ["IDX"], ["MINMATCHLEN", d.count], ["WITHMATCHLEN"])],
             lambda d: [d.exactly("s", True), d.exactly("s", True), "IDX", *d.some(["MINMATCHLEN", d.count], ["WITHMATCHLEN"])]],
-    "MGET": [lambda d: d.several(d.any_key)],
-    "MSET": [lambda d: d.several(lambda: [d.key("s"), d.value()])],
+    "MGET": [lambda d: d.several(d.any_key), lambda d: d.several(d.spread, 2, 40)],
+    "MSET": [lambda d: d.several(lambda: [d.key("s"), d.value()]), lambda d: d.several(lambda: [d.spread("s"), d.value()], 2, 6),
+             lambda d: d.several(lambda: [d.spread("s"), d.value()], 2, 40 if d.chance(0.1) else 6)],
     "MSETNX": [lambda d: d.several(lambda: [d.tagged("s"), d.value()], 1, 2),
                lambda d: d.several(lambda: [d.tagged("n"), d.value()], 1, 2)],
     "PSETEX": [lambda d: [d.key("s"), d.milliseconds(), d.value()]],
@@ -70,8 +72,8 @@ def scan_cursor(d):
 GENERIC = {
     "COPY": [lambda d: [*(d.two_keys("b") if d.chance(0.1) else d.two_keys()), *d.some(["DB", d.db], ["REPLACE"], probability=0.4)]],
     "DBSIZE": [lambda d: []],
-    "DEL": [lambda d: d.several(d.any_key, 1, 2)],
-    "EXISTS": [lambda d: d.several(d.any_key)],
+    "DEL": [lambda d: d.several(d.any_key, 1, 2), lambda d: d.several(d.spread, 2, 12)],
+    "EXISTS": [lambda d: d.several(d.any_key), lambda d: d.several(d.spread, 2, 12)],
     "EXPIRE": [lambda d: [d.any_key(), d.seconds(), *expire_condition(d)]],
     "EXPIREAT": [lambda d: [d.any_key(), d.at_seconds(), *expire_condition(d)]],
     "EXPIRETIME": [lambda d: [d.any_key()]],
@@ -79,8 +81,11 @@ GENERIC = {
     "FLUSHDB": [lambda d: d.maybe(0.5, d.one("SYNC", "ASYNC", "BAD"))],
     "KEYS": [lambda d: [d.pattern()]],
     "MOVE": [lambda d: [d.any_key(), d.db()]],
-    "OBJECT": [lambda d: ["ENCODING", d.any_key()],
-               lambda d: [d.one("REFCOUNT", "IDLETIME", "FREQ", "ENCODING", "NOSUCH"), d.any_key()]],
+    "OBJECT": [lambda d: [d.one("ENCODING", "REFCOUNT", "NOSUCH"), d.any_key()]],
+    "OBJECT|ENCODING": [lambda d: [d.any_key()]],
+    "OBJECT|FREQ": [lambda d: [d.any_key()], lambda d: [d.exactly("n")]],
+    "OBJECT|IDLETIME": [lambda d: [d.any_key()]],
+    "OBJECT|REFCOUNT": [lambda d: [d.any_key()]],
     "PERSIST": [lambda d: [d.any_key()]],
     "PEXPIRE": [lambda d: [d.any_key(), d.milliseconds(), *expire_condition(d)]],
     "PEXPIREAT": [lambda d: [d.any_key(), d.at_milliseconds(), *expire_condition(d)]],
@@ -93,10 +98,10 @@ GENERIC = {
     "SORT": [lambda d: [d.tagged(d.one(*"ltz")), *sort_options(d), *d.maybe(0.2, "STORE", lambda: d.tagged("l"))]],
     "SORT_RO": [lambda d: [d.tagged(d.one(*"ltz")), *sort_options(d), *d.maybe(0.05, "STORE", lambda: d.tagged("l"))]],
     "SWAPDB": [lambda d: [d.db(), d.db()]],
-    "TOUCH": [lambda d: d.several(d.any_key)],
+    "TOUCH": [lambda d: d.several(d.any_key), lambda d: d.several(d.spread, 2, 12)],
     "TTL": [lambda d: [d.any_key()]],
     "TYPE": [lambda d: [d.any_key()]],
-    "UNLINK": [lambda d: d.several(d.any_key, 1, 2)],
+    "UNLINK": [lambda d: d.several(d.any_key, 1, 2), lambda d: d.several(d.spread, 2, 12)],
 }
 
 
@@ -298,7 +303,7 @@ GENERATORS = {name: draws for family in FAMILIES.values() for name, draws in fam
 WEIGHTS = {
     "FLUSHALL": 0.01, "FLUSHDB": 0.02, "SWAPDB": 0.03, "DEL": 0.3, "UNLINK": 0.2, "GETDEL": 0.2, "RENAME": 0.5, "MOVE": 0.2,
     "SET": 5, "MSET": 2, "HSET": 6, "RPUSH": 5, "LPUSH": 4, "SADD": 7, "ZADD": 14, "SUNIONSTORE": 1.5, "ZUNIONSTORE": 1.5,
-    "EXPIRE": 2, "PEXPIRE": 2, "EXPIREAT": 1.5, "PEXPIREAT": 1.5, "PERSIST": 0.7, "OBJECT": 2, "SMEMBERS": 1.5, "ZRANGE": 3,
+    "EXPIRE": 2, "PEXPIRE": 2, "EXPIREAT": 1.5, "PEXPIREAT": 1.5, "PERSIST": 0.7, "OBJECT": 0.5, "OBJECT|ENCODING": 1.5, "OBJECT|FREQ": 0.2, "SMEMBERS": 1.5, "ZRANGE": 3,
     "LTRIM": 0.3, "LPOP": 0.5, "RPOP": 0.5, "LMPOP": 0.4, "LREM": 0.7, "SPOP": 0.5, "SREM": 0.6, "SDIFFSTORE": 0.5,
     "SINTERSTORE": 0.5, "ZPOPMIN": 0.4, "ZPOPMAX": 0.4, "ZMPOP": 0.4, "ZREM": 0.6, "ZREMRANGEBYLEX": 0.3, "ZREMRANGEBYRANK": 0.3,
     "ZREMRANGEBYSCORE": 0.3, "ZDIFFSTORE": 0.4, "ZINTERSTORE": 0.4, "ZRANGESTORE": 0.6, "SCAN": 0.4, "KEYS": 0.4, "MSETNX": 0.5,
@@ -322,7 +327,7 @@ def draw_command(d, name):
     args = d.one(*GENERATORS[name])(d)
     if d.chance(SPOIL_CHANCE):
         args = d.spoil(args, keys_are_tagged(name, args), may_replace=not is_blocking(name))
-    words = [d.case(name)]
+    words = [d.case(word) for word in name.split("|")]
     for arg in args:
         # Options are written in capitals above; users write them as they like.
         plain = isinstance(arg, str) and arg.isalpha() and arg.isupper() and len(arg) > 1
