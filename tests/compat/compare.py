@@ -23,8 +23,13 @@ class KnownDifference:
         self.hits = 0
 
 
+def digits(number):
+    """How many a number's text has that count."""
+    return len(number.split(b"e")[0].replace(b".", b"").strip(b"-0"))
+
+
 def is_score_text(oracle, moon):
-    """Both print the same double, the reference with 17 digits, Moon integers in full."""
+    """Both print the same double, the reference with 17 digits, Moon with fewest, and integers in full."""
     if oracle.kind != moon.kind or oracle.kind not in "$,":
         return False
     if not isinstance(oracle.held, bytes) or not isinstance(moon.held, bytes):
@@ -33,7 +38,7 @@ def is_score_text(oracle, moon):
         return False
     value = float(oracle.held)
     in_full = abs(value) < 2**62 and value == int(value) and moon.held == b"%d" % int(value)
-    return value == float(moon.held) and b"%.17g" % value == oracle.held and (in_full or len(moon.held) <= len(oracle.held))
+    return value == float(moon.held) and b"%.17g" % value == oracle.held and (in_full or digits(moon.held) <= digits(oracle.held))
 
 
 KNOWN_DIFFERENCES = [

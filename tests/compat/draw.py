@@ -139,6 +139,11 @@ class Draw:
         """Enough elements to cross an encoding's threshold."""
         return self.several(draw, most // 3, most)
 
+    def many_different(self, draw, most):
+        """Many, no two of them equal: a command of so many elements that it names its value's encoding
+        before it looks at them does as one that counts those it added."""
+        return list(dict.fromkeys(draw() for _ in range(self.rng.randint(most // 3, most))))
+
     # ---- numbers
 
     def int(self):

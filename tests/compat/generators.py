@@ -169,7 +169,7 @@ LISTS = {
 SETS = {
     "SADD": [lambda d: [d.key("t"), *d.several(d.member)], lambda d: [d.key("t"), *d.several(d.member)],
              lambda d: [d.key("t"), *d.several(lambda: d.below(30))],
-             lambda d: [d.key("t"), *(d.many(lambda: d.below(100000), 700) if d.chance(0.1) else [d.below(99)])],
+             lambda d: [d.key("t"), *(d.many_different(lambda: d.below(100000), 700) if d.chance(0.1) else [d.below(99)])],
              lambda d: [d.key("t"), *(d.many(lambda: f"m{d.below(1000)}", 200) if d.chance(0.1) else [d.member()])]],
     "SCARD": [lambda d: [d.key("t")]],
     "SDIFF": [lambda d: d.keys("t")],
@@ -192,6 +192,10 @@ SETS = {
 
 def zadd_options(d):
     return d.some(["NX"], ["XX"], ["GT"], ["LT"], ["CH"], probability=0.12)
+
+
+def many_scored(d):
+    return [word for member in d.many_different(lambda: f"m{d.below(400)}", 300) for word in (d.below(50), member)]
 
 
 def score_bound(d):
@@ -260,7 +264,7 @@ ZSETS = {
              lambda d: [d.key("z"), *d.several(lambda: [d.score(), d.member()])],
              lambda d: [d.exactly("y"), *d.several(lambda: [0, d.member()], 2, 6)],
              lambda d: [d.key("z"), *zadd_options(d), "INCR", d.score(), d.member(), *d.maybe(0.1, "1", "x")],
-             lambda d: [d.key("z"), *(d.many(lambda: [d.below(50), f"m{d.below(400)}"], 200) if d.chance(0.2) else [d.score(), d.member()])]],
+             lambda d: [d.key("z"), *(many_scored(d) if d.chance(0.2) else [d.score(), d.member()])]],
     "ZCARD": [lambda d: [d.key("z")]],
     "ZCOUNT": [lambda d: [d.key("z"), bound(d), bound(d)]],
     "ZDIFF": [lambda d: [*d.counted_keys("z"), *d.maybe(0.4, "WITHSCORES")]],
