@@ -6,6 +6,7 @@
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/conn_priv.h"
+#include "node/slowlog.h"
 #include "shard/resp/value.h"
 #include "shard/rt/sock.h"
 
@@ -508,7 +509,9 @@ static void run_conn(struct worker *w, struct conn *c, struct request *rq)
     uint64_t spent = clock_ticks() - ticks;
     s->ticks += spent;
     if (s->latency == NULL) s->latency = mem_zalloc(MEM_NODE, sizeof *s->latency);
-    stat_add(s->latency, clock_ticks_to_ns(spent));
+    uint64_t spent_ns = clock_ticks_to_ns(spent);
+    stat_add(s->latency, spent_ns);
+    slowlog_judge(w, rq, spent_ns);
     w->core.ticks = clock_ticks();
     if (reply.errored) {
         s->failed++;
@@ -653,6 +656,7 @@ static void run_queued_conn(struct worker *w, struct queued *q)
     }
     if (likely(q->rq.argc > 0)) {
         c->commands++;
+        w->running = c;
         if (q->rq.spec != NULL) c->last_spec = q->rq.spec;
         if (likely(admit(c, &q->rq))) place(w, c, &q->rq);
         if (unlikely(c->skip_batch == w->batch_id)) { /* stalled: it runs when it is its turn */
@@ -725,6 +729,7 @@ void place__durable(struct worker *w, uint64_t lsn)
 static void run_queued_peer(struct worker *w, struct queued *q)
 {
     struct reply reply = {.out = &w->part_reply, .proto = q->proto};
+    w->running = NULL;
     core_run(&w->core, &q->rq, &reply);
     if (unlikely(reply.errored)) core_count_error(&w->core, w->part_reply.data, w->part_reply.len);
     send_answer(w, q, &w->part_reply);

@@ -8,6 +8,7 @@
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/conn_priv.h"
+#include "node/slowlog.h"
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
 
@@ -231,6 +232,7 @@ static bool start(struct worker *w, struct worker_start *s)
     struct reactor_handler handler = {
         .ctx = w, .pass = pass, .pending = pending, .expecting = expecting};
     core_init(&w->core, &opts, io, &clock_real, handler);
+    slowlog_open(w);
     w->core.reactor.spin_us = config.io_busy_poll_us > 50 ? config.io_busy_poll_us : 50;
     if (node.journal_set == NULL) return true;
     struct buf why;
@@ -278,6 +280,7 @@ static void stop(struct worker *w)
     worker_each_conn(w, close_conn, NULL);
     for (uint32_t i = 0; i < 10; i++)
         (void)io_turn(w->core.io, 0);
+    slowlog_close(w);
 }
 
 void *worker_main(void *arg)

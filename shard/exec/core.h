@@ -34,13 +34,6 @@ struct core_error_count {
     char prefix[24];
     uint64_t count;
 };
-struct core_slow {
-    uint64_t id;
-    int64_t time_s;
-    uint64_t duration_us;
-    struct buf text; /* arguments, RESP array of bulks, cut as Redis cuts them */
-    char peer[64], name[64];
-};
 
 /* A request on its shard: what place (local) or a message (remote) hands to core_run(). */
 struct request {

@@ -11,6 +11,8 @@ KNOWN = {
     ("config|resetstat", "tips"): "told to all nodes since 7.2",
     ("config|rewrite", "tips"): "told to all nodes since 7.2",
     ("msetnx", "tips"): "7.2 took them away: it cannot be split over shards",
+    ("zrank", "arity"): "WITHSCORE since 7.2",
+    ("zrevrank", "arity"): "WITHSCORE since 7.2",
 }
 # Accept any arguments, or none, without saying so: their syntax has no words.
 SYNTAX_WITHOUT_ARGUMENTS = {"command", "quit"}
