@@ -52,7 +52,7 @@ struct worker {
     struct queued *batch;
     uint32_t batch_count;
     uint64_t batch_id;
-    const struct conn *running; /* whose request runs now; NULL: that of a peer's */
+    const struct conn *running;                 /* whose request runs now; NULL: that of a peer's */
     struct arena args;                          /* argv of the batch */
     struct buf part_reply;                      /* an answer to a peer while it is written */
     struct held_answer *held_head, **held_tail; /* answers waiting for the log */
