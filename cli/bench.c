@@ -71,6 +71,8 @@ static enum args_result parse(struct bench *b, struct args *args, int argc, char
          .min = 1, .max = (double)BENCH_RANGE_MAX, .help = "different keys (1000000)"},
         {.name = "key-bytes", .kind = ARGS_U32, .target = &b->shape.key_bytes,
          .min = 1, .max = BENCH_KEY_BYTES_MAX, .help = "length of a key (16)"},
+        {.name = "key-prefix", .kind = ARGS_TEXT, .target = &b->shape.key_prefix,
+         .help = "what keys begin with (key:); {tag} for one slot"},
         {.letter = 'z', .name = "value-bytes", .kind = ARGS_U32, .target = &b->shape.value_bytes,
          .min = 1, .max = 64 << 20, .help = "length of a value (64)"},
         {.name = "rate", .kind = ARGS_DOUBLE, .target = &p->rate, .min = 1, .max = 1e9,

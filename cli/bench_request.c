@@ -65,14 +65,14 @@ static bool add_number(struct bench_request *r, uint32_t zeros, struct buf *word
 static bool add_key(struct bench_request *r, const struct bench_shape *shape, struct buf *word,
                     const char **why_out)
 {
-    uint32_t prefix = sizeof KEY_PREFIX - 1;
-    if (shape->key_bytes < r->digits) {
+    struct bytes prefix = bytes_of(shape->key_prefix != NULL ? shape->key_prefix : KEY_PREFIX);
+    if (shape->key_prefix == NULL && shape->key_bytes < r->digits + prefix.len) prefix.len = 0;
+    if (shape->key_bytes < r->digits + prefix.len) {
         *why_out = "keys that short cannot tell the key range apart";
         return false;
     }
-    if (shape->key_bytes < r->digits + prefix) prefix = 0;
-    buf_add(word, KEY_PREFIX, prefix);
-    return add_number(r, shape->key_bytes - prefix, word, why_out);
+    buf_add_bytes(word, prefix);
+    return add_number(r, shape->key_bytes - (uint32_t)prefix.len, word, why_out);
 }
 
 /* Letters only: a value that looks like a number would be stored as one. */

@@ -2,7 +2,8 @@
  * image of fixed length; before each send only the digits of its keys are overwritten in place, so
  * the cost per request is some nanoseconds. Pure.
  *
- *   __key__   "key:000000123456": key_bytes long, a number below `range`, padded with zeros
+ *   __key__   "key:000000123456": key_bytes long, a number below `range`, padded with zeros;
+ *             key_prefix instead of "key:" if given
  *   __rand__  the number alone, 12 digits
  *   __data__  value_bytes letters, the same in every request
  *
@@ -22,6 +23,8 @@
 
 struct bench_shape {
     uint64_t range;
+    const char
+        *key_prefix; /* borrowed; NULL: "key:", left out where key_bytes has no room for it */
     uint32_t key_bytes;
     uint32_t value_bytes;
     uint64_t seed; /* of the letters of __data__ */

@@ -332,13 +332,15 @@ static void section_shards(struct info_writer *w, const struct sums *t)
         (void)snprintf(name, sizeof name, "shard%u", i);
         info_fmt(
             w, name,
-            "keys=%llu,clients=%u,commands=%llu,turns=%llu,sleeps=%llu,wakes=%llu,pass_p99_usec=%."
-            "1f,pass_max_usec=%.1f",
+            "keys=%llu,clients=%u,commands=%llu,turns=%llu,sleeps=%llu,wakes=%llu,"
+            "pass_p99_usec=%.1f,pass_max_usec=%.1f,pass_p999_usec=%.1f,passes_measured=%llu",
             (unsigned long long)keys, s->conns_count, (unsigned long long)s->core.stats.commands,
             (unsigned long long)s->core.reactor.turns, (unsigned long long)s->core.reactor.sleeps,
             (unsigned long long)s->core.reactor.wakes_sent,
             (double)stat_percentile(&s->core.reactor.pass_cpu, 99) / 1000,
-            (double)s->core.reactor.pass_cpu.max_ns / 1000);
+            (double)s->core.reactor.pass_cpu.max_ns / 1000,
+            (double)stat_percentile(&s->core.reactor.pass_cpu, 99.9) / 1000,
+            (unsigned long long)s->core.reactor.pass_cpu.count);
     }
 }
 

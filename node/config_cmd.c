@@ -137,6 +137,7 @@ static void reset_part(struct worker *w, void *arg, struct buf *out)
     (void)arg;
     (void)out;
     core_reset_stats(&w->core);
+    stat_clear(&w->core.reactor.pass_cpu);
     w->ops = (struct ops_sample){.at_ms = reactor_now_ms(&w->core.reactor)};
 }
 

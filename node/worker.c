@@ -11,6 +11,7 @@
 #include "node/slowlog.h"
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
+#include "shard/base/num.h"
 
 static _Thread_local struct worker *self;
 
@@ -205,6 +206,15 @@ void worker_link(struct worker *a, struct worker *b)
     a->peers[b->index].answers_in = b->peers[a->index].answers_out = answers;
 }
 
+/* For measurements (tests/bench/growth.py), not for operators: hence no directive. */
+static void measure_passes(struct reactor *r)
+{
+    const char *text = getenv("MOON_PASS_CPU_EVERY");
+    uint64_t every = 0;
+    if (text != NULL && num_parse_u64(bytes_of(text), &every) && every <= UINT32_MAX)
+        r->pass_cpu_every = (uint32_t)every;
+}
+
 static bool start(struct worker *w, struct worker_start *s)
 {
     const char *why_not_uring = NULL;
@@ -233,6 +243,7 @@ static bool start(struct worker *w, struct worker_start *s)
         .ctx = w, .pass = pass, .pending = pending, .expecting = expecting};
     core_init(&w->core, &opts, io, &clock_real, handler);
     slowlog_open(w);
+    measure_passes(&w->core.reactor);
     w->core.reactor.spin_us = config.io_busy_poll_us > 50 ? config.io_busy_poll_us : 50;
     if (node.journal_set == NULL) return true;
     struct buf why;

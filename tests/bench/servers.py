@@ -74,6 +74,15 @@ class Server:
                 reply += piece
             return reply
 
+    def bulk(self, *words):
+        """The text of one bulk string."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as s, s.makefile("rb") as replies:
+            s.sendall(encode(words))
+            head = replies.readline()
+            if not head.startswith(b"$"):
+                raise Failed(f"{self.side}: {' '.join(words)}: {head.decode().strip()}")
+            return replies.read(int(head[1:]) + 2)[:-2]
+
     def must(self, *words):
         reply = self.command(*words)
         if reply.startswith(b"-"):

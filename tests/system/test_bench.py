@@ -8,6 +8,7 @@ import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
+from growth import measure  # noqa: E402
 from servers import Server, find_reference  # noqa: E402
 from stats import geometric_mean, median, median_interval, verdict  # noqa: E402
 
@@ -145,3 +146,16 @@ def test_bench_of_the_reference_beside_itself(tmp_path):
     rows = [line for line in out.read_text().split("\n") if line.startswith(("| ZSCORE p16", "| EVAL"))]
     assert len(rows) == 2
     assert all(float(row.split("|")[4]) > 0 for row in rows)
+
+
+def test_growth_adds_little_to_a_pass():
+    """300,000 keys of tests/bench/growth.py. What a pass does for growth is bounded whatever the machine: a
+    table copied at once would add 10 ms and more here, so the bound leaves room for a busy machine."""
+    moon = os.environ.get("MOON_BIN") or os.path.join(ROOT, "build", "release", "moon")
+    out = measure(moon, MOONCTL, 300_000, 300_000, 100_000, 4)
+    assert set(out) == {"spread", "one_slot"}
+    for title, rows in out.items():
+        assert rows["passes"] > 1000, (title, rows)  # each one was measured
+        assert 0 < rows["pass_p99_usec"]["insert"]["median"] <= rows["pass_max_usec"]["insert"]["max"], (title, rows)
+        assert rows["added_p999_usec"] < 1000, (title, rows)
+        assert rows["added_max_usec"] < 5000, (title, rows)

@@ -84,6 +84,24 @@ static void test_short_keys(void **state)
     bench_request_free(&r);
 }
 
+static void test_prefix_of_keys(void **state)
+{
+    static const char *const words[] = {"GET", "__key__"};
+    struct bench_shape s = {
+        .range = 1000, .key_prefix = "{t}1:", .key_bytes = 10, .value_bytes = 1};
+    struct bench_request r;
+    const char *why = NULL;
+    (void)state;
+    build(&r, &s, words, 2);
+    bench_request_number(&r, r.wire.data, 999);
+    assert_wire(&r, "*2\r\n$3\r\nGET\r\n$10\r\n{t}1:00999\r\n");
+    bench_request_free(&r);
+    s.key_bytes = 7; /* one that was asked for is not left out */
+    assert_false(bench_request_build(&r, &s, words, 2, &why));
+    assert_non_null(why);
+    bench_request_free(&r);
+}
+
 static void test_draws_cover_the_range_and_stay_in_it(void **state)
 {
     static const char *const words[] = {"__rand__"};
@@ -150,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_keys_have_their_length_and_number),
         cmocka_unit_test(test_placeholders_inside_a_word),
         cmocka_unit_test(test_short_keys),
+        cmocka_unit_test(test_prefix_of_keys),
         cmocka_unit_test(test_draws_cover_the_range_and_stay_in_it),
         cmocka_unit_test(test_too_many_placeholders),
         cmocka_unit_test(test_named_tests_are_requests),
