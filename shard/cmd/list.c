@@ -439,7 +439,7 @@ static void move_round(struct exec *x, enum list_end from, enum list_end to)
     if (!stays) {
         if (!reserve_move(x, element)) return;
         uint8_t *copy = arena_alloc(x->scratch, element.len);
-        memcpy(copy, element.data, element.len);
+        if (element.len > 0) memcpy(copy, element.data, element.len);
         element.data = copy;
         list_drop(&c.e.record, from, 1);
         if (!list_try_push(&c.e.record, to, element)) {

@@ -252,18 +252,15 @@ static void reply_distinct(struct exec *x, const struct record *r, uint64_t coun
     }
 }
 
-/* With repetition the reply is as long as was asked for, whatever the set holds: bounded here. */
-#define REPEATS_MAX (1 << 24)
-
 static bool random_count(struct exec *x, int64_t *count_out)
 {
     if (!exec_arg_i64(x, 2, count_out)) return false;
-    if (*count_out >= -REPEATS_MAX) return true;
+    if (*count_out >= -RANDOM_DRAWS_MAX) return true;
     if (*count_out == INT64_MIN)
         reply_errorf(x->reply, "ERR value is out of range, value must between %lld and %lld", (long long)-INT64_MAX,
                      (long long)INT64_MAX);
     else
-        reply_errorf(x->reply, "ERR value is out of range, a count below -%d is refused", REPEATS_MAX);
+        reply_errorf(x->reply, "ERR value is out of range, a count below -%lld is refused", (long long)RANDOM_DRAWS_MAX);
     return false;
 }
 

@@ -474,7 +474,7 @@ static bool parse_randmember(struct exec *x, int64_t *count_out)
               "9223372036854775807";
     else if (x->argc > 4 || (x->argc == 4 && !bytes_is(x->argv[3], "WITHSCORES")))
         why = ERR_SYNTAX;
-    else if (x->argc == 4 && (*count_out < -(INT64_MAX / 2) || *count_out > INT64_MAX / 2))
+    else if (*count_out < -RANDOM_DRAWS_MAX || (x->argc == 4 && *count_out > INT64_MAX / 2))
         why = "ERR value is out of range";
     if (why != NULL) reply_error(x->reply, why);
     return why == NULL;

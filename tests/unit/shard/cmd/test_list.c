@@ -341,6 +341,9 @@ static void test_move(void **state)
     expect(f, "$1\r\nb\r\n", "LMOVE", "t", "l", "LEFT", "LEFT");
     expect(f, "$1\r\na\r\n", "LMOVE", "t", "l", "RIGHT", "RIGHT");
     expect(f, "*2\r\n$1\r\nb\r\n$1\r\na\r\n", "LRANGE", "l", "0", "-1");
+    expect(f, ":3\r\n", "RPUSH", "l", "");
+    expect(f, "$0\r\n\r\n", "LMOVE", "l", "l", "RIGHT", "LEFT"); /* no bytes to carry round */
+    expect(f, "$0\r\n\r\n", "LMOVE", "l", "t", "LEFT", "LEFT");
     fixture_free(f);
 }
 

@@ -474,6 +474,7 @@ static void test_randmember_errors(void **state)
            "ZRANDMEMBER", "z", "-9223372036854775808", "x");
     expect(f, OUT_OF_RANGE, "ZRANDMEMBER", "z", "4611686018427387904", "WITHSCORES");
     expect(f, OUT_OF_RANGE, "ZRANDMEMBER", "z", "-4611686018427387904", "WITHSCORES");
+    expect(f, OUT_OF_RANGE, "ZRANDMEMBER", "z", "-16777217"); /* RANDOM_DRAWS_MAX */
     expect(f, "*3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n", "ZRANDMEMBER", "z", "9223372036854775807");
     expect(f, WRONGTYPE, "ZRANDMEMBER", "s");
     expect(f, WRONGTYPE, "ZRANDMEMBER", "s", "1");
