@@ -5,11 +5,13 @@ needs the type of its key to be judged run alone (ALONE below): their reply is c
 reference holds, and where chance changed the data (SPOP) the reference is made to follow Moon.
 """
 import collections
+import time
 
 import compare
 from moonlib.resp import Disconnected, encode_one, parse
 
 SCAN_CALLS_MAX = 20000
+DEATH_SECONDS_MAX = 5.0
 DATABASES = range(4)  # as many as generators name
 LISTPACK_ENTRIES_MAX, LISTPACK_BYTES_MAX = 128, 64
 
@@ -44,7 +46,7 @@ class Pair:
     def revive(self):
         """After a death: what the log said last is kept for the report."""
         self.close()
-        if not self.subject.is_alive():
+        if self.died_soon():
             self.last_words = self.subject.log_tail()
             self.subject.stop()
             if self.start_subject is None:
@@ -52,7 +54,25 @@ class Pair:
             self.subject = self.start_subject()
         self.connect()
 
+    def died_soon(self):
+        """A process that ends closes its connections first."""
+        deadline = time.monotonic() + DEATH_SECONDS_MAX
+        while self.subject.is_alive() and time.monotonic() < deadline:
+            try:
+                self.subject.client(timeout=1.0).call("PING")
+                return False
+            except (OSError, Disconnected):
+                time.sleep(0.01)
+        return not self.subject.is_alive()
+
     def reset(self):
+        try:
+            self.empty()
+        except Disconnected:  # of the end of a run before, seen only now
+            self.revive()
+            self.empty()
+
+    def empty(self):
         for client in (self.o, self.m):
             client.call("FLUSHALL")
             client.call("SELECT", 0)
