@@ -1,8 +1,9 @@
 /* shard/journal/flush.c: from memory to the segment, and from there to the disk.
  *
- * One write is in flight at most; what is sealed meanwhile goes with the next. In the file every block
- * ends with a stamp, so a write alternates between pieces of frames, where they lie in memory, and
- * stamps:
+ * A buffered segment is written at the end of the pass, by one system call into the page cache. Of a
+ * direct one, one write is in flight at most; what is sealed meanwhile goes with the next. In the file
+ * every block ends with a stamp, so a write alternates between pieces of frames, where they lie in
+ * memory, and stamps:
  *
  *   │ frames … 4,092 bytes │stamp│ 4,092 bytes │stamp│ rest
  *
@@ -25,10 +26,11 @@
 static void on_written(struct io_op *op, int32_t result);
 static void on_synced(struct io_op *op, int32_t result);
 
-static bool is_no_space(int32_t result)
-{
-    return result == -ENOSPC || result == -EDQUOT;
-}
+enum outcome {
+    WRITE_DONE,
+    WRITE_MORE,    /* a part is left, or nothing was written by chance */
+    WRITE_STOPPED, /* no space, or failed for good */
+};
 
 /* ---- faults */
 
@@ -218,29 +220,14 @@ static void close_image(struct journal *j, uint64_t from, uint64_t to)
     j->write_offset = BLOCK_BYTES + first * BLOCK_BYTES;
 }
 
-/* A buffered write happens here and now: replies of this pass leave after it, so that a kill of the
- * process loses none of them. Asked of the ring it would be done by another thread, later. */
-static void submit(struct journal *j)
+/* Builds the next write. False: there is nothing to write, or not now. */
+static bool build(struct journal *j)
 {
-    j->writing = true;
-    if (!j->current->direct) {
-        int64_t n = j->io->ops->file_pwritev(j->io, j->current->fd, j->iov + j->iov_first,
-                                             j->iov_count - j->iov_first, j->write_offset);
-        on_written(&j->write_op, (int32_t)n);
-        return;
-    }
-    j->write_op.done = on_written;
-    j->io->ops->write(j->io, &j->write_op, j->current->fd, j->iov + j->iov_first,
-                      j->iov_count - j->iov_first, j->write_offset, j->write_dsync);
-}
-
-void journal__flush(struct journal *j)
-{
-    if (j->writing || j->write_stalled || j->failed || j->written == j->sealed) return;
+    if (j->writing || j->write_stalled || j->failed || j->written == j->sealed) return false;
     /* `always` on a buffered segment: write and sync take turns. */
-    if (j->fsync == JOURNAL_ALWAYS && j->syncing) return;
-    /* Without one, the segment that is being made comes back here when it is ready. */
-    if (j->current == NULL && journal__segment_take(j) == NULL) return;
+    if (j->fsync == JOURNAL_ALWAYS && j->syncing) return false;
+    /* Without one, the segment that is being made comes back to flush when it is ready. */
+    if (j->current == NULL && journal__segment_take(j) == NULL) return false;
     assert(j->written >= j->current->lsn && j->written < j->current->end);
     j->iov_first = 0;
     j->iov_count = 0;
@@ -249,7 +236,7 @@ void journal__flush(struct journal *j)
     j->write_offset = journal_file_offset(j->written - j->current->lsn);
     j->write_to = add_pieces(j);
     if (j->current->direct) close_image(j, j->written, j->write_to);
-    submit(j);
+    return true;
 }
 
 /* ---- the end of a write */
@@ -294,43 +281,74 @@ static void write_done(struct journal *j)
         journal__sync(j, j->written);
     else
         close_synced(j);
-    journal__flush(j);
+}
+
+/* Takes the result of a write. */
+static enum outcome after_write(struct journal *j, int64_t result)
+{
+    j->writing = false;
+    if (j->failed) return WRITE_STOPPED;
+    if (result == -EINTR || result == -EAGAIN) return WRITE_MORE;
+    /* A direct write that did not get through one block has got nowhere; a few times may be chance. */
+    bool nowhere =
+        result == 0 || (j->current->direct && result > 0 && result < (int64_t)BLOCK_BYTES);
+    j->write_nowhere = nowhere ? j->write_nowhere + 1 : 0;
+    if (result == -ENOSPC || result == -EDQUOT || j->write_nowhere > NOWHERE_MAX) {
+        j->write_stalled = true; /* tried again each second */
+        j->write_nowhere = 0;
+        journal__refuse(j, RC_NOSPACE);
+        return WRITE_STOPPED;
+    }
+    if (result < 0) {
+        log_warning("journal", "log %u: write failed: %s", j->log, strerror((int)-result));
+        journal__refuse(j, RC_IO);
+        return WRITE_STOPPED;
+    }
+    bool done = advance(j, (size_t)result);
+    if (done) write_done(j);
+    journal__resume(j);
+    return done ? WRITE_DONE : WRITE_MORE;
+}
+
+/* A buffered write happens here and now: replies of this pass leave after it, so that a kill of the
+ * process loses none of them. Asked of the ring it would be done by another thread, later. */
+static enum outcome write_now(struct journal *j)
+{
+    enum outcome o = WRITE_MORE;
+    while (o == WRITE_MORE)
+        o = after_write(j, j->io->ops->file_pwritev(j->io, j->current->fd, j->iov + j->iov_first,
+                                                    j->iov_count - j->iov_first, j->write_offset));
+    return o;
+}
+
+/* The write that is built, or what is left of it. True: it is done already. */
+static bool submit(struct journal *j)
+{
+    if (!j->current->direct) return write_now(j) == WRITE_DONE;
+    j->writing = true;
+    j->write_op.done = on_written;
+    j->io->ops->write(j->io, &j->write_op, j->current->fd, j->iov + j->iov_first,
+                      j->iov_count - j->iov_first, j->write_offset, j->write_dsync);
+    return false;
+}
+
+void journal__flush(struct journal *j)
+{
+    bool more = true;
+    while (more)
+        more = build(j) && submit(j);
 }
 
 static void on_written(struct io_op *op, int32_t result)
 {
     struct journal *j = container_of(op, struct journal, write_op);
-    j->writing = false;
-    if (j->failed) return;
-    if (result == -EINTR || result == -EAGAIN) {
-        submit(j);
-        return;
-    }
-    /* A direct write that did not get through one block has got nowhere; a few times may be chance. */
-    bool nowhere =
-        result == 0 || (j->current->direct && result > 0 && result < (int32_t)BLOCK_BYTES);
-    j->write_nowhere = nowhere ? j->write_nowhere + 1 : 0;
-    if (is_no_space(result) || j->write_nowhere > NOWHERE_MAX) {
-        j->write_stalled = true; /* tried again each second */
-        j->write_nowhere = 0;
-        journal__refuse(j, RC_NOSPACE);
-        return;
-    }
-    if (result < 0) {
-        log_warning("journal", "log %u: write failed: %s", j->log, strerror(-result));
-        journal__refuse(j, RC_IO);
-        return;
-    }
-    if (advance(j, (size_t)result))
-        write_done(j);
-    else
-        submit(j);
-    journal__resume(j);
+    enum outcome o = after_write(j, result);
+    if (o == WRITE_DONE || (o == WRITE_MORE && submit(j))) journal__flush(j);
 }
 
 void journal__write_again(struct journal *j)
 {
     if (!j->write_stalled) return;
     j->write_stalled = false;
-    submit(j);
+    if (submit(j)) journal__flush(j);
 }

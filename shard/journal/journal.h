@@ -68,7 +68,8 @@ struct journal_events {
     void *ctx;
     void (*on_durable)(void *ctx, uint64_t lsn); /* everything below lsn is on disk */
     /* This log cannot be written: refuse writes on all shards (MISCONF). rc RC_NOSPACE or RC_IO. `on`
-     * false: writable again (space came back; never after RC_IO). */
+     * false: writable again (space came back; never after RC_IO). May come inside journal_pass(),
+     * journal_open() and journal_close() as well as from the io and the timers. */
     void (*on_refuse)(void *ctx, bool on, enum rc rc);
 };
 MUST_CHECK enum rc journal_open(struct journal_set *set, uint32_t log, struct io *io,
@@ -99,11 +100,12 @@ void journal_append(struct journal *j, const struct journal_head *head, const st
 void journal_group_begin(struct journal *j);
 void journal_group_end(struct journal *j);
 
-/* End of a pass: closes the frame (if any unit was added) and starts writing as the policy says. */
+/* End of a pass: closes the frame (if any unit was added) and writes as the policy says. Without
+ * `always` the kernel has it when this returns, so that replies sent after it survive a kill of the
+ * process (unless no segment is ready, see journal_stats.gathered_bytes). */
 void journal_pass(struct journal *j, int64_t wall_us);
-uint64_t
-journal_lsn(const struct journal
-                *j); /* position after the newest unit: what a reply of this pass waits for */
+/* Position after the newest unit: what a reply of this pass waits for. */
+uint64_t journal_lsn(const struct journal *j);
 uint64_t journal_durable_lsn(const struct journal *j);
 uint64_t journal_generation(const struct journal *j);
 void journal_set_fsync(struct journal *j, enum journal_fsync fsync); /* CONFIG SET, each shard */

@@ -181,6 +181,57 @@ static void test_group_is_durable_as_one(void **state)
     }
 }
 
+static void count_name(void *ctx, const char *name)
+{
+    (void)name;
+    ++*(uint32_t *)ctx;
+}
+
+static void note_name(void *ctx, const char *name)
+{
+    uint32_t *generations = ctx;
+    struct journal__name n;
+    if (journal__name_parse(name, &n))
+        *generations |= 1u << n.generation;
+    else
+        assert_true(strcmp(name, "LOCK") == 0 || strcmp(name, "MANIFEST") == 0);
+}
+
+static uint32_t generations_on_disk(struct jworld *w)
+{
+    uint32_t generations = 0;
+    assert_int_equal(w->io->ops->file_list(w->io, JLIB_DIR "/log", note_name, &generations), 0);
+    return generations;
+}
+
+static void test_leftovers_go(void **state)
+{
+    (void)state;
+    struct jworld w;
+    struct jmodel m = {0};
+    open_world(&w, 3, 2, JOURNAL_EVERYSEC);
+    jworld_close(&w, false); /* nothing in it: the next start forgets the generation */
+    reopen(&w, 2);
+    assert_int_equal(generations_on_disk(&w), 1u << 1);
+    assert_int_equal(jworld_start(&w), RC_OK);
+    assert_int_equal(generations_on_disk(&w), 1u << 2);
+    jmodel_add_run(&m, 2);
+    jmodel_append(&m, &w, 1, 10, 0, 0, false);
+    assert_true(jworld_settle(&w, 2000000));
+    io_sim_crash(w.sim);
+    jworld_abandon(&w);
+    reopen(&w, 1);
+    check_counts(&w, &m);
+    assert_int_equal(jworld_start(&w), RC_OK);
+    assert_int_equal(generations_on_disk(&w), 1u << 2 | 1u << 3);
+    uint32_t files = 0;
+    assert_int_equal(w.io->ops->file_list(w.io, JLIB_DIR "/log", count_name, &files), 0);
+    assert_in_range(files, 4, 6); /* LOCK, MANIFEST, one of generation 2, one to three of 3 */
+    jworld_close(&w, true);
+    jworld_free(&w);
+    jmodel_free(&m);
+}
+
 struct routed {
     uint32_t shard, shards;
     uint32_t units, all;
@@ -351,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_clean_stop_continues_the_generation),
         cmocka_unit_test(test_large_units_and_groups),
         cmocka_unit_test(test_group_is_durable_as_one),
+        cmocka_unit_test(test_leftovers_go),
         cmocka_unit_test(test_replay_routes_by_slot),
         cmocka_unit_test(test_apply_may_refuse),
         cmocka_unit_test(test_lock_and_ids),
