@@ -115,7 +115,7 @@ static void pass(void *ctx)
 static bool pending(void *ctx)
 {
     struct worker *w = ctx;
-    return w->ready_head != NULL || place__pending(w);
+    return w->ready_head != NULL || w->room != NULL || place__pending(w);
 }
 
 static bool expecting(void *ctx)
