@@ -13,6 +13,7 @@ static const struct cli_verb verbs[] = {
     {.name = "bench",
      .summary = "Measure a server: throughput, latency, CPU per command",
      .run = cli_bench},
+    {.name = "data", .summary = "Check or repair the files of a stopped node", .run = cli_data},
     {.name = "help", .summary = "Show this text, or that of a verb", .run = verb_help},
     {.name = "version", .summary = "Print the version of moonctl", .run = verb_version},
 };

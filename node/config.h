@@ -42,6 +42,8 @@ struct config {
     uint64_t maxmemory;
     /* log */
     bool appendonly;
+    bool log_repair; /* cut the log at damage instead of refusing to start, saying what was lost */
+    bool check_log;  /* --check-log: look at the log of `dir`, report, exit */
     enum journal_fsync appendfsync;
     /* observing */
     int64_t slowlog_us;

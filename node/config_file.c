@@ -269,6 +269,11 @@ static bool load_arguments(int argc, char **argv, int from, struct buf *why)
             words[n++] = bytes_of(argv[i++]);
         (void)snprintf(where, sizeof where, "--%.80s", name);
         if (strcmp(name, "config") == 0 || strcmp(name, "check-config") == 0) continue;
+        if (strcmp(name, "check-log") == 0) {
+            config.check_log = true;
+            if (n == 0) continue;
+            name = "dir";
+        }
         if (!set_words(bytes_of(name), words, n, where, why)) return false;
     }
     return true;
@@ -292,12 +297,15 @@ static void print_help(void)
 {
     (void)printf(
         "Usage: moon [FILE | -] [--directive value …]\n"
-        "       moon --check-config FILE\n\n"
+        "       moon --check-config FILE\n"
+        "       moon --check-log DIR [--log-repair yes]\n\n"
         "FILE has the form of redis.conf. A command line option wins over an environment variable\n"
         "(MOON_MAXMEMORY=1gb), which wins over the file.\n\n"
         "  moon --port 7000 --dir /var/lib/moon --shards 4\n"
         "  moon /etc/moon/moon.conf --appendfsync always\n"
-        "  echo 'maxmemory 2gb' | moon -\n\nDirectives and their built-in values:\n");
+        "  echo 'maxmemory 2gb' | moon -\n\n"
+        "--check-log reads the log of a stopped node, says what is damaged and what a repair would lose,\n"
+        "and exits: 0 whole or repaired, 1 failed, 3 no log there, 5 in use, 10 damaged.\n\nDirectives and their built-in values:\n");
     for (uint32_t i = 0; i < config__count; i++) {
         const struct directive *d = &config__table[i];
         const char *note = d->mode == MODE_REFUSED ? "  (not there yet)"

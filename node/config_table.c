@@ -261,6 +261,7 @@ const struct directive config__table[] = {
     QUIET("rdbcompression", CONFIG_BOOL, "yes"), QUIET("rdbchecksum", CONFIG_BOOL, "yes"), QUIET("rdb-save-incremental-fsync", CONFIG_BOOL, "yes"), QUIET("rdb-del-sync-files", CONFIG_BOOL, "no"),
     QUIET("stop-writes-on-bgsave-error", CONFIG_BOOL, "yes"), QUIET("sanitize-dump-payload", CONFIG_STRING, "no"),
     BOOL("appendonly", appendonly, "yes", MODE_START),
+    BOOL("log-repair", log_repair, "no", MODE_START),
     QUIET("appendfilename", CONFIG_STRING, "appendonly.aof"), QUIET("appenddirname", CONFIG_STRING, "appendonlydir"),
     {.name = "appendfsync", .type = CONFIG_ENUM, .mode = MODE_LIVE, .preset = "everysec", .target = &config.appendfsync, .names = fsync_names, .applied = apply_fsync},
     QUIET("no-appendfsync-on-rewrite", CONFIG_BOOL, "no"), QUIET("auto-aof-rewrite-percentage", CONFIG_I64, "100"), QUIET("auto-aof-rewrite-min-size", CONFIG_SIZE, "67108864"),

@@ -11,6 +11,7 @@
 
 #include "node/commands.h"
 #include "node/config.h"
+#include "node/log_check.h"
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
 
@@ -75,14 +76,20 @@ static bool enter_dir(void)
     return true;
 }
 
+struct journal_opts node_journal_opts(bool repair)
+{
+    return (struct journal_opts){.dir = node.dir,
+                                 .logs = node.shards,
+                                 .fsync = config.appendfsync,
+                                 .segment_bytes = SEGMENT_BYTES,
+                                 .repair = repair,
+                                 .clock = &clock_real};
+}
+
 static bool open_logs(struct io *io)
 {
     if (!config.appendonly) return true;
-    struct journal_opts opts = {.dir = node.dir,
-                                .logs = node.shards,
-                                .fsync = config.appendfsync,
-                                .segment_bytes = SEGMENT_BYTES,
-                                .clock = &clock_real};
+    struct journal_opts opts = node_journal_opts(config.log_repair);
     struct buf why;
     buf_init(&why, MEM_NODE);
     enum rc rc = journal_set_open(&opts, io, &node.journal_set, &why);
@@ -258,13 +265,13 @@ int main(int argc, char **argv)
     config_log_warnings();
     cpu_set_t usable;
     init_node(&usable);
-    raise_file_limit();
     struct io *io;
     const char *unused;
     struct io_opts file_io = {.kind = IO_EPOLL, .entries = 8, .buffers = 8, .buffer_bytes = 4096};
-    if (!enter_dir() || !listen__bind() || io_open(&file_io, &io, &unused) != RC_OK ||
-        !open_logs(io))
-        return 1;
+    if (io_open(&file_io, &io, &unused) != RC_OK) return 1;
+    if (config.check_log) return log_check_run(io);
+    raise_file_limit();
+    if (!enter_dir() || !listen__bind() || !open_logs(io)) return 1;
     if (!start_shards(&usable)) return 1;
     write_pid_file();
     log_ready();

@@ -19,7 +19,7 @@ struct journal_opts {
     uint32_t logs;   /* shards of this start */
     enum journal_fsync fsync;
     uint32_t segment_bytes;
-    bool repair; /* cut at damage instead of refusing (the repair command) */
+    bool repair; /* cut at damage instead of refusing; final with journal_set_start() */
     const struct clock *clock;
     uint64_t
         epoch; /* of this tenure, in a cluster; 0 alone. Another one than last time opens a generation */

@@ -184,7 +184,7 @@ static enum rc judge_end(struct journal_set *set, struct journal__walk *w,
     uint64_t cut = w->lsn - log->apply_end + v.torn_bytes;
     if (v.damage) {
         g->repaired = true;
-        warn_cut(w, cut, "damage, cut by the repair");
+        warn_cut(w, cut, "damage, the repair cuts here");
     } else if (cut > 0) {
         log->closed = false;
         warn_cut(w, cut, "torn tail of an unclean stop");
