@@ -14,7 +14,7 @@
 
 #define IN_PAUSE_BYTES                                                                             \
     (4 * PASS_CONN_BYTES_MAX) /* a connection that may not be parsed stops reading here */
-#define IDLE_KEEP_BYTES 1024  /* buffers above this are given back after a quiet second */
+#define IDLE_KEEP_BYTES 512  /* buffers above this are given back after a quiet second */
 
 /* ---- life */
 
@@ -131,11 +131,6 @@ void conn_close_after_reply(struct conn *c)
     conn__dirty(c);
 }
 
-size_t conn_output_bytes(const struct conn *c)
-{
-    return c->out.len + c->sending.len + c->held.len;
-}
-
 size_t conn_memory_bytes(const struct conn *c)
 {
     return sizeof *c + c->in.cap + c->out.cap + c->sending.cap + c->held.cap +
@@ -156,14 +151,30 @@ void conn__ready(struct conn *c)
     c->worker->ready_tail = &c->ready_next;
 }
 
+static bool is_blocked(const struct conn *c)
+{
+    return c->flags & (CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_CLOSE_AFTER_REPLY);
+}
+
+/* A request larger than the bound is read to its end: nothing of it can run before. */
 static void pause_if_long(struct conn *c)
 {
-    if (c->flags & CONN_RECV_PAUSED) return;
-    bool blocked =
-        c->flags & (CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_CLOSE_AFTER_REPLY);
-    if (!blocked || c->in.len < IN_PAUSE_BYTES) return;
+    if ((c->flags & CONN_RECV_PAUSED) || c->in.len < IN_PAUSE_BYTES) return;
+    if (!is_blocked(c) && c->in.len < c->parser.bytes_wanted) return;
     c->flags |= CONN_RECV_PAUSED;
     c->worker->core.io->ops->stream_pause(c->worker->core.io, &c->stream);
+}
+
+void conn__throttle(struct conn *c)
+{
+    bool waits = is_blocked(c) || (c->flags & CONN_READY);
+    if (waits && c->in.len >= IN_PAUSE_BYTES / 2) {
+        pause_if_long(c);
+        return;
+    }
+    if (!(c->flags & CONN_RECV_PAUSED) || is_blocked(c)) return;
+    c->flags &= ~(uint32_t)CONN_RECV_PAUSED;
+    c->worker->core.io->ops->stream_resume(c->worker->core.io, &c->stream);
 }
 
 static void on_data(struct io_stream *s, const uint8_t *data, size_t len)
@@ -311,7 +322,6 @@ void conn__settle(struct conn *c)
     c->parsed = c->consumed = 0;
     c->pass_bytes = c->pass_commands = 0;
     if (c->in.len == 0 && c->in.cap > FREE_SLICE_BYTES) buf_shrink(&c->in, 0);
-    pause_if_long(c);
 }
 
 void conn__unblock(struct conn *c, uint32_t flag)
@@ -407,13 +417,13 @@ void conn__reply_end(struct conn *c, const struct reply *r, size_t start)
         return;
     }
     struct pend *last = &c->pends[(c->pends_head + c->pends_count - 1) & (c->pends_cap - 1)];
-    uint32_t len = (uint32_t)(to->len - start);
-    if (last->parts_left == 0 && (size_t)last->off + last->len == start) {
+    size_t len = to->len - start;
+    if (last->parts_left == 0 && last->off + last->len == start) {
         last->len += len;
         return;
     }
     struct pend *p = push_pend(c);
-    p->off = (uint32_t)start;
+    p->off = start;
     p->len = len;
 }
 
@@ -451,8 +461,8 @@ void conn__answer(struct conn *c, uint32_t number, struct bytes wire)
     p->merge = NULL;
     if (p->muted) wire.len = 0;
     if (number != c->pends_head) {
-        p->off = (uint32_t)c->held.len;
-        p->len = (uint32_t)wire.len;
+        p->off = c->held.len;
+        p->len = wire.len;
         buf_add(&c->held, wire.data, wire.len);
         return;
     }
@@ -467,6 +477,8 @@ void conn__answer(struct conn *c, uint32_t number, struct bytes wire)
         c->pends_count--;
     }
     c->held.len = 0;
+    /* A muted answer left nothing to send that would lead to the close. */
+    if (unlikely(c->flags & CONN_CLOSE_AFTER_REPLY)) conn__dirty(c);
     if (c->flags & CONN_WAIT_ORDER) conn__unblock(c, CONN_WAIT_ORDER);
 }
 
@@ -582,6 +594,21 @@ void conn__durable(struct worker *w, uint64_t lsn)
 
 /* ---- once a second */
 
+/* A deep pipeline once made them long. */
+static void shrink_rings(struct conn *c)
+{
+    if (c->pends_count == 0 && c->pends_cap > 0) {
+        mem_free(MEM_CONN, c->pends, c->pends_cap * sizeof *c->pends);
+        c->pends = NULL;
+        c->pends_cap = 0;
+    }
+    if (c->marks_count == 0 && c->marks_cap > 0) {
+        mem_free(MEM_CONN, c->marks, c->marks_cap * sizeof *c->marks);
+        c->marks = NULL;
+        c->marks_cap = 0;
+    }
+}
+
 void conn__cron(struct conn *c, int64_t now_ms)
 {
     int64_t idle_ms = now_ms - c->active_ms;
@@ -605,4 +632,5 @@ void conn__cron(struct conn *c, int64_t now_ms)
     if (c->out.len == 0) buf_shrink(&c->out, IDLE_KEEP_BYTES);
     if (c->held.len == 0) buf_shrink(&c->held, IDLE_KEEP_BYTES);
     if (!(c->flags & CONN_SENDING)) buf_shrink(&c->sending, IDLE_KEEP_BYTES);
+    shrink_rings(c);
 }

@@ -15,7 +15,7 @@ struct merge;
 /* One place in the order of replies. While an answer of another shard is outstanding, every later reply
  * of the connection waits behind it in `held`. */
 struct pend {
-    uint32_t off, len;   /* in conn.held, when ready */
+    size_t off, len;     /* in conn.held, when ready */
     uint32_t parts_left; /* 0: ready */
     bool muted;          /* CLIENT REPLY OFF or SKIP was in force: the answer is dropped */
     struct merge *merge; /* several shards answer: how they become one reply; NULL: one answer */
@@ -89,7 +89,10 @@ void conn_close_after_reply(struct conn *c);
 /* Closes at once, unsent output is lost. The memory lives until the kernel lets go. */
 void conn_close_now(struct conn *c);
 /* Bytes of output not yet taken by the kernel, held replies included. */
-size_t conn_output_bytes(const struct conn *c);
+static inline size_t conn_output_bytes(const struct conn *c)
+{
+    return c->out.len + c->sending.len + c->held.len;
+}
 size_t conn_memory_bytes(const struct conn *c);
 
 #endif

@@ -12,6 +12,9 @@ void conn__dirty(struct conn *c); /* has output to be sent at the end of the pas
 bool conn__fill(struct worker *w, struct conn *c);
 /* End of pass: what was not consumed moves to c->in; views of this turn end. */
 void conn__settle(struct conn *c);
+/* After conn__settle(): stops reading from a peer that sends faster than its requests run, so that what
+ * waits in memory stays bounded, or reads again. */
+void conn__throttle(struct conn *c);
 /* After the end of its input: closes once nothing of it is left to be run. */
 void conn__close_if_drained(struct conn *c);
 void conn__flush(struct conn *c); /* starts a send of what may leave */

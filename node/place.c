@@ -34,9 +34,9 @@ struct
 struct msg_answer {
     uint64_t conn_id;
     uint32_t conn_index, pend, part;
-    uint32_t len;   /* of the reply's bytes that follow, or of block */
+    size_t len;     /* of the reply's bytes that follow, or of block */
     uint8_t *block; /* replies over ANSWER_INLINE_MAX; freed by the asker */
-    uint32_t block_bytes;
+    size_t block_bytes;
     struct everywhere *everywhere;
 };
 struct held_answer { /* waits in the answering worker until the log is durable up to lsn */
@@ -654,6 +654,11 @@ static void run_queued_conn(struct worker *w, struct queued *q)
         conn_close_after_reply(c);
         return;
     }
+    /* What one pass may answer is not bounded by what it takes: 512 GETs of a megabyte each. */
+    if (unlikely(conn_output_bytes(c) > OUT_PAUSE_BYTES)) {
+        stall(w, c, CONN_WAIT_OUTPUT);
+        return;
+    }
     if (likely(q->rq.argc > 0)) {
         c->commands++;
         w->running = c;
@@ -695,11 +700,11 @@ static void send_answer(struct worker *w, const struct queued *q, struct buf *ou
                            .conn_index = q->conn_index,
                            .pend = q->pend,
                            .part = q->part,
-                           .len = (uint32_t)out->len};
+                           .len = out->len};
     bool held = w->core.gated && w->core.gate_lsn > journal_durable_lsn(w->core.journal);
     if (out->len > ANSWER_INLINE_MAX || held) {
         a.block = out->data != NULL ? out->data : mem_alloc(MEM_REPLY, 1);
-        a.block_bytes = (uint32_t)(out->data != NULL ? out->cap : 1);
+        a.block_bytes = out->data != NULL ? out->cap : 1;
         buf_init(out, MEM_REPLY);
     }
     if (held)
@@ -850,11 +855,15 @@ static void everywhere_here(struct worker *w, uint32_t from, struct everywhere *
 
 void place__take_requests(struct worker *w)
 {
-    for (uint32_t s = 0; s < w->core.count; s++) {
+    /* Peers may ask without end: half of a batch is for the connections that live here, and each batch
+     * begins with another peer. */
+    uint32_t most = w->ready_head != NULL ? BATCH_MAX / 2 : BATCH_MAX;
+    for (uint32_t k = 0; k < w->core.count; k++) {
+        uint32_t s = (uint32_t)((w->batch_id + k) % w->core.count);
         if (s == w->index) continue;
         void *message;
         size_t bytes;
-        while (w->batch_count < BATCH_MAX &&
+        while (w->batch_count < most &&
                mailbox_next(w->peers[s].requests_in, &message, &bytes)) {
             struct msg_request *m = message;
             switch ((enum msg_kind)m->kind) {

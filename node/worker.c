@@ -33,17 +33,28 @@ void worker_each_conn(struct worker *w, void (*fn)(struct conn *c, void *ctx), v
 
 /* ---- the pass (docs/life-of-a-command.md) */
 
+/* In the order of their turns: who had none in this pass comes first in the next. */
+struct touched {
+    struct conn *head, **tail;
+};
+
+static void touch(struct touched *t, struct conn *c)
+{
+    c->touched_next = NULL;
+    *t->tail = c;
+    t->tail = &c->touched_next;
+}
+
 /* Takes requests of the ready connections, each its fair share, until the batch is full. Connections
  * that have no more to give now move to the touched list. */
-static void fill_batch(struct worker *w, struct conn **touched)
+static void fill_batch(struct worker *w, struct touched *touched)
 {
     while (w->ready_head != NULL) {
         struct conn *c = w->ready_head;
         if (!conn__fill(w, c)) return;
         w->ready_head = c->ready_next;
         if (w->ready_head == NULL) w->ready_tail = &w->ready_head;
-        c->touched_next = *touched;
-        *touched = c;
+        touch(touched, c);
     }
 }
 
@@ -63,11 +74,12 @@ static void settle(struct worker *w, struct conn *touched)
         bool more = !c->drained || stalled;
         conn__settle(c);
         if (more && c->in.len > 0) conn__ready(c);
+        conn__throttle(c);
         if (unlikely(c->flags & CONN_EOF)) conn__close_if_drained(c);
     }
 }
 
-static void run_batches(struct worker *w, struct conn **touched)
+static void run_batches(struct worker *w, struct touched *touched)
 {
     uint64_t start_ns = clock_mono_ns(w->core.reactor.clock);
     do {
@@ -95,18 +107,17 @@ static void flush_dirty(struct worker *w)
 static void pass(void *ctx)
 {
     struct worker *w = ctx;
-    struct conn *touched = NULL;
+    struct touched touched = {.tail = &touched.head}, unreached = {.tail = &unreached.head};
     core_pass_begin(&w->core);
     place__take_answers(w);
     run_batches(w, &touched);
     /* What stayed in the ready list was not reached in time: its views end too. */
-    for (struct conn *c = w->ready_head; c != NULL; c = c->ready_next) {
-        c->touched_next = touched;
-        touched = c;
-    }
+    for (struct conn *c = w->ready_head; c != NULL; c = c->ready_next)
+        touch(c->pass_commands > 0 ? &touched : &unreached, c); /* cut short: it had its turn */
     w->ready_head = NULL;
     w->ready_tail = &w->ready_head;
-    settle(w, touched);
+    settle(w, unreached.head);
+    settle(w, touched.head);
     core_pass_end(&w->core);
     place__publish(w);
     flush_dirty(w);

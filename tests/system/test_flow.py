@@ -1,0 +1,168 @@
+"""How the node treats connections under load: fair shares, bounds on memory, ends of connections."""
+import os
+import socket
+import time
+
+import pytest
+
+from moonlib.resp import encode
+from moonlib.server import start_moon
+
+IOS = ("epoll", "uring")
+SLOW_ITEMS = 4000
+
+
+def rss_bytes(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def crc16(data):
+    crc = 0
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1) ^ 0x1021 if crc & 0x8000 else crc << 1
+            crc &= 0xFFFF
+    return crc
+
+
+def key_on(shard, shards):
+    for i in range(10000):
+        key = f"k{i}"
+        if crc16(key.encode()) % 16384 // 32 % shards == shard:
+            return key
+    raise AssertionError("no key for this shard")
+
+
+def make_slow_list(c, key):
+    c.call("RPUSH", key, *[f"element-{i}" for i in range(SLOW_ITEMS)])
+
+
+def flood(port, command, conns, seconds):
+    """Sends without end on that many connections and takes what comes: bytes sent and replies of each."""
+    socks = [socket.create_connection(("127.0.0.1", port)) for _ in range(conns)]
+    pending, sent, replies = [b""] * conns, [0] * conns, [0] * conns
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for i, s in enumerate(socks):
+            s.setblocking(False)
+            pending[i] = pending[i] or command * 2000
+            try:
+                n = s.send(pending[i])
+                pending[i] = pending[i][n:]
+                sent[i] += n
+            except BlockingIOError:
+                pass
+            try:
+                data = s.recv(1 << 16)
+                assert data, "the node closed the connection"
+                replies[i] += data.count(b"\n")
+            except BlockingIOError:
+                pass
+        time.sleep(0.001)
+    return socks, sent, replies
+
+
+@pytest.mark.parametrize("io", IOS)
+def test_connections_with_deep_pipelines_share_a_shard(io):
+    """Each batch of one connection takes longer than a pass may: the others still get their turns."""
+    with start_moon(shards=1, io=io) as node:
+        with node.client() as c:
+            make_slow_list(c, "list")
+        _, _, replies = flood(node.port, encode(["LPOS", "list", "none"]), 4, 2)
+        assert min(replies) * 4 > max(replies), replies
+
+
+def test_requests_of_peers_leave_room_for_those_of_a_shards_own_connections():
+    """Connections are dealt in turn, so of four two live on each shard; the work is all on shard 0."""
+    with start_moon(shards=2, io="epoll") as node:
+        key = key_on(0, 2)
+        with node.client() as c:
+            make_slow_list(c, key)
+        _, _, replies = flood(node.port, encode(["LPOS", key, "none"]), 4, 3)
+        assert min(replies) * 8 > max(replies), replies
+
+
+@pytest.mark.parametrize("io", IOS)
+def test_a_sender_faster_than_its_commands_is_slowed_down(io):
+    with start_moon(shards=1, io=io) as node:
+        with node.client() as c:
+            make_slow_list(c, "list")
+        command = encode(["LPOS", "list", "none"])
+        before = rss_bytes(node.pid)
+        _, sent, replies = flood(node.port, command, 2, 3)
+        grown = rss_bytes(node.pid) - before
+        waiting = sum(sent) - sum(replies) * len(command)
+        assert grown < 32 << 20, (grown, waiting)
+        assert waiting < 32 << 20, (grown, waiting)
+
+
+@pytest.mark.parametrize("io", IOS)
+def test_a_connection_that_reads_late_is_served_to_its_end(io):
+    """Input over the bound while output waits: both directions go on when the client reads."""
+    with start_moon(shards=1, io=io) as node, node.client() as c:
+        c.call("SET", "k", b"v" * 1000)
+        command, count = encode(["GET", "k"]), 60000
+        with socket.create_connection(("127.0.0.1", node.port)) as s:
+            s.settimeout(10)
+            data = command * count + encode(["PING"])
+            at = 0
+            s.setblocking(False)
+            idle_since = time.monotonic()
+            while at < len(data) and time.monotonic() - idle_since < 0.5:
+                try:
+                    at += s.send(data[at:at + (1 << 16)])
+                    idle_since = time.monotonic()
+                except BlockingIOError:
+                    time.sleep(0.01)
+            got, tail = 0, b""
+            expected = count * (len(b"$1000\r\n\r\n") + 1000) + len(b"+PONG\r\n")
+            until = time.monotonic() + 15
+            while got < expected and time.monotonic() < until:
+                try:
+                    if at < len(data):
+                        at += s.send(data[at:at + (1 << 16)])
+                except BlockingIOError:
+                    pass
+                try:
+                    piece = s.recv(1 << 20)
+                    assert piece, "the node closed the connection"
+                    got += len(piece)
+                    tail = (tail + piece)[-7:]
+                except BlockingIOError:
+                    time.sleep(0.001)
+            assert (got, tail) == (expected, b"+PONG\r\n")
+
+
+@pytest.mark.parametrize("io", IOS)
+def test_a_pipeline_of_large_replies_does_not_fill_the_memory(io):
+    with start_moon(shards=1, io=io) as node, node.client() as c:
+        c.call("SET", "k", b"v" * (1 << 20))
+        before = rss_bytes(node.pid)
+        with socket.create_connection(("127.0.0.1", node.port)) as s:
+            s.sendall(encode(["GET", "k"]) * 500)
+            time.sleep(1)
+            assert rss_bytes(node.pid) - before < 48 << 20
+            got, expected = 0, 500 * ((1 << 20) + len(b"$1048576\r\n\r\n"))
+            s.settimeout(10)
+            while got < expected:
+                piece = s.recv(1 << 20)
+                assert piece
+                got += len(piece)
+
+
+@pytest.mark.parametrize("io", IOS)
+def test_a_silent_pipeline_ends_with_its_connection(io):
+    """Answers of other shards that are not sent still lead to the close."""
+    with start_moon(shards=2, io=io) as node, node.client() as c:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", node.port)) as s:
+                data = encode(["CLIENT", "REPLY", "OFF"])
+                data += b"".join(encode(["SET", f"k{i}", "v"]) for i in range(20))
+                s.sendall(data)
+        until = time.monotonic() + 5
+        while len(c.call("CLIENT", "LIST").splitlines()) > 1 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert len(c.call("CLIENT", "LIST").splitlines()) == 1
+        assert c.call("DBSIZE") == 20
