@@ -210,8 +210,9 @@ def bound(d):
 
 def lex_key(d, tagged=False):
     """Of a set whose members all have score 0: what a range by name means elsewhere is left open. Only
-    these keys have the letter y, and no command that sets scores draws them."""
-    return d.exactly("y" if d.chance(0.9) else d.one(*"shl"), tagged)
+    these keys have the letter y, and no command that sets scores draws them. At times a string: i, since
+    the other letters come to hold any type when keys are copied and renamed."""
+    return d.exactly("y" if d.chance(0.9) else "i", tagged)
 
 
 def lex_bound(d):
@@ -326,11 +327,17 @@ def keys_are_tagged(name, args):
     return name not in SPREAD_FREELY and sum(str(a).startswith("{t}") for a in args if not isinstance(a, bytes)) > 0
 
 
+def writes_equal_scores(name, args):
+    """Writes a key of lex_key(): junk in place of a score or a source would make ranges by name undefined."""
+    return name in ("ZADD", "RENAME") and "y" in args[0]
+
+
 def draw_command(d, name):
     """[name, argument, …], the arguments as bytes, str or int."""
     args = d.one(*GENERATORS[name])(d)
     if d.chance(SPOIL_CHANCE):
-        args = d.spoil(args, keys_are_tagged(name, args), may_replace=not is_blocking(name))
+        may_replace = not is_blocking(name) and not writes_equal_scores(name, args)
+        args = d.spoil(args, keys_are_tagged(name, args), may_replace)
     words = [d.case(word) for word in name.split("|")]
     for arg in args:
         # Options are written in capitals above; users write them as they like.
