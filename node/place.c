@@ -13,6 +13,8 @@
 #define CREDIT_MAX (MAILBOX_BYTES / 2 / (sizeof(struct msg_answer) + ANSWER_INLINE_MAX))
 /* Requests above this travel as a block on the heap, the ring carries its address. */
 #define REQUEST_INLINE_MAX (16u << 10)
+/* Of peers per batch: a request taken must run, so what a batch may add to the log is bounded. */
+#define TAKE_BLOCK_BYTES (1u << 20)
 
 enum msg_kind { MSG_REQUEST, MSG_BLOCK, MSG_SOCKET, MSG_EVERYWHERE };
 
@@ -641,6 +643,12 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
     }
 }
 
+/* Writers wait for the disk instead of being refused. */
+static bool log_behind(const struct worker *w)
+{
+    return w->core.journal != NULL && journal_behind(w->core.journal);
+}
+
 static void run_queued_conn(struct worker *w, struct queued *q)
 {
     struct conn *c = q->conn;
@@ -657,6 +665,11 @@ static void run_queued_conn(struct worker *w, struct queued *q)
     /* What one pass may answer is not bounded by what it takes: 512 GETs of a megabyte each. */
     if (unlikely(conn_output_bytes(c) > OUT_PAUSE_BYTES)) {
         stall(w, c, CONN_WAIT_OUTPUT);
+        return;
+    }
+    if (unlikely(log_behind(w)) && q->rq.argc > 0 && q->rq.spec != NULL &&
+        (q->rq.spec->flags & CMD_WRITE)) {
+        stall(w, c, CONN_WAIT_ROOM);
         return;
     }
     if (likely(q->rq.argc > 0)) {
@@ -858,18 +871,21 @@ void place__take_requests(struct worker *w)
     /* Peers may ask without end: half of a batch is for the connections that live here, and each batch
      * begins with another peer. */
     uint32_t most = w->ready_head != NULL ? BATCH_MAX / 2 : BATCH_MAX;
+    size_t block_bytes = 0;
+    if (unlikely(log_behind(w))) return; /* their turn comes when the disk has caught up */
     for (uint32_t k = 0; k < w->core.count; k++) {
         uint32_t s = (uint32_t)((w->batch_id + k) % w->core.count);
         if (s == w->index) continue;
         void *message;
         size_t bytes;
-        while (w->batch_count < most &&
+        while (w->batch_count < most && block_bytes < TAKE_BLOCK_BYTES &&
                mailbox_next(w->peers[s].requests_in, &message, &bytes)) {
             struct msg_request *m = message;
             switch ((enum msg_kind)m->kind) {
             case MSG_REQUEST:
             case MSG_BLOCK:
                 take_request(w, s, m);
+                block_bytes += m->block_bytes;
                 break;
             case MSG_SOCKET:
                 worker_adopt(w, m->fd, m->is_unix != 0);

@@ -313,6 +313,11 @@ static COLD enum rc reserve_slow(struct journal *j, size_t body_bytes)
     return RC_OK;
 }
 
+bool journal_behind(const struct journal *j)
+{
+    return journal__lsn(j) - j->written > JOURNAL_GATHER_BYTES_MAX / 2;
+}
+
 enum rc journal_reserve(struct journal *j, size_t body_bytes)
 {
     return likely(body_bytes <= j->grant) ? RC_OK : reserve_slow(j, body_bytes);

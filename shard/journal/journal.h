@@ -84,6 +84,10 @@ void journal_close(struct journal *j, bool clean);
  * RC_NOMEM. After RC_OK the appends of this command cannot fail. Hot: a few ns. */
 MUST_CHECK enum rc journal_reserve(struct journal *j, size_t body_bytes);
 
+/* So much waits for the disk (half of what RC_AGAIN allows) that writers which can wait should: the rest
+ * is for those that are under way already. Hot. */
+bool journal_behind(const struct journal *j);
+
 struct journal_head {
     uint32_t opcode;
     uint16_t slot;

@@ -166,3 +166,18 @@ def test_a_silent_pipeline_ends_with_its_connection(io):
             time.sleep(0.05)
         assert len(c.call("CLIENT", "LIST").splitlines()) == 1
         assert c.call("DBSIZE") == 20
+
+
+@pytest.mark.parametrize("fsync", ("everysec", "always"))
+@pytest.mark.parametrize("shards", (1, 2))
+def test_large_values_at_once_wait_for_the_log_and_are_not_refused(shards, fsync):
+    with start_moon(shards=shards, appendonly="yes", args=["--appendfsync", fsync]) as node:
+        value, clients = b"v" * (12 << 20), 10
+        socks = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(clients)]
+        for i, s in enumerate(socks):
+            s.sendall(encode(["SET", f"k{i}", value])[:-1])
+        for s in socks:
+            s.sendall(b"\n")
+        for s in socks:
+            s.settimeout(20)
+            assert s.recv(100) == b"+OK\r\n"
