@@ -304,8 +304,10 @@ static void print_help(void)
         "  moon --port 7000 --dir /var/lib/moon --shards 4\n"
         "  moon /etc/moon/moon.conf --appendfsync always\n"
         "  echo 'maxmemory 2gb' | moon -\n\n"
-        "--check-log reads the log of a stopped node, says what is damaged and what a repair would lose,\n"
-        "and exits: 0 whole or repaired, 1 failed, 3 no log there, 5 in use, 10 damaged.\n\nDirectives and their built-in values:\n");
+        "--check-log reads the log of a stopped node, says what is damaged and what a repair would "
+        "lose,\n"
+        "and exits: 0 whole or repaired, 1 failed, 3 no log there, 5 in use, 10 "
+        "damaged.\n\nDirectives and their built-in values:\n");
     for (uint32_t i = 0; i < config__count; i++) {
         const struct directive *d = &config__table[i];
         const char *note = d->mode == MODE_REFUSED ? "  (not there yet)"
@@ -354,7 +356,8 @@ bool config_load(int argc, char **argv, struct buf *why)
     if (!load_presets(why) || !load_profile(argument_after(argc, argv, "--profile"), why))
         return false;
     if (file != NULL && !load_file(file, 0, why)) return false;
-    if (file != NULL && strcmp(file, "-") != 0) store_path(file, node.config_file, sizeof node.config_file);
+    if (file != NULL && strcmp(file, "-") != 0)
+        store_path(file, node.config_file, sizeof node.config_file);
     store_path("/proc/self/exe", node.executable, sizeof node.executable);
     if (!load_environment(why) || !load_arguments(argc, argv, from, why)) return false;
     if (!has_argument(argc, argv, "--check-config")) return true;

@@ -1,9 +1,9 @@
 /* Sets of one key: members in, out, asked for, drawn at random, scanned. SMOVE touches two keys of one
  * shard. The algebra of several sets (SINTER …) comes with the transaction scheduler. */
+#include "shard/types/set.h"
 #include "shard/cmd/cmd.h"
 #include "shard/cmd/scan_args.h"
 #include "shard/exec/exec.h"
-#include "shard/types/set.h"
 
 /* ---- adding and removing */
 
@@ -54,7 +54,8 @@ static void run_srem(struct exec *x)
         return;
     }
     int64_t removed = 0;
-    for (uint32_t i = 2; i < x->argc && set_len(c.e.record) > 0; i++) removed += set_remove(&c.e.record, x->argv[i]);
+    for (uint32_t i = 2; i < x->argc && set_len(c.e.record) > 0; i++)
+        removed += set_remove(&c.e.record, x->argv[i]);
     if (removed > 0) exec_log_same(x, &c);
     if (!exec_commit(x, &c, NOTIFY_SET, removed > 0 ? "srem" : NULL)) return;
     reply_i64(x->reply, removed);
@@ -118,7 +119,8 @@ static void run_smismember(struct exec *x)
     struct record *r;
     if (!exec_read_as(x, x->argv[1], VALUE_SET, &r)) return;
     reply_array(x->reply, (int64_t)x->argc - 2);
-    for (uint32_t i = 2; i < x->argc; i++) reply_i64(x->reply, r != NULL && set_has(r, x->argv[i]));
+    for (uint32_t i = 2; i < x->argc; i++)
+        reply_i64(x->reply, r != NULL && set_has(r, x->argv[i]));
 }
 
 static void run_scard(struct exec *x)
@@ -136,7 +138,8 @@ static void reply_members(struct exec *x, const struct record *r)
     reply_set(x->reply, r == NULL ? 0 : (int64_t)set_len(r));
     if (r == NULL) return;
     set_iter_start(r, &it);
-    while (set_iter_next(&it, tmp, &member)) reply_bulk(x->reply, member);
+    while (set_iter_next(&it, tmp, &member))
+        reply_bulk(x->reply, member);
 }
 
 static void run_smembers(struct exec *x)
@@ -257,10 +260,11 @@ static bool random_count(struct exec *x, int64_t *count_out)
     if (!exec_arg_i64(x, 2, count_out)) return false;
     if (*count_out >= -RANDOM_DRAWS_MAX) return true;
     if (*count_out == INT64_MIN)
-        reply_errorf(x->reply, "ERR value is out of range, value must between %lld and %lld", (long long)-INT64_MAX,
-                     (long long)INT64_MAX);
+        reply_errorf(x->reply, "ERR value is out of range, value must between %lld and %lld",
+                     (long long)-INT64_MAX, (long long)INT64_MAX);
     else
-        reply_errorf(x->reply, "ERR value is out of range, a count below -%lld is refused", (long long)RANDOM_DRAWS_MAX);
+        reply_errorf(x->reply, "ERR value is out of range, a count below -%lld is refused",
+                     (long long)RANDOM_DRAWS_MAX);
     return false;
 }
 
@@ -291,7 +295,8 @@ static void run_srandmember(struct exec *x)
         return;
     }
     reply_array(x->reply, -count);
-    for (; count < 0; count++) reply_bulk(x->reply, set_random(r, x->rng, tmp));
+    for (; count < 0; count++)
+        reply_bulk(x->reply, set_random(r, x->rng, tmp));
 }
 
 /* ---- SSCAN */

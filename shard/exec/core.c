@@ -19,7 +19,8 @@ static void init_exec(struct core *c, struct exec *x, struct reply *reply)
         .shard = c->index,
         .shards = c->count,
         .databases = c->databases,
-        .string_bytes_max = atomic_load_explicit(&c->shared->string_bytes_max, memory_order_relaxed),
+        .string_bytes_max =
+            atomic_load_explicit(&c->shared->string_bytes_max, memory_order_relaxed),
     };
 }
 
@@ -32,11 +33,13 @@ void core__exec_init(struct core *c, struct exec *x, struct reply *reply)
 static bool admit_write(struct core *c, const struct request *rq, struct reply *reply)
 {
     if (unlikely(atomic_load_explicit(&c->shared->refusing, memory_order_relaxed) != 0)) {
-        exec__reply_refused(reply, (enum rc)atomic_load_explicit(&c->shared->refuse_rc, memory_order_relaxed));
+        exec__reply_refused(
+            reply, (enum rc)atomic_load_explicit(&c->shared->refuse_rc, memory_order_relaxed));
         return false;
     }
     if (c->journal == NULL) return true;
-    enum rc rc = journal_reserve(c->journal, (size_t)rq->wire_bytes * 2 + (size_t)rq->argc * 16 + EXEC_RESERVE_SLACK);
+    enum rc rc = journal_reserve(c->journal, (size_t)rq->wire_bytes * 2 + (size_t)rq->argc * 16 +
+                                                 EXEC_RESERVE_SLACK);
     if (likely(rc == RC_OK)) return true;
     exec__reply_refused(reply, rc);
     return false;
@@ -106,7 +109,9 @@ void core_count_error(struct core *c, const uint8_t *wire, size_t len)
 {
     c->stats.error_replies++;
     size_t n = 0;
-    while (1 + n < len && n < sizeof c->errors[0].prefix - 1 && wire[1 + n] != ' ' && wire[1 + n] != '\r') n++;
+    while (1 + n < len && n < sizeof c->errors[0].prefix - 1 && wire[1 + n] != ' ' &&
+           wire[1 + n] != '\r')
+        n++;
     for (uint32_t i = 0; i < CORE_ERRORS_MAX; i++) {
         struct core_error_count *e = &c->errors[i];
         if (e->count == 0) memcpy(e->prefix, wire + 1, n);
@@ -149,14 +154,16 @@ static bool replay_unit(void *ctx, const struct journal_unit *u)
     struct core *c = p->core;
     const struct cmd_spec *spec = u->opcode < c->opcodes ? c->by_opcode[u->opcode] : NULL;
     if (spec == NULL || u->engine != 0 || u->db >= c->databases) {
-        p->bad = spec == NULL ? "an opcode this version does not know" : "a database or engine that is not there";
+        p->bad = spec == NULL ? "an opcode this version does not know"
+                              : "a database or engine that is not there";
         p->bad_opcode = u->opcode;
         return false;
     }
     if (u->argc + 1 > p->argv_cap) {
         size_t old = p->argv_cap;
         p->argv_cap = (u->argc + 1) * 2;
-        p->argv = mem_resize(MEM_EXEC, p->argv, old * sizeof *p->argv, p->argv_cap * sizeof *p->argv);
+        p->argv =
+            mem_resize(MEM_EXEC, p->argv, old * sizeof *p->argv, p->argv_cap * sizeof *p->argv);
     }
     p->argv[0] = bytes_of(spec->name);
     if (u->argc > 0) memcpy(p->argv + 1, u->args, u->argc * sizeof *u->args);
@@ -167,7 +174,8 @@ static bool replay_unit(void *ctx, const struct journal_unit *u)
     p->x.replay_log = u->log;
     p->x.replay_logs = u->logs;
     if (u->slot != JOURNAL_SLOT_ALL && u->argc > 0)
-        p->x.key = (struct db_key){.name = u->args[0], .hash = hash_bytes(u->args[0]), .slot = u->slot, .db = u->db};
+        p->x.key = (struct db_key){
+            .name = u->args[0], .hash = hash_bytes(u->args[0]), .slot = u->slot, .db = u->db};
     struct arena_mark mark = arena_mark(&c->scratch);
     p->reply.errored = false;
     spec->run(&p->x);
@@ -182,8 +190,8 @@ static bool replay_unit(void *ctx, const struct journal_unit *u)
 static void log_progress(void *ctx, uint64_t done, uint64_t total)
 {
     const struct core *c = ctx;
-    log_notice("recovery", "shard %u: %llu of %llu MB of log read", c->index, (unsigned long long)(done >> 20),
-               (unsigned long long)(total >> 20));
+    log_notice("recovery", "shard %u: %llu of %llu MB of log read", c->index,
+               (unsigned long long)(done >> 20), (unsigned long long)(total >> 20));
 }
 
 enum rc core_replay(struct core *c, struct journal_set *set, struct buf *why)
@@ -195,7 +203,8 @@ enum rc core_replay(struct core *c, struct journal_set *set, struct buf *why)
     p.x.replay = true;
     p.x.no_touch = true;
     p.x.now_ms = 0;
-    enum rc rc = journal_set_replay(set, c->io, c->index, c->count, replay_unit, &p, log_progress, why);
+    enum rc rc =
+        journal_set_replay(set, c->io, c->index, c->count, replay_unit, &p, log_progress, why);
     if (rc == RC_CORRUPT && p.bad != NULL) buf_addf(why, " (%s: opcode %u)", p.bad, p.bad_opcode);
     mem_free(MEM_EXEC, p.argv, p.argv_cap * sizeof *p.argv);
     buf_free(&p.sink);
@@ -205,8 +214,8 @@ enum rc core_replay(struct core *c, struct journal_set *set, struct buf *why)
 
 /* ---- life */
 
-void core_init(struct core *c, const struct core_opts *opts, struct io *io, const struct clock *clock,
-               struct reactor_handler handler)
+void core_init(struct core *c, const struct core_opts *opts, struct io *io,
+               const struct clock *clock, struct reactor_handler handler)
 {
     *c = (struct core){
         .io = io,
@@ -230,10 +239,12 @@ void core_init(struct core *c, const struct core_opts *opts, struct io *io, cons
 
 void core_set_gated(struct core *c, bool gated)
 {
-    if (gated && c->slot_lsn == NULL) c->slot_lsn = mem_alloc(MEM_EXEC, SLOT_COUNT * sizeof *c->slot_lsn);
+    if (gated && c->slot_lsn == NULL)
+        c->slot_lsn = mem_alloc(MEM_EXEC, SLOT_COUNT * sizeof *c->slot_lsn);
     /* Whatever was written before gates began counts as looked at: nothing older may slip out. */
     if (gated && !c->gated)
-        for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) c->slot_lsn[slot] = core_newest_lsn(c);
+        for (uint32_t slot = 0; slot < SLOT_COUNT; slot++)
+            c->slot_lsn[slot] = core_newest_lsn(c);
     c->gated = gated && c->journal != NULL;
 }
 

@@ -33,10 +33,12 @@ static inline void gate_on(struct exec *x, uint16_t slot)
     if (unlikely(c->gated) && c->slot_lsn[slot] > c->gate_lsn) c->gate_lsn = c->slot_lsn[slot];
 }
 
-static inline void tell(struct exec *x, const struct db_key *key, enum notify_class cls, const char *event)
+static inline void tell(struct exec *x, const struct db_key *key, enum notify_class cls,
+                        const char *event)
 {
     struct core *c = x->core;
-    if (unlikely(c->on_event != NULL) && event != NULL) c->on_event(c->on_event_ctx, key, cls, event);
+    if (unlikely(c->on_event != NULL) && event != NULL)
+        c->on_event(c->on_event_ctx, key, cls, event);
 }
 
 /* ---- reading */
@@ -45,7 +47,8 @@ static inline void tell(struct exec *x, const struct db_key *key, enum notify_cl
 static bool expire_key(struct exec *x, const struct db_key *key)
 {
     if (x->replay) return true; /* now_ms is 0 there, so this cannot be */
-    if (x->core->journal != NULL && journal_reserve(x->core->journal, key->name.len + 32) != RC_OK) return false;
+    if (x->core->journal != NULL && journal_reserve(x->core->journal, key->name.len + 32) != RC_OK)
+        return false;
     struct change c = {.key = *key};
     db_open(x->ks, key, &c.e);
     if (c.e.record == NULL) return true;
@@ -97,7 +100,8 @@ struct record *exec_read(struct exec *x, struct bytes name)
     return r;
 }
 
-bool exec_read_as(struct exec *x, struct bytes name, enum value_type type, struct record **record_out)
+bool exec_read_as(struct exec *x, struct bytes name, enum value_type type,
+                  struct record **record_out)
 {
     struct record *r = exec_read(x, name);
     *record_out = r;
@@ -220,7 +224,8 @@ void exec_free_replaced(struct exec *x, const struct change *c, struct record *r
 
 /* ---- the log */
 
-void exec_log(struct exec *x, const struct change *c, enum opcode op, const struct bytes *args, uint32_t argc)
+void exec_log(struct exec *x, const struct change *c, enum opcode op, const struct bytes *args,
+              uint32_t argc)
 {
     struct core *core = x->core;
     if (core->journal == NULL || x->replay) return;
@@ -248,7 +253,8 @@ void exec_log_group_end(struct exec *x)
     if (x->core->journal != NULL && !x->replay) journal_group_end(x->core->journal);
 }
 
-void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes *args, uint32_t argc)
+void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes *args,
+                  uint32_t argc)
 {
     struct core *core = x->core;
     if (core->journal == NULL || x->replay) return;
@@ -256,7 +262,8 @@ void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes
     journal_append(core->journal, &head, args, argc);
     if (!core->gated) return;
     core->gate_lsn = journal_lsn(core->journal);
-    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) core->slot_lsn[slot] = core->gate_lsn;
+    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++)
+        core->slot_lsn[slot] = core->gate_lsn;
 }
 
 bool exec_owns_slot(const struct exec *x, uint16_t slot)
@@ -279,10 +286,11 @@ void exec__reply_refused(struct reply *reply, enum rc rc)
     if (rc == RC_AGAIN)
         reply_error(reply, "MISCONF The log cannot keep up with writing; try again");
     else
-        reply_errorf(reply,
-                     "MISCONF Errors writing to the log: %s. Writes are refused until it works again; "
-                     "see INFO persistence",
-                     rc_text(rc));
+        reply_errorf(
+            reply,
+            "MISCONF Errors writing to the log: %s. Writes are refused until it works again; "
+            "see INFO persistence",
+            rc_text(rc));
 }
 
 void exec_reply_nomem(struct exec *x)
@@ -299,7 +307,8 @@ bool exec_arg_i64(struct exec *x, uint32_t i, int64_t *out)
     return false;
 }
 
-bool exec_arg_range(struct exec *x, uint32_t i, int64_t min, int64_t max, const char *error, int64_t *out)
+bool exec_arg_range(struct exec *x, uint32_t i, int64_t min, int64_t max, const char *error,
+                    int64_t *out)
 {
     if (num_parse_i64(x->argv[i], out) && *out >= min && *out <= max) return true;
     reply_error(x->reply, error != NULL ? error : ERR_NOT_INT);
@@ -330,7 +339,8 @@ void exec_reply_arity(struct exec *x)
     reply_errorf(x->reply, "ERR wrong number of arguments for '%s' command", name);
 }
 
-bool exec_arg_expire(struct exec *x, uint32_t i, int64_t unit_ms, bool absolute, int64_t *when_ms_out)
+bool exec_arg_expire(struct exec *x, uint32_t i, int64_t unit_ms, bool absolute,
+                     int64_t *when_ms_out)
 {
     int64_t v;
     if (!exec_arg_i64(x, i, &v)) return false;

@@ -146,8 +146,8 @@ size_t exec_value_log_bytes_as(const struct record *r, struct bytes key)
     /* A unit is closed when it has enough arguments or enough bytes; the last one and the expiry's beside. */
     size_t units = elements / (CHUNK_ARGS / 2) + bytes / CHUNK_BYTES + 3;
     /* Elements as text take at most their stored bytes plus a number's digits and a count byte each. */
-    return bytes + (size_t)elements * (NUM_DOUBLE_TEXT_MAX + NUM_I64_TEXT_MAX + 16) + EXEC_RESERVE_SLACK +
-           units * (key.len + 32);
+    return bytes + (size_t)elements * (NUM_DOUBLE_TEXT_MAX + NUM_I64_TEXT_MAX + 16) +
+           EXEC_RESERVE_SLACK + units * (key.len + 32);
 }
 
 size_t exec_value_log_bytes(const struct record *r)

@@ -114,7 +114,8 @@ struct cmd_spec {
     struct {
         int16_t first, last, step; /* as COMMAND INFO; last negative: from the end; 0 first: none */
     } keys;
-    uint16_t element; /* argument that names the element looked up in a collection (HGET's field), to be loaded
+    uint16_t
+        element; /* argument that names the element looked up in a collection (HGET's field), to be loaded
                        * ahead; 0: none */
     enum cmd_spread spread;
     uint16_t opcode;    /* the effect that the command's own arguments are (opcode.def), 0: none */

@@ -51,7 +51,8 @@ void reply_later_done(struct reply *r, struct reply_later l, int64_t count);
 #define ERR_WRONGTYPE "WRONGTYPE Operation against a key holding the wrong kind of value"
 #define ERR_NOT_INT "ERR value is not an integer or out of range"
 /* Counts and ranks that may be negated. */
-#define ERR_NOT_NEGATABLE "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+#define ERR_NOT_NEGATABLE                                                                          \
+    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
 #define ERR_NOT_POSITIVE "ERR value is out of range, must be positive"
 #define ERR_NOT_FLOAT "ERR value is not a valid float"
 #define ERR_NO_KEY "ERR no such key"

@@ -48,7 +48,8 @@ int64_t io__file_pread(struct io *io, int fd, void *into, size_t len, uint64_t o
     return n < 0 ? -errno : n;
 }
 
-int64_t io__file_pwritev(struct io *io, int fd, const struct iovec *iov, uint32_t count, uint64_t offset)
+int64_t io__file_pwritev(struct io *io, int fd, const struct iovec *iov, uint32_t count,
+                         uint64_t offset)
 {
     (void)io;
     ssize_t n = 0;

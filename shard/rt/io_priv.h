@@ -89,7 +89,8 @@ int io__file_open(struct io *io, const char *path, int flags, int mode);
 int io__file_close(struct io *io, int fd);
 int64_t io__file_pread(struct io *io, int fd, void *into, size_t len, uint64_t offset);
 int64_t io__file_pwrite(struct io *io, int fd, const void *from, size_t len, uint64_t offset);
-int64_t io__file_pwritev(struct io *io, int fd, const struct iovec *iov, uint32_t count, uint64_t offset);
+int64_t io__file_pwritev(struct io *io, int fd, const struct iovec *iov, uint32_t count,
+                         uint64_t offset);
 int io__file_sync(struct io *io, int fd);
 int io__file_truncate(struct io *io, int fd, uint64_t len);
 int64_t io__file_size(struct io *io, int fd);
@@ -104,8 +105,8 @@ int io__file_lock(struct io *io, int fd);
     .write = io__write, .read = io__read, .fdatasync = io__fdatasync, .fallocate = io__fallocate,  \
     .open = io__open, .close = io__close, .fsync = io__fsync, .file_open = io__file_open,          \
     .file_close = io__file_close, .file_pread = io__file_pread, .file_pwrite = io__file_pwrite,    \
-    .file_pwritev = io__file_pwritev,                                                              \
-    .file_sync = io__file_sync, .file_truncate = io__file_truncate, .file_size = io__file_size,    \
+    .file_pwritev = io__file_pwritev, .file_sync = io__file_sync,                                  \
+    .file_truncate = io__file_truncate, .file_size = io__file_size,                                \
     .file_rename = io__file_rename, .file_unlink = io__file_unlink, .file_mkdir = io__file_mkdir,  \
     .file_list = io__file_list, .file_lock = io__file_lock
 

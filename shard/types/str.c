@@ -88,7 +88,8 @@ bool str_try_set(struct record **r, struct bytes value, int64_t expire_ms)
 
 bool str_try_set_text(struct record **r, struct bytes value)
 {
-    struct form form = {.encoding = value.len <= EMBSTR_BYTES_MAX ? ENC_EMBSTR : ENC_RAW, .bytes = value};
+    struct form form = {.encoding = value.len <= EMBSTR_BYTES_MAX ? ENC_EMBSTR : ENC_RAW,
+                        .bytes = value};
     return set_form(r, &form, record_expire_ms(*r));
 }
 

@@ -13,7 +13,7 @@
 #include "shard/base/assert.h"
 #include "shard/base/crc.h"
 #include "shard/base/log.h"
-#include "shard/journal/journal_priv.h"
+#include "shard/journal/journal_priv.h" /* lint: allow private-headers, it forges checksums */
 #include "tests/sim/io_sim.h"
 
 #define MODES 3
