@@ -14,7 +14,7 @@
 
 #define IN_PAUSE_BYTES                                                                             \
     (4 * PASS_CONN_BYTES_MAX) /* a connection that may not be parsed stops reading here */
-#define IDLE_KEEP_BYTES 512  /* buffers above this are given back after a quiet second */
+#define IDLE_KEEP_BYTES 512   /* buffers above this are given back after a quiet second */
 
 /* ---- life */
 
@@ -153,7 +153,8 @@ void conn__ready(struct conn *c)
 
 static bool is_blocked(const struct conn *c)
 {
-    return c->flags & (CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_CLOSE_AFTER_REPLY);
+    return c->flags &
+           (CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_CLOSE_AFTER_REPLY);
 }
 
 /* A request larger than the bound is read to its end: nothing of it can run before. */
@@ -260,8 +261,7 @@ static inline void prepare(struct worker *w, struct conn *c, struct queued *q,
     rq->spec = spec;
     if (spec == NULL || spec->keys.first <= 0 || (uint32_t)spec->keys.first >= in->argc) return;
     rq->key = db_key(c->session.db, in->argv[spec->keys.first]);
-    if (slot_shard(rq->key.slot, w->core.count) == w->index)
-        db_prefetch_slot(w->core.ks, &rq->key);
+    if (slot_shard(rq->key.slot, w->core.count) == w->index) db_prefetch_slot(w->core.ks, &rq->key);
 }
 
 bool conn__fill(struct worker *w, struct conn *c)

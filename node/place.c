@@ -587,10 +587,11 @@ static bool admit(struct conn *c, const struct request *rq)
     /* Before the subcommand's arity, as in Redis, where DEBUG alone is looked at; bare "DEBUG" is wrong
      * for everyone. */
     if (unlikely(spec->flags & CMD_PROTECTED) && rq->argc > 1 && !may_debug(c)) {
-        reply_in_order(c, "ERR DEBUG command not allowed. If the enable-debug-command option is set "
-                          "to \"local\", you can run it from a local connection, otherwise you need "
-                          "to set this option in the configuration file, and then restart the "
-                          "server.");
+        reply_in_order(c,
+                       "ERR DEBUG command not allowed. If the enable-debug-command option is set "
+                       "to \"local\", you can run it from a local connection, otherwise you need "
+                       "to set this option in the configuration file, and then restart the "
+                       "server.");
         return false;
     }
     if (unlikely(spec->arity >= 0 ? rq->argc != (uint32_t)spec->arity
@@ -766,7 +767,8 @@ static bool has_key_here(const struct worker *w, const struct request *rq)
 }
 
 /* HGET, SADD, ZSCORE … on big collections: the bucket and the node of the element, in the same way. */
-static void prefetch_elements(struct worker *w, const struct queued *q, const uint32_t *here, uint32_t keys)
+static void prefetch_elements(struct worker *w, const struct queued *q, const uint32_t *here,
+                              uint32_t keys)
 {
     const struct record *record[GROUP];
     uint64_t hash[GROUP];
@@ -775,7 +777,8 @@ static void prefetch_elements(struct worker *w, const struct queued *q, const ui
         const struct request *rq = &q[here[k]].rq;
         if (likely(rq->spec->element == 0) || rq->spec->element >= rq->argc) continue;
         struct record *r = db_find(w->core.ks, &rq->key);
-        if (r == NULL || !(r->flags & RECORD_OUT)) continue; /* packed and inline: it is here already */
+        if (r == NULL || !(r->flags & RECORD_OUT))
+            continue; /* packed and inline: it is here already */
         record[n] = r;
         hash[n] = hash_bytes(rq->argv[rq->spec->element]);
         value_prefetch_bucket(r, hash[n++]);
@@ -785,7 +788,8 @@ static void prefetch_elements(struct worker *w, const struct queued *q, const ui
         record[more] = record[k];
         hash[more++] = hash[k];
     }
-    for (uint32_t k = 0; k < more; k++) value_prefetch_overflow(record[k], hash[k]);
+    for (uint32_t k = 0; k < more; k++)
+        value_prefetch_overflow(record[k], hash[k]);
 }
 
 /* The slot heads were asked for while parsing; now sweep by sweep the buckets, the records, and for the few
@@ -800,7 +804,8 @@ static void prefetch_group(struct worker *w, const struct queued *q, uint32_t n)
     }
     for (uint32_t k = 0; k < keys; k++)
         if (db_prefetch_record(w->core.ks, &q[here[k]].rq.key)) overflow[more++] = here[k];
-    for (uint32_t k = 0; k < more; k++) db_prefetch_overflow(w->core.ks, &q[overflow[k]].rq.key);
+    for (uint32_t k = 0; k < more; k++)
+        db_prefetch_overflow(w->core.ks, &q[overflow[k]].rq.key);
     prefetch_elements(w, q, here, keys);
 }
 
