@@ -264,6 +264,13 @@ static inline void prepare(struct worker *w, struct conn *c, struct queued *q,
     if (slot_shard(rq->key.slot, w->core.count) == w->index) db_prefetch_slot(w->core.ks, &rq->key);
 }
 
+/* The parser's text is good until its next error, which another connection of this batch may make. */
+static const char *keep_text(struct arena *arena, const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    return memcpy(arena_alloc(arena, bytes), text, bytes);
+}
+
 bool conn__fill(struct worker *w, struct conn *c)
 {
     struct resp_limits limits = {
@@ -289,7 +296,8 @@ bool conn__fill(struct worker *w, struct conn *c)
             c->drained = true;
             return true;
         case RESP_BAD:
-            queue(w, c)->bad = c->parser.error; /* closes when its turn comes */
+            queue(w, c)->bad =
+                keep_text(&w->args, c->parser.error); /* closes when its turn comes */
             c->drained = true;
             return true;
         case RESP_DONE:

@@ -7,6 +7,7 @@
 #include "node/config.h"
 #include "node/conn_priv.h"
 #include "node/slowlog.h"
+#include "shard/base/log.h"
 #include "shard/resp/value.h"
 #include "shard/rt/sock.h"
 
@@ -576,12 +577,26 @@ static bool may_debug(const struct conn *c)
     return config.enable_debug_command == DEBUG_YES;
 }
 
+/* A page in somebody's browser can be made to send HTTP here (cross-protocol scripting): such a connection
+ * ends before anything hidden in its body is run, without a word, as in Redis. */
+static void refuse_browser(struct conn *c)
+{
+    log_warning("net",
+                "closing client id=%llu addr=%s: it speaks HTTP (POST or Host:), perhaps an attack "
+                "by way of a browser",
+                (unsigned long long)c->id, c->peer);
+    conn_close_now(c);
+}
+
 /* What every request must pass before it is placed; false: replied. */
 static bool admit(struct conn *c, const struct request *rq)
 {
     const struct cmd_spec *spec = rq->spec;
     if (unlikely(spec == NULL)) {
-        reply_unknown(c, rq);
+        if (bytes_is(rq->argv[0], "post") || bytes_is(rq->argv[0], "host:"))
+            refuse_browser(c);
+        else
+            reply_unknown(c, rq);
         return false;
     }
     /* Before the subcommand's arity, as in Redis, where DEBUG alone is looked at; bare "DEBUG" is wrong
