@@ -129,7 +129,7 @@ static void test_large_units_and_groups(void **state)
             jmodel_append(&m, &w, 0, 40, 0, 0, false);
             if (i % 3 == 0) jworld_turn(&w, 1000);
         }
-        for (uint32_t group = 0; group < 12; group++) {
+        for (uint32_t group = 0; group < 6; group++) {
             jmodel_append(&m, &w, 0, 100 * group, 0, 0, false);
             journal_group_begin(w.log[0].j);
             for (uint32_t i = 0; i < 1 + group * 2; i++)
@@ -229,6 +229,66 @@ static void test_leftovers_go(void **state)
     assert_int_equal(w.io->ops->file_list(w.io, JLIB_DIR "/log", count_name, &files), 0);
     assert_in_range(files, 4, 6); /* LOCK, MANIFEST, one of generation 2, one to three of 3 */
     jworld_close(&w, true);
+    jworld_free(&w);
+    jmodel_free(&m);
+}
+
+/* The cut that the newest frame of a log names. */
+static uint64_t newest_cut(struct jworld *w, uint32_t log)
+{
+    const struct journal *j = w->log[log].j;
+    uint64_t cut = 0;
+    const uint8_t *end = j->next;
+    for (const uint8_t *p = j->chunk->data; p < end;) {
+        struct journal_frame_head h;
+        assert_true(journal_frame_decode(p, &h));
+        assert_true(h.cut <= h.synced);
+        cut = h.cut;
+        p += FRAME_HEAD_BYTES + h.length;
+    }
+    return cut;
+}
+
+/* Frames name what is synced, but not beyond a transaction of which nobody said that it is whole. */
+static void test_frames_name_the_cut(void **state)
+{
+    (void)state;
+    struct jworld w;
+    struct jmodel m = {0};
+    struct journal *j = NULL;
+    jworld_init(&w, io_sim_new(1, &(struct io_sim_opts){.delay_us_min = 100, .delay_us_max = 100}));
+    w.fsync = JOURNAL_ALWAYS;
+    reopen(&w, 2);
+    assert_int_equal(jworld_start(&w), RC_OK);
+    j = w.log[0].j;
+    jmodel_add_run(&m, 2);
+    jmodel_append(&m, &w, 0, 10, 0, 0, false);
+    assert_true(jworld_settle(&w, 100000));
+    uint64_t before = journal_lsn(j);
+    jmodel_append(&m, &w, 0, 10, 0, 0, false);
+    jworld_turn(&w, 0); /* sealed, its write under way: it stays in memory */
+    assert_int_equal(newest_cut(&w, 0), before);
+    assert_true(jworld_settle(&w, 100000));
+    uint64_t first = journal_lsn(j);
+    jmodel_append(&m, &w, 0, 10, 77, 3, false);
+    assert_true(jworld_settle(&w, 100000));
+    uint64_t second = journal_lsn(j);
+    jmodel_append(&m, &w, 0, 10, 78, 3, false);
+    assert_true(jworld_settle(&w, 100000));
+    jmodel_append(&m, &w, 0, 10, 0, 0, false);
+    jworld_turn(&w, 0);
+    assert_int_equal(newest_cut(&w, 0), first);
+    assert_true(jworld_settle(&w, 100000));
+    journal_cut_known(j, second); /* the first transaction is whole */
+    jmodel_append(&m, &w, 0, 10, 0, 0, false);
+    jworld_turn(&w, 0);
+    assert_int_equal(newest_cut(&w, 0), second);
+    assert_true(jworld_settle(&w, 100000));
+    journal_cut_known(j, journal_lsn(j));
+    before = journal_lsn(j);
+    jmodel_append(&m, &w, 0, 10, 0, 0, false);
+    jworld_turn(&w, 0);
+    assert_int_equal(newest_cut(&w, 0), before);
     jworld_free(&w);
     jmodel_free(&m);
 }
@@ -404,6 +464,7 @@ int main(void)
         cmocka_unit_test(test_large_units_and_groups),
         cmocka_unit_test(test_group_is_durable_as_one),
         cmocka_unit_test(test_leftovers_go),
+        cmocka_unit_test(test_frames_name_the_cut),
         cmocka_unit_test(test_replay_routes_by_slot),
         cmocka_unit_test(test_apply_may_refuse),
         cmocka_unit_test(test_lock_and_ids),
