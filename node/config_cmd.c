@@ -3,6 +3,7 @@
 
 #include "node/commands.h"
 #include "node/config_priv.h"
+#include "node/conn_priv.h"
 #include "node/text.h"
 #include "node/worker.h"
 #include "shard/base/glob.h"
@@ -90,6 +91,10 @@ static void set_fsync_part(struct worker *w, void *arg, struct buf *out)
     if (w->core.journal == NULL) return;
     journal_set_fsync(w->core.journal, config.appendfsync);
     core_set_gated(&w->core, config.appendfsync == JOURNAL_ALWAYS);
+    /* Under `no` nothing would sync what they wait for: they leave under the level that holds now. */
+    if (w->core.gated) return;
+    place__durable(w, UINT64_MAX);
+    conn__durable(w, UINT64_MAX);
 }
 
 static void set_fsync_join(struct call *c, void *arg, const struct bytes *parts, uint32_t count)
