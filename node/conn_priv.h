@@ -40,6 +40,8 @@ void place__publish(
     struct worker *w); /* end of pass: messages become visible, sleepers are woken */
 bool place__pending(struct worker *w); /* a message waits */
 void place__durable(struct worker *w, uint64_t lsn);
+/* The log failed: answers that wait for it leave as errors. */
+void place__fail_held(struct worker *w);
 /* Hands a socket to another worker; false: its ring is full, keep it. */
 bool place__hand_over(struct worker *w, struct worker *to, int fd, bool is_unix);
 void place__merge_drop(struct merge *m); /* the connection is gone */

@@ -760,6 +760,23 @@ void place__durable(struct worker *w, uint64_t lsn)
     }
 }
 
+void place__fail_held(struct worker *w)
+{
+    static const char text[] =
+        "-IOERR the log failed while this was being written: its outcome is unknown\r\n";
+    while (w->held_head != NULL) {
+        struct held_answer *h = w->held_head;
+        w->held_head = h->next;
+        struct msg_answer a = h->answer;
+        mem_free(MEM_REPLY, a.block, a.block_bytes);
+        a.block = NULL;
+        a.len = sizeof text - 1;
+        push_answer(w, h->to, &a, bytes_view(text, sizeof text - 1));
+        mem_free(MEM_REPLY, h, sizeof *h);
+    }
+    w->held_tail = &w->held_head;
+}
+
 static void run_queued_peer(struct worker *w, struct queued *q)
 {
     struct reply reply = {.out = &w->part_reply, .proto = q->proto};

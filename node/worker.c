@@ -144,9 +144,21 @@ static void on_durable(void *ctx, uint64_t lsn)
     conn__durable(w, lsn);
 }
 
+/* The log failed for good: what waits for it will never be durable. Nobody is told it is: answers to peers
+ * become errors, connections with held replies close (their outcome is unknown, as of any lost
+ * connection), and from here on reads answer from memory, which INFO calls newer than the disk. */
+static void give_up_gates(struct worker *w)
+{
+    core_set_gated(&w->core, false);
+    place__fail_held(w);
+    while (w->gated != NULL)
+        conn_close_now(w->gated);
+}
+
 static void on_refuse(void *ctx, bool on, enum rc rc)
 {
     struct worker *w = ctx;
+    if (on && rc == RC_IO) give_up_gates(w);
     if (on) {
         atomic_store_explicit(&node.shared.refuse_rc, (uint32_t)rc, memory_order_relaxed);
         atomic_fetch_add_explicit(&node.shared.refusing, 1, memory_order_relaxed);
