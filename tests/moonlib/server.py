@@ -7,6 +7,7 @@ Programs come from MOON_BIN and MOON_REFERENCE_BIN (tests/README.md says what un
 """
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -57,9 +58,15 @@ def reference_binary():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports that the kernel gives to connections: one of those in TIME_WAIT cannot be listened on."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 class Server:

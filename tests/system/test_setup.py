@@ -9,15 +9,12 @@ import subprocess
 import time
 
 import pytest
+
 import redis
 
+from moonlib.server import free_port
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def setup(*words, **env):
@@ -110,7 +107,7 @@ def test_ctrl_c_stops_the_node_and_the_data_is_there_again(start):
 
 def test_a_taken_port_is_said_and_the_next_one_used(start):
     with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", free_port()))
         other.listen()
         taken = other.getsockname()[1]
         run = start(taken)
