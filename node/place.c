@@ -1,14 +1,13 @@
 /* Where a request runs: here, on the one shard that owns its keys, or in parts on several. Requests and
  * answers between workers are byte messages: they own what they carry, so nobody touches another shard's
- * memory. An answer finds its connection by (index, id): either may be gone, then it is dropped. */
+ * memory. */
 #include <stdio.h>
 
 #include "node/commands.h"
 #include "node/config.h"
-#include "node/conn_priv.h"
+#include "node/place_priv.h"
 #include "node/slowlog.h"
 #include "shard/base/log.h"
-#include "shard/resp/value.h"
 #include "shard/rt/sock.h"
 
 #define CREDIT_MAX (MAILBOX_BYTES / 2 / (sizeof(struct msg_answer) + ANSWER_INLINE_MAX))
@@ -16,195 +15,6 @@
 #define REQUEST_INLINE_MAX (16u << 10)
 /* Of peers per batch: a request taken must run, so what a batch may add to the log is bounded. */
 #define TAKE_BLOCK_BYTES (1u << 20)
-
-enum msg_kind { MSG_REQUEST, MSG_BLOCK, MSG_SOCKET, MSG_EVERYWHERE };
-
-struct
-    msg_request { /* then: uint32_t lengths[argc], the arguments' bytes; or (MSG_BLOCK) in block */
-    uint8_t kind, db, proto, no_touch;
-    uint32_t argc;
-    uint32_t conn_index, pend, part;
-    uint32_t wire_bytes;
-    uint64_t conn_id, hash;
-    const struct cmd_spec *spec;
-    void *block;
-    size_t block_bytes;
-    uint16_t slot;
-    int32_t fd; /* MSG_SOCKET */
-    uint32_t is_unix;
-    struct everywhere *everywhere;
-};
-struct msg_answer {
-    uint64_t conn_id;
-    uint32_t conn_index, pend, part;
-    size_t len;     /* of the reply's bytes that follow, or of block */
-    uint8_t *block; /* replies over ANSWER_INLINE_MAX; freed by the asker */
-    size_t block_bytes;
-    struct everywhere *everywhere;
-};
-struct held_answer { /* waits in the answering worker until the log is durable up to lsn */
-    struct held_answer *next;
-    uint64_t lsn;
-    uint32_t to;
-    struct msg_answer answer; /* always with a block */
-};
-struct everywhere {
-    everywhere_part *part;
-    everywhere_join *join;
-    void *arg;
-    const struct cmd_spec *spec;
-    uint64_t conn_id;
-    uint32_t conn_index, pend, left, count;
-    struct buf out[SHARDS_MAX];
-};
-/* How the answers of several shards become one. */
-struct merge {
-    enum cmd_spread spread;
-    uint32_t shards, left, elements;
-    uint8_t proto;
-    uint8_t *shard_of; /* SPREAD_GATHER: element → shard */
-    struct buf part[SHARDS_MAX];
-};
-
-/* ---- merging */
-
-static struct merge *merge_new(enum cmd_spread spread, uint32_t shards, uint32_t elements,
-                               uint8_t proto)
-{
-    struct merge *m = mem_zalloc(MEM_REPLY, sizeof *m);
-    m->spread = spread;
-    m->shards = shards;
-    m->elements = elements;
-    m->proto = proto;
-    for (uint32_t i = 0; i < shards; i++)
-        buf_init(&m->part[i], MEM_REPLY);
-    if (spread == SPREAD_GATHER) m->shard_of = mem_alloc(MEM_REPLY, elements);
-    return m;
-}
-
-static void merge_free(struct merge *m)
-{
-    for (uint32_t i = 0; i < m->shards; i++)
-        buf_free(&m->part[i]);
-    if (m->shard_of != NULL) mem_free(MEM_REPLY, m->shard_of, m->elements);
-    mem_free(MEM_REPLY, m, sizeof *m);
-}
-
-void place__merge_drop(struct merge *m)
-{
-    merge_free(m); /* answers find the connection gone, never the merge */
-}
-
-static int64_t wire_integer(const struct buf *wire)
-{
-    int64_t v = 0;
-    size_t i = 1;
-    bool negative = wire->len > 1 && wire->data[1] == '-';
-    for (i += negative; i < wire->len && wire->data[i] != '\r'; i++)
-        v = v * 10 + (wire->data[i] - '0');
-    return negative ? -v : v;
-}
-
-/* Bytes of an aggregate's header line; *count_out its count. */
-static size_t wire_header(const struct buf *wire, int64_t *count_out)
-{
-    *count_out = wire_integer(wire);
-    const uint8_t *end = memchr(wire->data, '\n', wire->len);
-    return end == NULL ? wire->len : (size_t)(end - wire->data) + 1;
-}
-
-static void merge_sum(const struct merge *m, struct reply *reply)
-{
-    int64_t sum = 0;
-    for (uint32_t i = 0; i < m->shards; i++)
-        if (m->part[i].len > 0) sum += wire_integer(&m->part[i]);
-    reply_i64(reply, sum);
-}
-
-static void merge_concat(const struct merge *m, struct reply *reply)
-{
-    int64_t total = 0, count;
-    for (uint32_t i = 0; i < m->shards; i++) {
-        (void)wire_header(&m->part[i], &count);
-        total += count;
-    }
-    reply_array(reply, total);
-    for (uint32_t i = 0; i < m->shards; i++) {
-        size_t head = wire_header(&m->part[i], &count);
-        reply_raw(reply, bytes_view(m->part[i].data + head, m->part[i].len - head));
-    }
-}
-
-static void merge_gather(const struct merge *m, struct reply *reply)
-{
-    size_t at[SHARDS_MAX] = {0};
-    int64_t count;
-    for (uint32_t i = 0; i < m->shards; i++)
-        if (m->part[i].len > 0) at[i] = wire_header(&m->part[i], &count);
-    reply_array(reply, m->elements);
-    for (uint32_t e = 0; e < m->elements; e++) {
-        uint8_t s = m->shard_of[e];
-        const struct buf *part = &m->part[s];
-        int64_t len = resp_value_skip(part->data + at[s], part->len - at[s]);
-        assert(len > 0);
-        reply_raw(reply, bytes_view(part->data + at[s], (size_t)len));
-        at[s] += (size_t)len;
-    }
-}
-
-static const struct buf *merge_error(const struct merge *m)
-{
-    for (uint32_t i = 0; i < m->shards; i++)
-        if (m->part[i].len > 0 && m->part[i].data[0] == '-') return &m->part[i];
-    return NULL;
-}
-
-static void merge_reply(const struct merge *m, struct reply *reply)
-{
-    const struct buf *error = merge_error(m);
-    if (error != NULL) {
-        reply_raw(reply, buf_bytes(error));
-        return;
-    }
-    switch (m->spread) {
-    case SPREAD_SUM:
-    case SPREAD_EVERY_SUM:
-        merge_sum(m, reply);
-        return;
-    case SPREAD_EVERY_CONCAT:
-        merge_concat(m, reply);
-        return;
-    case SPREAD_GATHER:
-        merge_gather(m, reply);
-        return;
-    case SPREAD_ALL_OK:
-    case SPREAD_EVERY_OK:
-        reply_ok(reply);
-        return;
-    case SPREAD_CONN:
-    case SPREAD_KEY:
-    case SPREAD_CURSOR:
-    case SPREAD_ANY:
-        break;
-    }
-    assert(false);
-}
-
-/* One part is here; the last one writes the reply. */
-static void merge_part(struct conn *c, uint32_t number, struct merge *m, uint32_t part,
-                       struct bytes wire)
-{
-    buf_add_bytes(&m->part[part], wire);
-    assert(m->left > 0);
-    if (--m->left > 0) return;
-    struct buf joined;
-    buf_init(&joined, MEM_REPLY);
-    struct reply reply = {.out = &joined, .proto = m->proto};
-    merge_reply(m, &reply);
-    merge_free(m);
-    conn__answer(c, number, buf_bytes(&joined));
-    buf_free(&joined);
-}
 
 /* ---- sending requests */
 
@@ -333,7 +143,7 @@ static void part_here(struct worker *w, struct conn *c, struct request *rq, uint
     core_run(&w->core, rq, &reply);
     if (reply.errored) core_count_error(&w->core, out->data, out->len);
     if (w->core.gate_lsn > c->gate_lsn) c->gate_lsn = w->core.gate_lsn;
-    merge_part(c, number, m, w->index, bytes_view(NULL, 0));
+    merge__part(c, number, m, w->index, bytes_view(NULL, 0));
 }
 
 static bool all_have_room(struct worker *w, const uint32_t *arguments)
@@ -406,7 +216,7 @@ static void run_split(struct worker *w, struct conn *c, struct request *rq)
         memcpy(argv[s] + argc[s], rq->argv + first + e * step, step * sizeof **argv);
         argc[s] += step;
     }
-    struct merge *m = merge_new(spec->spread, shards, elements, c->session.proto);
+    struct merge *m = merge__new(spec->spread, shards, elements, c->session.proto);
     if (m->shard_of != NULL) memcpy(m->shard_of, shard_of, elements);
     send_parts(w, c, rq, argv, argc, m);
 }
@@ -428,7 +238,7 @@ static void run_everywhere(struct worker *w, struct conn *c, struct request *rq)
         return;
     }
     send_parts(w, c, rq, argv, argc,
-               merge_new(rq->spec->spread, w->core.count, 0, c->session.proto));
+               merge__new(rq->spec->spread, w->core.count, 0, c->session.proto));
 }
 
 /* True and *shard_out if all keys lie on one shard: keys found by their specs (numkeys, keywords). */
@@ -701,81 +511,7 @@ static void run_queued_conn(struct worker *w, struct queued *q)
     c->consumed = q->end;
 }
 
-/* ---- answers, on the shard that ran the request */
-
-static void push_answer(struct worker *w, uint32_t to, const struct msg_answer *a,
-                        struct bytes wire)
-{
-    struct mailbox *box = w->peers[to].answers_out;
-    size_t bytes = sizeof *a + (a->block == NULL ? wire.len : 0);
-    struct msg_answer *m = mailbox_reserve(box, bytes);
-    assert(m != NULL); /* credit: an answer's room was there when the request was sent */
-    *m = *a;
-    if (a->block == NULL && wire.len > 0) memcpy(m + 1, wire.data, wire.len);
-    mailbox_push(box, bytes);
-}
-
-static void hold_answer(struct worker *w, uint32_t to, const struct msg_answer *a, uint64_t lsn)
-{
-    struct held_answer *h = mem_alloc(MEM_REPLY, sizeof *h);
-    *h = (struct held_answer){.lsn = lsn, .to = to, .answer = *a};
-    *w->held_tail = h;
-    w->held_tail = &h->next;
-}
-
-static void send_answer(struct worker *w, const struct queued *q, struct buf *out)
-{
-    struct msg_answer a = {.conn_id = q->conn_id,
-                           .conn_index = q->conn_index,
-                           .pend = q->pend,
-                           .part = q->part,
-                           .len = out->len};
-    bool held = w->core.gated && w->core.gate_lsn > journal_durable_lsn(w->core.journal);
-    if (out->len > ANSWER_INLINE_MAX || held) {
-        a.block = out->data != NULL ? out->data : mem_alloc(MEM_REPLY, 1);
-        a.block_bytes = out->data != NULL ? out->cap : 1;
-        buf_init(out, MEM_REPLY);
-    }
-    if (held)
-        hold_answer(w, q->from, &a, w->core.gate_lsn);
-    else
-        push_answer(w, q->from, &a, buf_bytes(out));
-    out->len = 0;
-}
-
-void place__durable(struct worker *w, uint64_t lsn)
-{
-    struct held_answer **link = &w->held_head;
-    w->held_tail = link;
-    while (*link != NULL) {
-        struct held_answer *h = *link;
-        if (h->lsn <= lsn) {
-            push_answer(w, h->to, &h->answer, bytes_view(NULL, 0));
-            *link = h->next;
-            mem_free(MEM_REPLY, h, sizeof *h);
-        } else {
-            link = &h->next;
-            w->held_tail = link;
-        }
-    }
-}
-
-void place__fail_held(struct worker *w)
-{
-    static const char text[] =
-        "-IOERR the log failed while this was being written: its outcome is unknown\r\n";
-    while (w->held_head != NULL) {
-        struct held_answer *h = w->held_head;
-        w->held_head = h->next;
-        struct msg_answer a = h->answer;
-        mem_free(MEM_REPLY, a.block, a.block_bytes);
-        a.block = NULL;
-        a.len = sizeof text - 1;
-        push_answer(w, h->to, &a, bytes_view(text, sizeof text - 1));
-        mem_free(MEM_REPLY, h, sizeof *h);
-    }
-    w->held_tail = &w->held_head;
-}
+/* ---- requests of peers */
 
 static void run_queued_peer(struct worker *w, struct queued *q)
 {
@@ -783,7 +519,7 @@ static void run_queued_peer(struct worker *w, struct queued *q)
     w->running = NULL;
     core_run(&w->core, &q->rq, &reply);
     if (unlikely(reply.errored)) core_count_error(&w->core, w->part_reply.data, w->part_reply.len);
-    send_answer(w, q, &w->part_reply);
+    answer__send(w, q, &w->part_reply);
     if (q->block != NULL) mem_free(MEM_REPLY, q->block, q->block_bytes);
 }
 
@@ -900,7 +636,7 @@ static void everywhere_here(struct worker *w, uint32_t from, struct everywhere *
                            .pend = e->pend,
                            .part = w->index,
                            .everywhere = e};
-    push_answer(w, from, &a, bytes_view(NULL, 0));
+    answer__push(w, from, &a, bytes_view(NULL, 0));
 }
 
 void place__take_requests(struct worker *w)
@@ -932,72 +668,6 @@ void place__take_requests(struct worker *w)
                 break;
             }
         }
-    }
-}
-
-static void answer_conn(struct worker *w, const struct msg_answer *a, struct bytes wire)
-{
-    struct conn *c = a->conn_index < w->conns_cap ? w->conns[a->conn_index] : NULL;
-    if (c == NULL || c->id != a->conn_id) return;
-    struct pend *p = conn__pend_at(c, a->pend);
-    if (p == NULL) return;
-    if (p->merge != NULL)
-        merge_part(c, a->pend, p->merge, a->part, wire);
-    else
-        conn__answer(c, a->pend, wire);
-}
-
-static void everywhere_done(struct worker *w, struct everywhere *e)
-{
-    if (--e->left > 0) return;
-    struct conn *c = e->conn_index < w->conns_cap ? w->conns[e->conn_index] : NULL;
-    if (c != NULL && c->id != e->conn_id) c = NULL;
-    struct buf joined;
-    buf_init(&joined, MEM_REPLY);
-    struct reply reply = {
-        .out = &joined, .proto = c != NULL ? c->session.proto : 2, .muted = c == NULL};
-    struct call call = {.spec = e->spec, .reply = &reply, .conn = c};
-    struct bytes parts[SHARDS_MAX];
-    for (uint32_t i = 0; i < e->count; i++)
-        parts[i] = buf_bytes(&e->out[i]);
-    e->join(&call, e->arg, parts, e->count);
-    if (c != NULL && !(c->flags & CONN_CLOSING)) conn__answer(c, e->pend, buf_bytes(&joined));
-    buf_free(&joined);
-    for (uint32_t i = 0; i < e->count; i++)
-        buf_free(&e->out[i]);
-    mem_free(MEM_REPLY, e, sizeof *e);
-}
-
-void place__take_answers(struct worker *w)
-{
-    for (uint32_t s = 0; s < w->core.count; s++) {
-        if (s == w->index) continue;
-        struct peer *p = &w->peers[s];
-        void *message;
-        size_t bytes;
-        bool any = false;
-        while (mailbox_next(p->answers_in, &message, &bytes)) {
-            const struct msg_answer *a = message;
-            any = true;
-            p->outstanding--;
-            w->outstanding--;
-            if (a->everywhere != NULL) {
-                everywhere_done(w, a->everywhere);
-                continue;
-            }
-            answer_conn(w, a,
-                        bytes_view(a->block != NULL ? a->block : (const uint8_t *)(a + 1), a->len));
-            if (a->block != NULL) mem_free(MEM_REPLY, a->block, a->block_bytes);
-        }
-        if (any) mailbox_release(p->answers_in);
-    }
-    if (w->room == NULL) return;
-    struct conn *list = w->room;
-    w->room = NULL;
-    while (list != NULL) {
-        struct conn *c = list;
-        list = c->room_next;
-        conn__unblock(c, CONN_WAIT_ROOM);
     }
 }
 
@@ -1062,5 +732,5 @@ void worker_everywhere(struct call *call, everywhere_part *part, everywhere_join
         w->outstanding++;
     }
     part(w, arg, &e->out[w->index]);
-    everywhere_done(w, e);
+    answer__everywhere(w, e);
 }

@@ -1,0 +1,138 @@
+/* The answers of several shards as one reply: sums, joined arrays, elements in the order they were asked. */
+#include "node/place_priv.h"
+#include "shard/resp/value.h"
+
+struct merge *merge__new(enum cmd_spread spread, uint32_t shards, uint32_t elements, uint8_t proto)
+{
+    struct merge *m = mem_zalloc(MEM_REPLY, sizeof *m);
+    m->spread = spread;
+    m->shards = shards;
+    m->elements = elements;
+    m->proto = proto;
+    for (uint32_t i = 0; i < shards; i++)
+        buf_init(&m->part[i], MEM_REPLY);
+    if (spread == SPREAD_GATHER) m->shard_of = mem_alloc(MEM_REPLY, elements);
+    return m;
+}
+
+static void merge_free(struct merge *m)
+{
+    for (uint32_t i = 0; i < m->shards; i++)
+        buf_free(&m->part[i]);
+    if (m->shard_of != NULL) mem_free(MEM_REPLY, m->shard_of, m->elements);
+    mem_free(MEM_REPLY, m, sizeof *m);
+}
+
+void place__merge_drop(struct merge *m)
+{
+    merge_free(m); /* answers find the connection gone, never the merge */
+}
+
+static int64_t wire_integer(const struct buf *wire)
+{
+    int64_t v = 0;
+    size_t i = 1;
+    bool negative = wire->len > 1 && wire->data[1] == '-';
+    for (i += negative; i < wire->len && wire->data[i] != '\r'; i++)
+        v = v * 10 + (wire->data[i] - '0');
+    return negative ? -v : v;
+}
+
+/* Bytes of an aggregate's header line; *count_out its count. */
+static size_t wire_header(const struct buf *wire, int64_t *count_out)
+{
+    *count_out = wire_integer(wire);
+    const uint8_t *end = memchr(wire->data, '\n', wire->len);
+    return end == NULL ? wire->len : (size_t)(end - wire->data) + 1;
+}
+
+static void merge_sum(const struct merge *m, struct reply *reply)
+{
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < m->shards; i++)
+        if (m->part[i].len > 0) sum += wire_integer(&m->part[i]);
+    reply_i64(reply, sum);
+}
+
+static void merge_concat(const struct merge *m, struct reply *reply)
+{
+    int64_t total = 0, count;
+    for (uint32_t i = 0; i < m->shards; i++) {
+        (void)wire_header(&m->part[i], &count);
+        total += count;
+    }
+    reply_array(reply, total);
+    for (uint32_t i = 0; i < m->shards; i++) {
+        size_t head = wire_header(&m->part[i], &count);
+        reply_raw(reply, bytes_view(m->part[i].data + head, m->part[i].len - head));
+    }
+}
+
+static void merge_gather(const struct merge *m, struct reply *reply)
+{
+    size_t at[SHARDS_MAX] = {0};
+    int64_t count;
+    for (uint32_t i = 0; i < m->shards; i++)
+        if (m->part[i].len > 0) at[i] = wire_header(&m->part[i], &count);
+    reply_array(reply, m->elements);
+    for (uint32_t e = 0; e < m->elements; e++) {
+        uint8_t s = m->shard_of[e];
+        const struct buf *part = &m->part[s];
+        int64_t len = resp_value_skip(part->data + at[s], part->len - at[s]);
+        assert(len > 0);
+        reply_raw(reply, bytes_view(part->data + at[s], (size_t)len));
+        at[s] += (size_t)len;
+    }
+}
+
+static const struct buf *merge_error(const struct merge *m)
+{
+    for (uint32_t i = 0; i < m->shards; i++)
+        if (m->part[i].len > 0 && m->part[i].data[0] == '-') return &m->part[i];
+    return NULL;
+}
+
+static void merge_reply(const struct merge *m, struct reply *reply)
+{
+    const struct buf *error = merge_error(m);
+    if (error != NULL) {
+        reply_raw(reply, buf_bytes(error));
+        return;
+    }
+    switch (m->spread) {
+    case SPREAD_SUM:
+    case SPREAD_EVERY_SUM:
+        merge_sum(m, reply);
+        return;
+    case SPREAD_EVERY_CONCAT:
+        merge_concat(m, reply);
+        return;
+    case SPREAD_GATHER:
+        merge_gather(m, reply);
+        return;
+    case SPREAD_ALL_OK:
+    case SPREAD_EVERY_OK:
+        reply_ok(reply);
+        return;
+    case SPREAD_CONN:
+    case SPREAD_KEY:
+    case SPREAD_CURSOR:
+    case SPREAD_ANY:
+        break;
+    }
+    assert(false);
+}
+
+void merge__part(struct conn *c, uint32_t number, struct merge *m, uint32_t part, struct bytes wire)
+{
+    buf_add_bytes(&m->part[part], wire);
+    assert(m->left > 0);
+    if (--m->left > 0) return;
+    struct buf joined;
+    buf_init(&joined, MEM_REPLY);
+    struct reply reply = {.out = &joined, .proto = m->proto};
+    merge_reply(m, &reply);
+    merge_free(m);
+    conn__answer(c, number, buf_bytes(&joined));
+    buf_free(&joined);
+}

@@ -1,0 +1,69 @@
+/* node/place_priv.h: what place.c, answer.c and merge.c share: the messages between workers, and how the
+ * answers of several shards become one reply. */
+#ifndef MOON_NODE_PLACE_PRIV_H
+#define MOON_NODE_PLACE_PRIV_H
+
+#include "node/conn_priv.h"
+
+enum msg_kind { MSG_REQUEST, MSG_BLOCK, MSG_SOCKET, MSG_EVERYWHERE };
+
+struct
+    msg_request { /* then: uint32_t lengths[argc], the arguments' bytes; or (MSG_BLOCK) in block */
+    uint8_t kind, db, proto, no_touch;
+    uint32_t argc;
+    uint32_t conn_index, pend, part;
+    uint32_t wire_bytes;
+    uint64_t conn_id, hash;
+    const struct cmd_spec *spec;
+    void *block;
+    size_t block_bytes;
+    uint16_t slot;
+    int32_t fd; /* MSG_SOCKET */
+    uint32_t is_unix;
+    struct everywhere *everywhere;
+};
+struct msg_answer {
+    uint64_t conn_id;
+    uint32_t conn_index, pend, part;
+    size_t len;     /* of the reply's bytes that follow, or of block */
+    uint8_t *block; /* replies over ANSWER_INLINE_MAX; freed by the asker */
+    size_t block_bytes;
+    struct everywhere *everywhere;
+};
+struct held_answer { /* waits in the answering worker until the log is durable up to lsn */
+    struct held_answer *next;
+    uint64_t lsn;
+    uint32_t to;
+    struct msg_answer answer; /* always with a block */
+};
+struct everywhere {
+    everywhere_part *part;
+    everywhere_join *join;
+    void *arg;
+    const struct cmd_spec *spec;
+    uint64_t conn_id;
+    uint32_t conn_index, pend, left, count;
+    struct buf out[SHARDS_MAX];
+};
+/* How the answers of several shards become one. */
+struct merge {
+    enum cmd_spread spread;
+    uint32_t shards, left, elements;
+    uint8_t proto;
+    uint8_t *shard_of; /* SPREAD_GATHER: element → shard */
+    struct buf part[SHARDS_MAX];
+};
+
+/* ---- merge.c */
+struct merge *merge__new(enum cmd_spread spread, uint32_t shards, uint32_t elements, uint8_t proto);
+/* One part is here; the last one writes the reply and frees the merge. */
+void merge__part(struct conn *c, uint32_t number, struct merge *m, uint32_t part,
+                 struct bytes wire);
+
+/* ---- answer.c */
+/* The reply to a request of a peer: now, or (gated) when the log is durable. Empties `out`. */
+void answer__send(struct worker *w, const struct queued *q, struct buf *out);
+void answer__push(struct worker *w, uint32_t to, const struct msg_answer *a, struct bytes wire);
+void answer__everywhere(struct worker *w, struct everywhere *e); /* one more part is done */
+
+#endif
