@@ -181,7 +181,10 @@ void conn__throttle(struct conn *c)
 static void on_data(struct io_stream *s, const uint8_t *data, size_t len)
 {
     struct conn *c = container_of(s, struct conn, stream);
-    if (c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY)) return;
+    if (c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY)) {
+        c->flags |= CONN_UNHEARD;
+        return;
+    }
     struct worker *w = c->worker;
     c->in_bytes += len;
     w->core.stats.net_in_bytes += len;
@@ -500,6 +503,15 @@ void conn__dirty(struct conn *c)
     c->worker->dirty = c;
 }
 
+/* All that was owed is with the kernel. */
+static void end(struct conn *c)
+{
+    if (likely(c->worker->stage == WORKER_RUNS))
+        conn_close_now(c);
+    else
+        stop__farewell(c);
+}
+
 static bool over_output_limit(struct conn *c)
 {
     size_t bytes = conn_output_bytes(c);
@@ -551,7 +563,7 @@ void conn__flush(struct conn *c)
     if (may > 0)
         send_prefix(c, may);
     else if ((c->flags & CONN_CLOSE_AFTER_REPLY) && c->out.len == 0 && c->pends_count == 0)
-        conn_close_now(c);
+        end(c);
     if (unlikely(conn_output_bytes(c) > OUT_PAUSE_BYTES)) c->flags |= CONN_WAIT_OUTPUT;
 }
 

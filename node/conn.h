@@ -38,6 +38,8 @@ enum conn_flag {
     CONN_EOF = 1 << 9,               /* the peer will send no more */
     CONN_UNIX = 1 << 10,
     CONN_SENDING = 1 << 11, /* `sending` is with the kernel */
+    CONN_UNHEARD = 1 << 12, /* input was dropped, or will be, because the connection ends */
+    CONN_FIN = 1 << 13,     /* at a stop: all was sent, and the end of it */
 };
 
 struct conn {

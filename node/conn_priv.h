@@ -32,6 +32,10 @@ void conn__cron(struct conn *c, int64_t now_ms); /* timeouts, buffers of idle co
 /* Reads again after WAIT_ROOM or WAIT_ORDER. */
 void conn__unblock(struct conn *c, uint32_t flag);
 
+/* ---- stop.c */
+/* All that is owed to c is with the kernel, and the node stops: FIN when it is time, and the end. */
+void stop__farewell(struct conn *c);
+
 /* ---- place.c */
 void place__run(struct worker *w);           /* the batch, in order */
 void place__take_requests(struct worker *w); /* from peers into the batch */

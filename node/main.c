@@ -279,7 +279,6 @@ int main(int argc, char **argv)
     for (uint32_t i = 0; i < node.shards; i++)
         reactor_stop(&node.workers[i]->core.reactor);
     join_all();
-    if (node.journal_set != NULL) journal_set_close(node.journal_set);
     if (config.pidfile[0] != 0) (void)unlink(config.pidfile);
     log_notice("stop", "Moon is now ready to exit, bye bye...");
     return 0;

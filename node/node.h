@@ -23,7 +23,8 @@ struct node {
     _Atomic uint64_t next_client_id;
     _Atomic uint32_t clients; /* connected, all shards */
     atomic_bool stopping;
-    const char *io_name; /* "io_uring" or "epoll" */
+    _Atomic uint32_t stop_quiet, stop_logs; /* workers that have taken that step: stop.c */
+    const char *io_name;                    /* "io_uring" or "epoll" */
 };
 extern struct node node;
 

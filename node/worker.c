@@ -22,7 +22,12 @@ struct worker *worker_self(void)
 
 void worker_adopt(struct worker *w, int fd, bool is_unix)
 {
-    (void)conn__open(w, fd, is_unix);
+    if (likely(w->stage == WORKER_RUNS)) {
+        (void)conn__open(w, fd, is_unix);
+        return;
+    }
+    (void)close(fd); /* it was on its way here when the stop began */
+    atomic_fetch_sub_explicit(&node.clients, 1, memory_order_relaxed);
 }
 
 void worker_each_conn(struct worker *w, void (*fn)(struct conn *c, void *ctx), void *ctx)
@@ -144,21 +149,23 @@ static void on_durable(void *ctx, uint64_t lsn)
     conn__durable(w, lsn);
 }
 
-/* The log failed for good: what waits for it will never be durable. Nobody is told it is: answers to peers
- * become errors, connections with held replies close (their outcome is unknown, as of any lost
- * connection), and from here on reads answer from memory, which INFO calls newer than the disk. */
-static void give_up_gates(struct worker *w)
+void worker__fail_held(struct worker *w)
 {
-    core_set_gated(&w->core, false);
     place__fail_held(w);
     while (w->gated != NULL)
         conn_close_now(w->gated);
 }
 
+void worker__give_up_gates(struct worker *w)
+{
+    core_set_gated(&w->core, false);
+    worker__fail_held(w);
+}
+
 static void on_refuse(void *ctx, bool on, enum rc rc)
 {
     struct worker *w = ctx;
-    if (on && rc == RC_IO) give_up_gates(w);
+    if (on && rc == RC_IO) worker__give_up_gates(w);
     if (on) {
         atomic_store_explicit(&node.shared.refuse_rc, (uint32_t)rc, memory_order_relaxed);
         atomic_fetch_add_explicit(&node.shared.refusing, 1, memory_order_relaxed);
@@ -296,27 +303,6 @@ static bool open_log(struct worker *w)
     return true;
 }
 
-static void close_conn(struct conn *c, void *ctx)
-{
-    (void)ctx;
-    conn_close_now(c);
-}
-
-/* Replies written before the stop go out if the kernel takes them at once. */
-static void stop(struct worker *w)
-{
-    if (w->core.journal != NULL) {
-        core_pass_end(&w->core);
-        journal_close(w->core.journal, true);
-        w->core.journal = NULL;
-        w->core.gated = false;
-    }
-    worker_each_conn(w, close_conn, NULL);
-    for (uint32_t i = 0; i < 10; i++)
-        (void)io_turn(w->core.io, 0);
-    slowlog_close(w);
-}
-
 void *worker_main(void *arg)
 {
     struct worker_start *s = arg;
@@ -339,7 +325,7 @@ void *worker_main(void *arg)
     (void)pthread_barrier_wait(s->serving);
     if (!*s->go) return NULL;
     reactor_run(&w->core.reactor);
-    if (w->index == 0) listen__close(w);
-    stop(w);
+    worker__stop(w);
+    slowlog_close(w);
     return NULL;
 }

@@ -63,7 +63,7 @@ struct worker {
         int64_t at_ms;
         uint64_t commands_per_s, in_per_s, out_per_s;
     } ops;
-    atomic_bool ready;
+    enum worker_stage { WORKER_RUNS, WORKER_STOPS, WORKER_LEAVES } stage; /* stop.c */
 };
 
 /* The worker this thread runs; NULL on other threads. */

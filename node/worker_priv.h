@@ -15,6 +15,14 @@ struct worker_start {
 struct worker *worker_new(uint32_t index);
 void worker_link(struct worker *a, struct worker *b); /* rings from a to b and for b's answers */
 void *worker_main(void *worker_start);
+void worker__stop(struct worker *w); /* stop.c */
+/* What waits for the log will not become durable, or nobody waits until it does. Nobody is told it is:
+ * answers to peers become errors, connections with held replies close (their outcome is unknown, as of any
+ * lost connection). */
+void worker__fail_held(struct worker *w);
+/* The log failed for good: that, and from here on reads answer from memory, which INFO calls newer than the
+ * disk. */
+void worker__give_up_gates(struct worker *w);
 
 /* Listeners, on worker 0: accepts and deals connections out round robin. False: logged why. */
 bool listen__open(struct worker *w);

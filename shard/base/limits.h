@@ -22,6 +22,11 @@
 #define OUT_RESUME_BYTES (256u << 10)
 #define FREE_SLICE_BYTES (64u << 10) /* values above this are freed in slices */
 
+/* At a stop, after the logs are closed: how long replies may take to leave, and how long a peer that still
+ * talks is listened to after them. */
+#define STOP_SEND_MS 2000u
+#define STOP_LINGER_MS 500u
+
 /* Requests (Redis). */
 #define INLINE_BYTES_MAX (64u << 10)
 #define MULTIBULK_UNAUTH_MAX 10

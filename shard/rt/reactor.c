@@ -140,6 +140,7 @@ void reactor_run(struct reactor *r)
 {
     while (!atomic_load_explicit(&r->stop, memory_order_acquire))
         reactor_turn(r, true);
+    atomic_store_explicit(&r->stop, false, memory_order_relaxed); /* turns may sleep again */
 }
 
 void reactor_stop(struct reactor *r)

@@ -43,7 +43,7 @@ void reactor_init(struct reactor *r, uint32_t core, struct io *io, const struct 
                   struct reactor_handler handler);
 void reactor_fini(struct reactor *r);
 void reactor_turn(struct reactor *r, bool may_sleep); /* one turn; tests call it directly */
-void reactor_run(struct reactor *r);                  /* until reactor_stop() */
+void reactor_run(struct reactor *r);                  /* until reactor_stop(); may be run again */
 void reactor_stop(struct reactor *r);                 /* any thread */
 /* Any thread, after publishing a message: wakes the core only if it sleeps. */
 void reactor_wake(struct reactor *r);

@@ -5,11 +5,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -156,6 +158,17 @@ void sock_set_keepalive(int fd, uint32_t seconds)
     set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, idle);
     set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, idle / 3 > 0 ? idle / 3 : 1);
     set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+void sock_end_output(int fd)
+{
+    (void)shutdown(fd, SHUT_WR);
+}
+
+bool sock_all_received(int fd)
+{
+    int bytes = 0; /* the end itself counts as one, and its receipt comes late */
+    return ioctl(fd, SIOCOUTQ, &bytes) != 0 || bytes <= 1;
 }
 
 /* ---- names */

@@ -19,6 +19,10 @@ void sock_set_keepalive(int fd, uint32_t seconds); /* 0: off; interval and count
 /* "127.0.0.1:6379", "[::1]:6379", "/path:0" for Unix; always terminated. */
 void sock_peer_name(int fd, char *out, size_t cap);
 void sock_local_name(int fd, char *out, size_t cap);
+/* The peer reads the end after what was written; it may still be read from. */
+void sock_end_output(int fd);
+/* After sock_end_output(): the peer's machine has all that was written. True also if nobody knows. */
+bool sock_all_received(int fd);
 bool sock_peer_is_loopback(int fd); /* Unix sockets count as loopback */
 uint16_t sock_local_port(int fd);
 

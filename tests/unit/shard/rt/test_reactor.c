@@ -207,6 +207,23 @@ static void test_passes_are_measured(void **state)
     assert_int_equal(stage->r.pass_cpu.count, 1);
 }
 
+static void stop_in_pass(void *ctx)
+{
+    struct stage *s = ctx;
+    if (s->steps++ == 0) reactor_stop(&s->r);
+}
+
+static void test_a_stopped_reactor_sleeps_again(void **state)
+{
+    (void)state;
+    stage->r.handler.pass = stop_in_pass;
+    reactor_run(&stage->r);
+    uint64_t sleeps = stage->r.sleeps;
+    reactor_turn(&stage->r, true); /* the bell of the stop itself */
+    reactor_turn(&stage->r, true);
+    assert_true(stage->r.sleeps > sleeps);
+}
+
 /* ---- two reactors on two threads */
 
 #define TRIPS 3000u
@@ -353,8 +370,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_STAGE(test_order_of_a_turn),          ON_STAGE(test_sleeps_until_the_timer),
         ON_STAGE(test_what_keeps_it_awake),      ON_STAGE(test_spins_while_answers_are_due),
-        ON_STAGE(test_passes_are_measured),      cmocka_unit_test(test_wakes_over_uring),
-        cmocka_unit_test(test_wakes_over_epoll),
+        ON_STAGE(test_passes_are_measured),      ON_STAGE(test_a_stopped_reactor_sleeps_again),
+        cmocka_unit_test(test_wakes_over_uring), cmocka_unit_test(test_wakes_over_epoll),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

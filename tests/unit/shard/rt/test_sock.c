@@ -149,6 +149,43 @@ static void test_options(void **state)
     close(listener);
 }
 
+static void test_end_of_output(void **state)
+{
+    (void)state;
+    int listener = sock_listen_tcp("127.0.0.1", 0, 1);
+    int client = sock_connect_tcp("127.0.0.1", sock_local_port(listener));
+    int server = accept_one(listener);
+    char got[8];
+    static uint8_t flood[4 << 20];
+    assert_true(sock_all_received(server));
+    ssize_t sent = send(server, flood, sizeof flood, MSG_DONTWAIT); /* more than it takes unread */
+    assert_true(sent > 0);
+    assert_false(sock_all_received(server));
+    for (ssize_t at = 0; at < sent;) {
+        ssize_t n = recv(client, flood, sizeof flood, 0);
+        if (n > 0)
+            at += n;
+        else
+            wait_ready(client, POLLIN);
+    }
+    assert_int_equal(write(server, "bye", 3), 3);
+    sock_end_output(server);
+    wait_ready(client, POLLIN);
+    assert_int_equal(read(client, got, sizeof got), 3);
+    wait_ready(client, POLLIN);
+    assert_int_equal(read(client, got, sizeof got), 0); /* the end */
+    for (uint32_t i = 0; i < 200 && !sock_all_received(server); i++)
+        usleep(10000); /* the receipt may come late */
+    assert_true(sock_all_received(server));
+    assert_int_equal(write(client, "late", 4), 4); /* the other way is still open */
+    wait_ready(server, POLLIN);
+    assert_int_equal(read(server, got, sizeof got), 4);
+    assert_true(sock_all_received(-1));
+    close(server);
+    close(client);
+    close(listener);
+}
+
 static void test_unix(void **state)
 {
     (void)state;
@@ -193,7 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tcp_names),     cmocka_unit_test(test_any_address),
         cmocka_unit_test(test_bad_addresses), cmocka_unit_test(test_options),
-        cmocka_unit_test(test_unix),
+        cmocka_unit_test(test_end_of_output), cmocka_unit_test(test_unix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

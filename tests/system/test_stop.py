@@ -1,0 +1,194 @@
+"""How a node stops: what it executed is answered and kept, its log ends cleanly, its directory is free again."""
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from moonlib.resp import Client, Disconnected, ReplyError, encode, parse, reply_end
+from moonlib.server import moon_binary, start_moon
+
+IOS = ("epoll", "uring")
+DEPTH = 200
+COUNTERS = 5  # keys of one client: on several shards
+
+
+def log_is_whole(folder):
+    said = subprocess.run([moon_binary(), "--check-log", str(folder)], capture_output=True, text=True, timeout=30)
+    return said.returncode == 0 and "the log is whole" in said.stdout and "cut off" not in said.stderr + said.stdout
+
+
+class Pipeliner(threading.Thread):
+    """Sends INCR on its counters round robin, always `DEPTH` ahead of the replies, until the server says it is
+    enough. Then `replies` are those that came, `error` how it ended if not by an orderly close."""
+
+    def __init__(self, number, port):
+        super().__init__(daemon=True)
+        self.keys = [f"n:{number}:{k}" for k in range(COUNTERS)]
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.replies, self.error = [], None
+
+    def run(self):
+        buffer, at, sent, unsent = bytearray(), 0, 0, b""
+        self.socket.settimeout(0.001)
+        until = time.monotonic() + 30
+        sending = True
+        while time.monotonic() < until:
+            if sending:
+                if not unsent and sent - len(self.replies) < DEPTH:
+                    unsent = b"".join(encode(["INCR", self.keys[(sent + i) % COUNTERS]]) for i in range(DEPTH // 2))
+                    sent += DEPTH // 2
+                try:
+                    unsent = unsent[self.socket.send(unsent):] if unsent else unsent
+                except socket.timeout:
+                    pass
+                except OSError:
+                    sending = False
+            try:
+                data = self.socket.recv(1 << 16)
+            except socket.timeout:
+                continue
+            except OSError as error:
+                self.error = repr(error)
+                break
+            if not data:
+                if at < len(buffer):
+                    self.error = f"ends within a reply: {bytes(buffer[at:])!r}"
+                break
+            buffer += data
+            while (end := reply_end(buffer, at)) > 0:
+                self.replies.append(parse(bytes(buffer[at:end])).held)
+                at = end
+        else:
+            self.error = "never closed"
+        self.socket.close()
+
+    def expected(self):
+        """Value of each counter if what was answered is what was executed."""
+        return [len(self.replies[k::COUNTERS]) for k in range(COUNTERS)]
+
+
+@pytest.mark.parametrize("fsync", ("everysec", "always"))
+@pytest.mark.parametrize("shards", (1, 2, 4))
+@pytest.mark.parametrize("io", IOS)
+def test_what_was_executed_is_answered_and_kept(tmp_path, io, shards, fsync):
+    args = ["--appendfsync", fsync]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        node = start_moon(shards=shards, io=io, appendonly="yes", folder=str(tmp_path), args=args)
+        try:
+            with node.client() as c:
+                c.call("FLUSHALL")
+            clients = [Pipeliner(i, node.port) for i in range(6)]
+            for client in clients:
+                client.start()
+            time.sleep(0.3)
+            node.signal(number)
+            assert node.process.wait(10) == 0
+            for client in clients:
+                client.join(30)
+        finally:
+            node.kill()
+        for client in clients:
+            assert client.error is None
+            assert client.replies == [n // COUNTERS + 1 for n in range(len(client.replies))]
+        assert sum(len(client.replies) for client in clients) > 500, "hardly anything was written"
+        assert log_is_whole(tmp_path)
+        with start_moon(shards=shards, io=io, appendonly="yes", folder=str(tmp_path), args=args) as again:
+            with again.client() as c:
+                for client in clients:
+                    assert [int(v or 0) for v in c.call("MGET", *client.keys)] == client.expected()
+
+
+@pytest.mark.parametrize("shards", (1, 2))
+@pytest.mark.parametrize("io", IOS)
+def test_a_large_reply_is_delivered_to_its_end(io, shards):
+    """Much more than a socket takes at once, and input that will never be run behind it."""
+    with start_moon(shards=shards, io=io) as node:
+        with node.client() as c:
+            for i in range(4):
+                c.call("SET", f"k{i}", b"v" * (4 << 20))
+        with socket.create_connection(("127.0.0.1", node.port)) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            s.sendall(b"".join(encode(["GET", f"k{i}"]) for i in range(4)) + encode(["PING"]) * 2000)
+            time.sleep(0.3)
+            node.signal(signal.SIGTERM)
+            time.sleep(0.2)
+            got = bytearray()
+            s.settimeout(10)
+            while piece := s.recv(1 << 16):
+                got += piece
+        assert node.process.wait(10) == 0
+        at, whole = 0, 0
+        while (end := reply_end(got, at)) > 0:
+            at, whole = end, whole + 1
+        assert at == len(got), "the last reply was cut off"
+        assert whole >= 1 and got.startswith(b"$4194304\r\n")
+
+
+@pytest.mark.parametrize("io", IOS)
+def test_a_client_that_does_not_read_does_not_hold_the_stop(io):
+    with start_moon(shards=2, io=io) as node, node.client() as c:
+        c.call("SET", "k", b"v" * (1 << 20))
+        with socket.create_connection(("127.0.0.1", node.port)) as s:
+            s.sendall(encode(["GET", "k"]) * 100)
+            time.sleep(0.3)
+            begin = time.monotonic()
+            node.signal(signal.SIGTERM)
+            assert node.process.wait(10) == 0
+            assert time.monotonic() - begin < 4
+
+
+@pytest.mark.parametrize("io", IOS)
+def test_idle_clients_do_not_delay_the_stop(io):
+    with start_moon(shards=2, io=io) as node:
+        idle = [node.client() for _ in range(50)]
+        for client in idle:
+            client.call("PING")
+        begin = time.monotonic()
+        node.signal(signal.SIGTERM)
+        assert node.process.wait(10) == 0
+        assert time.monotonic() - begin < 0.4
+        for client in idle:
+            assert client.read_all() == b""
+
+
+@pytest.mark.parametrize("shards", (1, 4))
+@pytest.mark.parametrize("io", IOS)
+def test_when_shutdown_closes_its_connection_the_directory_is_free(tmp_path, io, shards):
+    node = start_moon(shards=shards, io=io, appendonly="yes", folder=str(tmp_path))
+    try:
+        for _ in range(5):
+            with node.client() as c, node.client() as idle:
+                for i in range(200):
+                    c.call("SET", f"k{i}", i)
+                idle.call("PING")
+                c.send(encode(["SHUTDOWN"]))
+                assert c.read_all() == b""
+                # The idle one is not even closed yet: only the end of the process ends the wait for it.
+                again = start_moon(shards=shards, io=io, appendonly="yes", folder=str(tmp_path))
+            assert node.process.wait(5) == 0
+            node = again
+            with node.client() as c:
+                assert c.call("DBSIZE") == 200
+    finally:
+        node.kill()
+
+
+def test_no_connection_is_served_once_the_stop_began(tmp_path):
+    """Whoever comes during the stop is closed, not kept waiting."""
+    with start_moon(shards=2) as node, node.client() as c:
+        c.call("SET", "k", b"v" * (1 << 20))
+        with socket.create_connection(("127.0.0.1", node.port)) as s:
+            s.sendall(encode(["GET", "k"]) * 100)  # holds the stop for a while
+            time.sleep(0.3)
+            node.signal(signal.SIGTERM)
+            time.sleep(0.3)
+            try:
+                with Client(node.port, timeout=3) as late:
+                    with pytest.raises((Disconnected, ReplyError)):
+                        late.call("PING")
+            except OSError:
+                pass  # refused: as good
+        assert node.process.wait(10) == 0
