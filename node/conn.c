@@ -88,6 +88,7 @@ static void on_gone(struct io_stream *s)
     buf_free(&c->held);
     mem_free(MEM_CONN, c->marks, c->marks_cap * sizeof *c->marks);
     mem_free(MEM_CONN, c->pends, c->pends_cap * sizeof *c->pends);
+    mem_free(MEM_CONN, c->far_bytes, node.shards * sizeof *c->far_bytes);
     free_text(c->session.name);
     free_text(c->session.lib_name);
     free_text(c->session.lib_ver);
@@ -116,8 +117,9 @@ void conn_close_now(struct conn *c)
         struct pend *p = &c->pends[(c->pends_head + i) & (c->pends_cap - 1)];
         if (p->merge != NULL) place__merge_drop(p->merge);
         p->merge = NULL;
+        place__drop_returned(p->returned);
     }
-    c->pends_count = 0;
+    c->pends_count = c->returned_count = 0;
     w->conns[c->index] = NULL;
     w->conns_free[w->conns_free_count++] = c->index;
     w->conns_count--;
@@ -579,7 +581,9 @@ static void on_sent(struct io_stream *s, int32_t err)
     c->active_ms = reactor_now_ms(&c->worker->core.reactor);
     if (c->sending.cap > OUT_RESUME_BYTES) buf_shrink(&c->sending, 0);
     if (c->out.len > 0 || (c->flags & CONN_CLOSE_AFTER_REPLY)) conn__dirty(c);
-    if ((c->flags & CONN_WAIT_OUTPUT) && conn_output_bytes(c) < OUT_RESUME_BYTES)
+    if (unlikely(c->returned_count > 0))
+        place__resend(c);
+    else if ((c->flags & CONN_WAIT_OUTPUT) && conn_output_bytes(c) < OUT_RESUME_BYTES)
         conn__unblock(c, CONN_WAIT_OUTPUT);
 }
 

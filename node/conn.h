@@ -11,6 +11,7 @@
 
 struct worker;
 struct merge;
+struct returned;
 
 /* One place in the order of replies. While an answer of another shard is outstanding, every later reply
  * of the connection waits behind it in `held`. */
@@ -19,6 +20,7 @@ struct pend {
     uint32_t parts_left; /* 0: ready */
     bool muted;          /* CLIENT REPLY OFF or SKIP was in force: the answer is dropped */
     struct merge *merge; /* several shards answer: how they become one reply; NULL: one answer */
+    struct returned *returned; /* requests that other shards gave back (answer.c) */
 };
 /* Output up to `end` (counted in bytes since the connection began) waits for the log to reach lsn. */
 struct gate_mark {
@@ -30,12 +32,13 @@ enum conn_flag {
     CONN_CLOSING = 1 << 1,           /* stream_close was called; waiting for on_gone */
     CONN_WAIT_ORDER = 1 << 2,        /* not parsed until all earlier replies are there */
     CONN_WAIT_ROOM = 1 << 3,         /* a mailbox was full: tried again next pass */
-    CONN_WAIT_OUTPUT = 1 << 4,       /* unsent output over OUT_PAUSE_BYTES: not parsed */
-    CONN_RECV_PAUSED = 1 << 5,       /* io_stream_pause in force */
-    CONN_READY = 1 << 6,             /* in the worker's ready list */
-    CONN_DIRTY = 1 << 7,             /* in the worker's dirty list */
-    CONN_GATED = 1 << 8,             /* in the worker's gated list */
-    CONN_EOF = 1 << 9,               /* the peer will send no more */
+    CONN_WAIT_OUTPUT = 1 << 4, /* unsent output over OUT_PAUSE_BYTES, or requests were given back:
+                                      * not parsed */
+    CONN_RECV_PAUSED = 1 << 5, /* io_stream_pause in force */
+    CONN_READY = 1 << 6,       /* in the worker's ready list */
+    CONN_DIRTY = 1 << 7,       /* in the worker's dirty list */
+    CONN_GATED = 1 << 8,       /* in the worker's gated list */
+    CONN_EOF = 1 << 9,         /* the peer will send no more */
     CONN_UNIX = 1 << 10,
     CONN_SENDING = 1 << 11, /* `sending` is with the kernel */
     CONN_UNHEARD = 1 << 12, /* input was dropped, or will be, because the connection ends */
@@ -68,6 +71,13 @@ struct conn {
     struct pend *pends; /* ring of pends_cap (power of two) */
     uint32_t pends_head, pends_count, pends_cap;
     struct buf held;
+    /* What other shards do for it (answer.c). */
+    uint32_t due; /* requests under way there */
+    uint32_t
+        returned_count; /* given back, to be sent again in this order before anything is parsed */
+    uint32_t round;
+    size_t far_last;     /* size of the last counted answer */
+    uint64_t *far_bytes; /* counted answers by shard; NULL: none so far */
     struct conn *ready_next, *dirty_next, *gated_next, *room_next;
     struct conn *touched_next; /* had input in this pass: settled at its end */
     uint64_t

@@ -43,6 +43,9 @@ void place__take_answers(struct worker *w);
 void place__publish(
     struct worker *w); /* end of pass: messages become visible, sleepers are woken */
 bool place__pending(struct worker *w); /* a message waits */
+/* Sends requests that were given back again, if c takes answers now. */
+void place__resend(struct conn *c);
+void place__drop_returned(struct returned *list);
 void place__durable(struct worker *w, uint64_t lsn);
 /* The log failed: answers that wait for it leave as errors. */
 void place__fail_held(struct worker *w);

@@ -11,8 +11,6 @@
 #include "shard/rt/sock.h"
 
 #define CREDIT_MAX (MAILBOX_BYTES / 2 / (sizeof(struct msg_answer) + ANSWER_INLINE_MAX))
-/* Requests above this travel as a block on the heap, the ring carries its address. */
-#define REQUEST_INLINE_MAX (16u << 10)
 /* Of peers per batch: a request taken must run, so what a batch may add to the log is bounded. */
 #define TAKE_BLOCK_BYTES (1u << 20)
 
@@ -24,7 +22,12 @@ static bool peer_has_room(const struct peer *p)
            mailbox_room(p->requests_out) >= sizeof(struct msg_request) + REQUEST_INLINE_MAX;
 }
 
-static size_t args_bytes(const struct bytes *argv, uint32_t argc)
+bool place__has_room(const struct worker *w, uint32_t to)
+{
+    return peer_has_room(&w->peers[to]);
+}
+
+size_t place__args_bytes(const struct bytes *argv, uint32_t argc)
 {
     size_t n = (size_t)argc * sizeof(uint32_t);
     for (uint32_t i = 0; i < argc; i++)
@@ -32,7 +35,7 @@ static size_t args_bytes(const struct bytes *argv, uint32_t argc)
     return n;
 }
 
-static void write_args(uint8_t *to, const struct bytes *argv, uint32_t argc)
+void place__write_args(uint8_t *to, const struct bytes *argv, uint32_t argc)
 {
     uint8_t *data = to + (size_t)argc * sizeof(uint32_t);
     for (uint32_t i = 0; i < argc; i++) {
@@ -48,7 +51,7 @@ static void send_request(struct worker *w, uint32_t to, const struct request *rq
                          uint32_t pend, uint32_t part)
 {
     struct peer *p = &w->peers[to];
-    size_t bytes = args_bytes(rq->argv, rq->argc);
+    size_t bytes = place__args_bytes(rq->argv, rq->argc);
     bool inline_args = bytes <= REQUEST_INLINE_MAX;
     struct msg_request *m = mailbox_reserve(p->requests_out, sizeof *m + (inline_args ? bytes : 0));
     assert(m != NULL);
@@ -66,28 +69,38 @@ static void send_request(struct worker *w, uint32_t to, const struct request *rq
         .hash = rq->key.hash,
         .slot = rq->key.slot,
         .spec = rq->spec,
+        .round = c->round,
+        .taken = c->far_bytes != NULL ? c->far_bytes[to] : 0,
     };
     uint8_t *args = (uint8_t *)(m + 1);
     if (!inline_args) {
         args = m->block = mem_alloc(MEM_REPLY, bytes);
         m->block_bytes = bytes;
     }
-    write_args(args, rq->argv, rq->argc);
+    place__write_args(args, rq->argv, rq->argc);
     mailbox_push(p->requests_out, sizeof *m + (inline_args ? bytes : 0));
     p->outstanding++;
     w->outstanding++;
+    c->due++;
 }
 
 /* ---- running a request of a connection */
 
+void place__wait_room(struct worker *w, struct conn *c)
+{
+    if (c->flags & CONN_WAIT_ROOM) return;
+    c->flags |= CONN_WAIT_ROOM;
+    c->room_next = w->room;
+    w->room = c;
+}
+
 static void stall(struct worker *w, struct conn *c, uint32_t flag)
 {
-    c->flags |= flag;
     c->skip_batch = w->batch_id;
-    if (flag == CONN_WAIT_ROOM) {
-        c->room_next = w->room;
-        w->room = c;
-    }
+    if (flag == CONN_WAIT_ROOM)
+        place__wait_room(w, c);
+    else
+        c->flags |= flag;
 }
 
 static void reply_in_order(struct conn *c, const char *error)
@@ -515,6 +528,7 @@ static void run_queued_conn(struct worker *w, struct queued *q)
 
 static void run_queued_peer(struct worker *w, struct queued *q)
 {
+    if (unlikely(w->peers[q->from].over > 0) && answer__gave_back(w, q)) return;
     struct reply reply = {.out = &w->part_reply, .proto = q->proto};
     w->running = NULL;
     core_run(&w->core, &q->rq, &reply);
@@ -603,6 +617,8 @@ static void take_request(struct worker *w, uint32_t from, const struct msg_reque
         .pend = m->pend,
         .part = m->part,
         .from = from,
+        .taken = m->taken,
+        .round = m->round,
         .proto = m->proto,
         .block = m->block,
         .block_bytes = m->block_bytes,
@@ -635,6 +651,7 @@ static void everywhere_here(struct worker *w, uint32_t from, struct everywhere *
                            .conn_index = e->conn_index,
                            .pend = e->pend,
                            .part = w->index,
+                           .kind = ANSWER_EVERYWHERE,
                            .everywhere = e};
     answer__push(w, from, &a, bytes_view(NULL, 0));
 }

@@ -5,6 +5,9 @@
 
 #include "node/conn_priv.h"
 
+/* Requests above this travel as a block on the heap, the ring carries its address. */
+#define REQUEST_INLINE_MAX (16u << 10)
+
 enum msg_kind { MSG_REQUEST, MSG_BLOCK, MSG_SOCKET, MSG_EVERYWHERE };
 
 struct
@@ -18,17 +21,34 @@ struct
     void *block;
     size_t block_bytes;
     uint16_t slot;
-    int32_t fd; /* MSG_SOCKET */
-    uint32_t is_unix;
-    struct everywhere *everywhere;
+    uint32_t round; /* conn.round: the first of a new one ends the giving back */
+    union {
+        uint64_t taken; /* bytes of this shard's counted answers that the connection has */
+        struct {        /* MSG_SOCKET */
+            int32_t fd;
+            uint32_t is_unix;
+        };
+        struct everywhere *everywhere;
+    };
 };
+enum answer_kind { ANSWER_REPLY, ANSWER_RETURNED, ANSWER_EVERYWHERE };
 struct msg_answer {
     uint64_t conn_id;
     uint32_t conn_index, pend, part;
+    uint8_t kind;
     size_t len;     /* of the reply's bytes that follow, or of block */
-    uint8_t *block; /* replies over ANSWER_INLINE_MAX; freed by the asker */
+    uint8_t *block; /* replies over ANSWER_INLINE_MAX, a request given back; freed by the asker */
     size_t block_bytes;
-    struct everywhere *everywhere;
+    union {
+        uint64_t counted; /* what it adds to conn.far_bytes */
+        struct everywhere *everywhere;
+    };
+};
+struct returned { /* a request given back to its connection without being run */
+    struct returned *next;
+    uint32_t shard;
+    uint32_t inline_bytes;
+    struct msg_request m; /* then the arguments (inline_bytes), or they are in m.block */
 };
 struct held_answer { /* waits in the answering worker until the log is durable up to lsn */
     struct held_answer *next;
@@ -60,7 +80,16 @@ struct merge *merge__new(enum cmd_spread spread, uint32_t shards, uint32_t eleme
 void merge__part(struct conn *c, uint32_t number, struct merge *m, uint32_t part,
                  struct bytes wire);
 
+/* ---- place.c */
+size_t place__args_bytes(const struct bytes *argv, uint32_t argc); /* in a message */
+void place__write_args(uint8_t *to, const struct bytes *argv, uint32_t argc);
+bool place__has_room(const struct worker *w, uint32_t to); /* for a request to that shard */
+/* c has a request that found no room: it is seen to again when there may be some. */
+void place__wait_room(struct worker *w, struct conn *c);
+
 /* ---- answer.c */
+/* True: too much is on its way to the connection that asks; the request went back to it. */
+bool answer__gave_back(struct worker *w, const struct queued *q);
 /* The reply to a request of a peer: now, or (gated) when the log is durable. Empties `out`. */
 void answer__send(struct worker *w, const struct queued *q, struct buf *out);
 void answer__push(struct worker *w, uint32_t to, const struct msg_answer *a, struct bytes wire);

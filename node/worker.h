@@ -20,20 +20,29 @@ struct peer {
     struct mailbox *requests_out, *requests_in;
     struct mailbox *answers_out, *answers_in;
     uint32_t outstanding; /* requests sent, not yet answered */
+    struct flow *flows;   /* answers on their way to its connections, by index (answer.c) */
+    uint32_t flows_cap;
+    uint32_t over; /* flows over their bound */
 };
 
 struct queued { /* one request of a batch */
     struct request rq;
     struct conn *conn; /* NULL: from a peer */
-    size_t end;        /* conn->consumed after it */
-    const char *bad;   /* conn: protocol error after the requests before it */
-    /* From a peer: whose answer it is. */
-    uint64_t conn_id;
-    uint32_t conn_index, pend, part;
-    uint32_t from;
-    uint8_t proto;
-    void *block; /* the request's bytes, if it was too large for the ring; freed after the run */
-    size_t block_bytes;
+    union {
+        struct {
+            size_t end;      /* conn->consumed after it */
+            const char *bad; /* protocol error after the requests before it */
+        };
+        struct { /* from a peer: whose answer it is */
+            uint64_t conn_id;
+            uint64_t taken;
+            uint32_t conn_index, pend, part, round;
+            uint32_t from;
+            uint8_t proto;
+            void *block; /* the request's bytes, if too large for the ring; freed after the run */
+            size_t block_bytes;
+        };
+    };
 };
 
 struct worker {

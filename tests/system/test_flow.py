@@ -7,6 +7,7 @@ import pytest
 
 from moonlib.resp import encode
 from moonlib.server import start_moon
+from moonlib.slots import key_on
 
 IOS = ("epoll", "uring")
 SLOW_ITEMS = 4000
@@ -17,22 +18,15 @@ def rss_bytes(pid):
         return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def crc16(data):
-    crc = 0
-    for byte in data:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = (crc << 1) ^ 0x1021 if crc & 0x8000 else crc << 1
-            crc &= 0xFFFF
-    return crc
+def forget_peak(pid):
+    with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as f:
+        f.write("5")
 
 
-def key_on(shard, shards):
-    for i in range(10000):
-        key = f"k{i}"
-        if crc16(key.encode()) % 16384 // 32 % shards == shard:
-            return key
-    raise AssertionError("no key for this shard")
+def peak_bytes(pid):
+    """The most RSS since the last forget_peak()."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM:")) << 10
 
 
 def make_slow_list(c, key):
@@ -181,3 +175,58 @@ def test_large_values_at_once_wait_for_the_log_and_are_not_refused(shards, fsync
         for s in socks:
             s.settimeout(20)
             assert s.recv(100) == b"+OK\r\n"
+
+
+BIG = 10 << 20
+
+
+def big_reply(letter):
+    return b"$%d\r\n%s\r\n" % (BIG, letter * BIG)
+
+
+def read_exactly(s, expected):
+    """Compares piece by piece: a gigabyte is not kept."""
+    at = 0
+    while at < len(expected):
+        piece = s.recv(min(1 << 20, len(expected) - at))
+        assert piece, "the node closed the connection"
+        assert expected.startswith(piece, at)
+        at += len(piece)
+
+
+def one_connection_per_shard(port, shards):
+    """They are dealt out in turn."""
+    socks = [socket.create_connection(("127.0.0.1", port)) for _ in range(shards)]
+    for s in socks:
+        s.settimeout(20)
+    return socks
+
+
+@pytest.mark.parametrize("pipeline", ("large", "small-then-large"))
+@pytest.mark.parametrize("io", IOS)
+def test_answers_of_other_shards_do_not_fill_the_memory(io, pipeline):
+    """Of a client that does not read; the second pipeline looks harmless for a long time."""
+    with start_moon(shards=2, io=io) as node, node.client() as a, node.client() as b:
+        keys = [key_on(0, 2), key_on(1, 2)]
+        for key, letter in zip(keys, (b"a", b"b")):
+            a.call("SET", key, letter * BIG)
+        a.call("SET", "{%s}small" % keys[0], "s")
+        socks = one_connection_per_shard(node.port, 2)
+        before = rss_bytes(node.pid)
+        forget_peak(node.pid)
+        small = 3000 if pipeline != "large" else 0
+        for s in socks:
+            for key in keys:
+                s.sendall(encode(["GET", "{%s}small" % keys[0]]) * small + encode(["GET", key]) * 20 + encode(["PING"]))
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            for other in (a, b):
+                assert other.call("STRLEN", keys[0]) == other.call("STRLEN", keys[1]) == BIG
+        assert peak_bytes(node.pid) - before < 100 << 20
+        for s in socks:
+            for letter in (b"a", b"b"):
+                read_exactly(s, b"$1\r\ns\r\n" * small)
+                for _ in range(20):
+                    read_exactly(s, big_reply(letter))
+                read_exactly(s, b"+PONG\r\n")
+        assert peak_bytes(node.pid) - before < 100 << 20
