@@ -3,6 +3,8 @@
  * a look-up is one multiplication chain and one comparison. */
 #include "node/commands.h"
 
+#include <ctype.h>
+
 #include "shard/base/assert.h"
 #include "shard/base/mem.h"
 #include "shard/cmd/cmd.h"
@@ -20,31 +22,45 @@ static const struct cmd_table *const tables[] = {
 static struct cmd_spec *rows;
 static char (*full_names)[2 * NAME_MAX_BYTES];
 static uint32_t rows_count, top_count; /* top-level rows first, then all subcommands */
-static const struct cmd_spec *places[PLACES];
 static uint64_t seed;
 static const struct cmd_spec *opcode_rows[256];
 
-static inline uint64_t load_folded(const uint8_t *p)
+/* The first and the last 8 bytes of a name, which overlap or hold less if it is short: all of it up to 16
+ * bytes, and enough for the hash beyond. */
+struct ends {
+    uint64_t first, last;
+};
+
+static inline struct ends ends_of(const uint8_t *name, size_t len)
 {
-    uint64_t v;
-    memcpy(&v, p, 8);
-    return v | 0x2020202020202020u; /* letters differ from their capitals by this bit only */
+    struct ends e = {0, 0};
+    if (len >= 8) {
+        memcpy(&e.first, name, 8);
+        memcpy(&e.last, name + len - 8, 8);
+    } else if (len >= 4) {
+        memcpy(&e.first, name, 4);
+        memcpy(&e.last, name + len - 4, 4);
+    } else {
+        e.first = (uint64_t)name[0] << 16 | (uint64_t)name[len / 2] << 8 | name[len - 1];
+    }
+    return e;
 }
 
-static inline uint32_t place_of(const uint8_t *name, size_t len, uint64_t with_seed)
+/* By perfect hash, with the ends of the name in both cases: clients send one or the other, and the row
+ * itself need not be looked at. */
+static struct place {
+    const struct cmd_spec *spec; /* NULL: nothing hashes to here */
+    struct ends lower, upper;
+    size_t len;
+} places[PLACES];
+
+#define FOLD 0x2020202020202020u /* letters differ from their capitals by this bit only */
+
+static inline uint32_t place_of(struct ends e, size_t len, uint64_t with_seed)
 {
-    uint64_t h = len * 0x9E3779B97F4A7C15u;
-    if (len >= 8) {
-        h ^= load_folded(name);
-        h = (h ^ with_seed) * 0xD6E8FEB86659FD93u;
-        h ^= h >> 32;
-        h ^= load_folded(name + len - 8);
-    } else {
-        uint64_t v = 0;
-        for (size_t i = 0; i < len; i++)
-            v = v << 8 | (name[i] | 0x20u);
-        h ^= v;
-    }
+    uint64_t h = (len * 0x9E3779B97F4A7C15u) ^ (e.first | FOLD);
+    h = (h ^ with_seed) * 0xD6E8FEB86659FD93u;
+    h ^= (h >> 32) ^ (e.last | FOLD);
     h = (h ^ with_seed) * 0xD6E8FEB86659FD93u;
     return (uint32_t)(h >> 52);
 }
@@ -53,9 +69,13 @@ static_assert(PLACES == 1u << (64 - 52), "place_of gives this many");
 const struct cmd_spec *commands_find(struct bytes name)
 {
     if (unlikely(name.len == 0 || name.len > NAME_MAX_BYTES)) return NULL;
-    const struct cmd_spec *s = places[place_of(name.data, name.len, seed)];
-    if (unlikely(s == NULL) || !bytes_is(name, s->name)) return NULL;
-    return s;
+    struct ends e = ends_of(name.data, name.len);
+    const struct place *p = &places[place_of(e, name.len, seed)];
+    if (unlikely(p->len != name.len)) return NULL;
+    bool same = (e.first == p->lower.first && e.last == p->lower.last) ||
+                (e.first == p->upper.first && e.last == p->upper.last);
+    if (likely(same) && name.len <= 16) return p->spec;
+    return bytes_is(name, p->spec->name) ? p->spec : NULL; /* long, or letters of both cases */
 }
 
 const struct cmd_spec *commands_find_sub(const struct cmd_spec *container, struct bytes name)
@@ -105,14 +125,27 @@ uint32_t commands_opcodes(void)
     return COUNT_OF(opcode_rows);
 }
 
+static struct ends ends_in_case(const char *name, bool upper)
+{
+    uint8_t text[NAME_MAX_BYTES];
+    size_t len = strlen(name);
+    for (size_t i = 0; i < len; i++)
+        text[i] = (uint8_t)(upper ? toupper((uint8_t)name[i]) : tolower((uint8_t)name[i]));
+    return ends_of(text, len);
+}
+
 static bool try_seed(uint64_t with_seed)
 {
     memset(places, 0, sizeof places);
     for (uint32_t i = 0; i < top_count; i++) {
-        const struct cmd_spec **p =
-            &places[place_of((const uint8_t *)rows[i].name, strlen(rows[i].name), with_seed)];
-        if (*p != NULL) return false;
-        *p = &rows[i];
+        const char *name = rows[i].name;
+        struct ends lower = ends_in_case(name, false);
+        struct place *p = &places[place_of(lower, strlen(name), with_seed)];
+        if (p->spec != NULL) return false;
+        *p = (struct place){.spec = &rows[i],
+                            .lower = lower,
+                            .upper = ends_in_case(name, true),
+                            .len = strlen(name)};
     }
     return true;
 }

@@ -583,6 +583,7 @@ static void prefetch_group(struct worker *w, const struct queued *q, uint32_t n)
         if (!has_key_here(w, &q[i].rq)) continue;
         here[keys++] = i;
         db_prefetch_bucket(w->core.ks, &q[i].rq.key);
+        if (q[i].rq.spec->flags & CMD_WRITE) db_prefetch_counters(w->core.ks, &q[i].rq.key);
     }
     for (uint32_t k = 0; k < keys; k++)
         if (db_prefetch_record(w->core.ks, &q[here[k]].rq.key)) overflow[more++] = here[k];

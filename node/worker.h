@@ -8,7 +8,7 @@
 #include "shard/rt/mailbox.h"
 
 #define BATCH_MAX                                                                                  \
-    256u /* requests parsed before they are run: keeps views, buckets and records in cache */
+    128u /* requests parsed before they are run: keeps views, buckets and records in cache */
 
 struct held_answer;
 struct slowlog;

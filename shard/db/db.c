@@ -79,6 +79,12 @@ void db_prefetch_bucket(const struct keyspace *ks, const struct db_key *key)
     if (likely(t != NULL)) table_prefetch_bucket(t, key->hash);
 }
 
+void db_prefetch_counters(const struct keyspace *ks, const struct db_key *key)
+{
+    const struct database *db = &ks->db[key->db];
+    if (likely(db->counters != NULL)) __builtin_prefetch(&db->counters[key->slot], 1);
+}
+
 bool db_prefetch_record(const struct keyspace *ks, const struct db_key *key)
 {
     const struct table *t = slot_table(ks, key);

@@ -30,6 +30,8 @@ static inline struct db_key db_key(uint8_t db, struct bytes name)
  * and for a few the overflow bucket. */
 void db_prefetch_slot(const struct keyspace *ks, const struct db_key *key);
 void db_prefetch_bucket(const struct keyspace *ks, const struct db_key *key);
+/* Beside the bucket's, for a write: the slot's counters, which a commit changes. */
+void db_prefetch_counters(const struct keyspace *ks, const struct db_key *key);
 /* True: the record is not known yet, only where to look next; db_prefetch_overflow() in a further sweep
  * over such keys (one in six) fetches it. Skipping that sweep costs time, nothing else. */
 bool db_prefetch_record(const struct keyspace *ks, const struct db_key *key);

@@ -74,14 +74,14 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply)
         return;
     }
     struct arena_mark mark = arena_mark(&c->scratch);
-    struct exec x;
-    init_exec(c, &x, reply);
-    x.spec = spec;
-    x.argv = rq->argv;
-    x.argc = rq->argc;
-    x.key = rq->key;
-    x.no_touch = rq->no_touch;
-    spec->run(&x);
+    struct exec *x = &c->run;
+    x->reply = reply;
+    x->spec = spec;
+    x->argv = rq->argv;
+    x->argc = rq->argc;
+    x->key = rq->key;
+    x->no_touch = rq->no_touch;
+    spec->run(x);
     arena_rewind(&c->scratch, mark);
     /* Not bound to slots: KEYS and RANDOMKEY show what any write of this shard made. */
     if (unlikely(c->gated) && spec->keys.first == 0) c->gate_lsn = core_newest_lsn(c);
@@ -101,6 +101,7 @@ void core_pass_begin(struct core *c)
     c->ticks = clock_ticks();
     uint64_t max = atomic_load_explicit(&c->shared->maxmemory, memory_order_relaxed);
     c->oom = unlikely(max != 0) && mem_live_bytes_all() > max;
+    init_exec(c, &c->run, NULL);
 }
 
 /* ---- errors by first word, for INFO errorstats */

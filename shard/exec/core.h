@@ -54,6 +54,7 @@ struct core {
     struct core_shared *shared;
     struct slab *slab;
     struct arena scratch;
+    struct exec run; /* of core_run(): what a pass keeps equal is filled in once per pass */
     struct rng rng;
     uint32_t index, count;
     uint16_t databases;

@@ -112,10 +112,9 @@ bool exec_read_as(struct exec *x, struct bytes name, enum value_type type,
 
 /* ---- changing */
 
-void exec_open_at(struct exec *x, struct db_key key, struct change *c)
+HOT_INLINE void open_key(struct exec *x, struct change *c)
 {
-    c->key = key;
-    gate_on(x, key.slot);
+    gate_on(x, c->key.slot);
     db_open(x->ks, &c->key, &c->e);
     if (unlikely(c->e.record != NULL && record_expired(c->e.record, x->now_ms))) {
         /* The request's own reservation has room for this small unit: see EXEC_RESERVE_SLACK. */
@@ -124,9 +123,19 @@ void exec_open_at(struct exec *x, struct db_key key, struct change *c)
     }
 }
 
+void exec_open_at(struct exec *x, struct db_key key, struct change *c)
+{
+    c->key = key;
+    open_key(x, c);
+}
+
 void exec_open(struct exec *x, struct bytes name, struct change *c)
 {
-    exec_open_at(x, exec_key(x, name), c);
+    if (likely(name.data == x->key.name.data && name.len == x->key.name.len))
+        c->key = x->key;
+    else
+        c->key = db_key(x->key.db, name);
+    open_key(x, c);
 }
 
 bool exec_open_as(struct exec *x, struct bytes name, enum value_type type, struct change *c)
