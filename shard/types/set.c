@@ -116,11 +116,15 @@ static bool full_try_add_absent(struct set_full *s, uint64_t hash, struct bytes 
     return true;
 }
 
-static int full_add(struct set_full *s, struct bytes member)
+static int full_add_hashed(struct set_full *s, uint64_t hash, struct bytes member)
 {
-    uint64_t hash = hash_bytes(member);
     if (table_find(&s->members, hash, member, node_member, NULL) != NULL) return 0;
     return full_try_add_absent(s, hash, member) ? 1 : -1;
+}
+
+static int full_add(struct set_full *s, struct bytes member)
+{
+    return full_add_hashed(s, hash_bytes(member), member);
 }
 
 /* ---- conversions */
@@ -185,6 +189,16 @@ static enum value_encoding encoding(const struct record *r)
     return record_encoding(r);
 }
 
+static struct record *try_new_full(struct bytes key, uint64_t expected, int64_t expire_ms)
+{
+    struct record *r = record_try_new(key, VALUE_SET, ENC_HASHTABLE, 0, true, expire_ms);
+    if (r == NULL) return NULL;
+    record_out(r)->ptr = full_try_new(expected);
+    if (record_out(r)->ptr != NULL) return r;
+    record_free_shell(r);
+    return NULL;
+}
+
 struct record *set_try_new(struct bytes key, struct bytes first, uint64_t expected,
                            int64_t expire_ms)
 {
@@ -199,14 +213,7 @@ struct record *set_try_new(struct bytes key, struct bytes first, uint64_t expect
     }
     if (expected <= type_limits.set_listpack_entries)
         return packed_try_new(key, VALUE_SET, expire_ms);
-    struct record *r = record_try_new(key, VALUE_SET, ENC_HASHTABLE, 0, true, expire_ms);
-    if (r == NULL) return NULL;
-    record_out(r)->ptr = full_try_new(expected);
-    if (record_out(r)->ptr == NULL) {
-        record_free_shell(r);
-        return NULL;
-    }
-    return r;
+    return try_new_full(key, expected, expire_ms);
 }
 
 bool set_try_expect(struct record **r, uint64_t count)
@@ -258,7 +265,7 @@ bool set_has(const struct record *r, struct bytes member)
     }
 }
 
-static int intset_add_integer(struct record **r, int64_t v)
+static int intset_add_number(struct record **r, int64_t v)
 {
     struct bytes set = record_blob(*r);
     uint32_t index, count = intset_count(set), width = intset_width(set),
@@ -279,7 +286,7 @@ static int intset_add(struct record **r, struct bytes member)
     int64_t v;
     if (member.len < NUM_I64_TEXT_MAX && num_parse_i64(member, &v)) {
         if (count < type_limits.set_intset_entries && count < INTSET_COUNT_MAX)
-            return intset_add_integer(r, v);
+            return intset_add_number(r, v);
         if (intset_find(record_blob(*r), v, &index)) return 0;
         return to_full(r, (uint64_t)count + 1) ? full_add(set_full(*r), member) : -1;
     }
@@ -415,6 +422,129 @@ struct bytes set_random(const struct record *r, struct rng *rng, char tmp[NUM_I6
     if (encoding(r) == ENC_INTSET)
         return bytes_view(tmp, num_format_i64(tmp, intset_get(blob, index)));
     return lp_text(lp_seek(lp_begin(blob), lp_end(blob), lp_count(blob), index), tmp);
+}
+
+/* ---- members on their way */
+
+void set_member_of(struct set_member *m_out, struct bytes text)
+{
+    m_out->text = text;
+    m_out->knows = SET_KNOWS_TEXT;
+}
+
+struct bytes set_member_text(struct set_member *m)
+{
+    if (!(m->knows & SET_KNOWS_TEXT)) {
+        m->text = bytes_view(m->tmp, num_format_i64(m->tmp, m->number));
+        m->knows |= SET_KNOWS_TEXT;
+    }
+    return m->text;
+}
+
+uint64_t set_member_hash(struct set_member *m)
+{
+    if (!(m->knows & SET_KNOWS_HASH)) {
+        m->hash = hash_bytes(set_member_text(m));
+        m->knows |= SET_KNOWS_HASH;
+    }
+    return m->hash;
+}
+
+bool set_member_is_number(struct set_member *m)
+{
+    if (!(m->knows & SET_KNOWS_NUMBER)) {
+        m->knows |= SET_KNOWS_NUMBER;
+        if (m->text.len < NUM_I64_TEXT_MAX && num_parse_i64(m->text, &m->number))
+            m->knows |= SET_IS_NUMBER;
+    }
+    return m->knows & SET_IS_NUMBER;
+}
+
+bool set_iter_next_member(struct set_iter *it, struct set_member *m_out)
+{
+    if (encoding(it->record) != ENC_INTSET) {
+        m_out->knows = SET_KNOWS_TEXT;
+        return set_iter_next(it, m_out->tmp, &m_out->text);
+    }
+    struct bytes blob = record_blob(it->record);
+    if (it->at == intset_count(blob)) return false;
+    m_out->number = intset_get(blob, (uint32_t)it->at++);
+    m_out->knows = SET_KNOWS_NUMBER | SET_IS_NUMBER;
+    return true;
+}
+
+bool set_has_member(const struct record *r, struct set_member *m)
+{
+    uint32_t index;
+    switch ((unsigned)encoding(r)) {
+    case ENC_INTSET:
+        return set_member_is_number(m) && intset_find(record_blob(r), m->number, &index);
+    case ENC_LISTPACK:
+        return find_packed(r, set_member_text(m)) != NULL;
+    default:
+        return table_find(&set_full(r)->members, set_member_hash(m), set_member_text(m),
+                          node_member, NULL) != NULL;
+    }
+}
+
+/* Where that is all there is to it. False: set_add() has to look. */
+static bool takes_number(const struct record *r, struct set_member *m)
+{
+    return encoding(r) == ENC_INTSET && set_member_is_number(m) &&
+           intset_count(record_blob(r)) < type_limits.set_intset_entries &&
+           intset_count(record_blob(r)) < INTSET_COUNT_MAX;
+}
+
+int set_add_member(struct record **r, struct set_member *m)
+{
+    if (encoding(*r) == ENC_HASHTABLE)
+        return full_add_hashed(set_full(*r), set_member_hash(m), set_member_text(m));
+    if (takes_number(*r, m)) return intset_add_number(r, m->number);
+    return set_add(r, set_member_text(m));
+}
+
+bool set_add_absent(struct record **r, struct set_member *m)
+{
+    if (encoding(*r) == ENC_HASHTABLE)
+        return full_try_add_absent(set_full(*r), set_member_hash(m), set_member_text(m));
+    return set_add_member(r, m) > 0;
+}
+
+struct record *set_try_new_result(struct bytes key, uint64_t at_least)
+{
+    if (at_least > type_limits.set_intset_entries && at_least > type_limits.set_listpack_entries)
+        return try_new_full(key, at_least, -1);
+    return set_try_new(key, BYTES_LIT("0"), 0, -1);
+}
+
+/* The encoding that r's members would have in a set that was made for them. */
+static enum value_encoding fresh_encoding(const struct record *r)
+{
+    uint64_t len = set_len(r);
+    bool numbers = true, is_short = true;
+    if (len > type_limits.set_intset_entries && len > type_limits.set_listpack_entries)
+        return ENC_HASHTABLE;
+    struct set_iter it;
+    struct set_member m;
+    set_iter_start(r, &it);
+    while (set_iter_next_member(&it, &m)) {
+        numbers = numbers && set_member_is_number(&m);
+        is_short = is_short && set_member_text(&m).len <= type_limits.set_listpack_value;
+    }
+    if (numbers) return len <= type_limits.set_intset_entries ? ENC_INTSET : ENC_HASHTABLE;
+    return is_short && len <= type_limits.set_listpack_entries ? ENC_LISTPACK : ENC_HASHTABLE;
+}
+
+struct record *set_try_new_like(struct bytes key, const struct record *r)
+{
+    switch ((unsigned)fresh_encoding(r)) {
+    case ENC_INTSET:
+        return set_try_new(key, BYTES_LIT("0"), 0, -1);
+    case ENC_LISTPACK:
+        return packed_try_new(key, VALUE_SET, -1);
+    default:
+        return try_new_full(key, 0, -1);
+    }
 }
 
 /* ---- for all types */

@@ -33,6 +33,33 @@ void set_iter_start(const struct record *r, struct set_iter *it_out);
 /* Integers of packed sets are written into tmp. */
 MUST_CHECK bool set_iter_next(struct set_iter *it, char tmp[NUM_I64_TEXT_MAX],
                               struct bytes *member_out);
+
+/* A member on its way from one set to others: what is not known of it yet is made when somebody needs it,
+ * once. An intset's member never becomes text while it meets intsets only. Stays where it is (the text may
+ * lie in tmp), valid until its source changes. */
+enum { SET_KNOWS_TEXT = 1, SET_KNOWS_HASH = 2, SET_KNOWS_NUMBER = 4, SET_IS_NUMBER = 8 };
+struct set_member {
+    struct bytes text; /* set_member_text() */
+    uint64_t hash;     /* set_member_hash() */
+    int64_t number;    /* set_member_is_number() */
+    uint8_t knows;
+    char tmp[NUM_I64_TEXT_MAX];
+};
+void set_member_of(struct set_member *m_out, struct bytes text);
+struct bytes set_member_text(struct set_member *m);
+uint64_t set_member_hash(struct set_member *m);
+bool set_member_is_number(struct set_member *m);
+MUST_CHECK bool set_iter_next_member(struct set_iter *it, struct set_member *m_out);
+bool set_has_member(const struct record *r, struct set_member *m);
+/* As set_add(). */
+int set_add_member(struct record **r, struct set_member *m);
+/* The caller knows that it is not there. False: out of memory, nothing changed. */
+MUST_CHECK bool set_add_absent(struct record **r, struct set_member *m);
+/* An empty set for a result of unknown members that come one by one, no fewer than at_least. */
+MUST_CHECK struct record *set_try_new_result(struct bytes key, uint64_t at_least);
+/* An empty set in the encoding that a new one would have once it held all members of r. */
+MUST_CHECK struct record *set_try_new_like(struct bytes key, const struct record *r);
+
 uint64_t set_scan(const struct record *r, uint64_t cursor,
                   void (*each)(void *ctx, struct bytes member), void *ctx);
 /* The set is not empty. */
