@@ -1,5 +1,5 @@
-/* Sets of one key: members in, out, asked for, drawn at random, scanned. SMOVE touches two keys of one
- * shard. The algebra of several sets (SINTER …) comes with the transaction scheduler. */
+/* Sets of one key: members in, out, asked for, drawn at random, scanned; and SMOVE, of two. Algebra of several
+ * sets: set_algebra.c. */
 #include "shard/types/set.h"
 #include "shard/cmd/cmd.h"
 #include "shard/cmd/scan_args.h"
@@ -61,48 +61,54 @@ static void run_srem(struct exec *x)
     reply_i64(x->reply, removed);
 }
 
-/* The source loses the member (and is gone when it was the last), then the destination gains it: two
- * slots, two units. */
+/* The destination gains the member: it may find no memory, then nothing has changed. False: replied. */
+static bool move_in(struct exec *x, struct db_key key, struct bytes member, struct change *to)
+{
+    exec_open_at(x, key, to);
+    if (to->e.record == NULL) to->e.record = set_try_new(to->key.name, member, 1, -1);
+    if (to->e.record == NULL || set_add(&to->e.record, member) < 0) {
+        exec_abandon(x, to);
+        return false;
+    }
+    return exec_commit(x, to, NOTIFY_SET, NULL); /* told when the source has lost it, as in Redis */
+}
+
+static void move_out(struct exec *x, struct db_key key, struct bytes member)
+{
+    struct change from;
+    exec_open_at(x, key, &from);
+    struct bytes args[2] = {from.key.name, member};
+    exec_log(x, &from, OP_SREM, args, 2);
+    (void)set_remove(&from.e.record, member);
+    (void)exec_commit(x, &from, NOTIFY_SET, "srem"); /* the key is there: it cannot fail */
+}
+
+/* Two slots, two units. Both keys are read before either changes. */
 static void run_smove(struct exec *x)
 {
-    struct change from, to;
+    struct db_key from = exec_key(x, x->argv[1]), to = exec_key(x, x->argv[2]);
     struct bytes member = x->argv[3];
-    if (!exec_open_as(x, x->argv[1], VALUE_SET, &from)) return;
-    if (from.e.record == NULL) {
+    const struct record *source = exec_peek(x, &from), *target = exec_peek(x, &to);
+    if (source == NULL) {
         reply_i64(x->reply, 0);
         return;
     }
-    struct db_key to_key = exec_key(x, x->argv[2]);
-    const struct record *target = exec_peek(x, &to_key);
-    if (target != NULL && record_type(target) != VALUE_SET) {
+    if (record_type(source) != VALUE_SET || (target != NULL && record_type(target) != VALUE_SET)) {
         reply_error(x->reply, ERR_WRONGTYPE);
         return;
     }
-    exec_open(x, x->argv[1], &from); /* the look may have deleted an expired neighbour */
-    if (bytes_equal(x->argv[1], x->argv[2]) || !set_has(from.e.record, member)) {
-        reply_i64(x->reply, set_has(from.e.record, member));
-        return;
+    bool there = set_has(source, member), added = target == NULL || !set_has(target, member);
+    if (there && !bytes_equal(from.name, to.name)) {
+        struct change c;
+        if (added && !move_in(x, to, member, &c)) return;
+        exec_log_group_begin(x);
+        struct bytes args[2] = {to.name, member};
+        if (added) exec_log(x, &c, OP_SADD, args, 2);
+        move_out(x, from, member);
+        exec_log_group_end(x);
+        if (added) exec_notify(x, &to, NOTIFY_SET, "sadd");
     }
-    exec_open_at(x, to_key, &to);
-    if (to.e.record == NULL) to.e.record = set_try_new(to.key.name, member, 1, -1);
-    int added = to.e.record == NULL ? -1 : set_add(&to.e.record, member);
-    if (added < 0) {
-        exec_abandon(x, &to);
-        return;
-    }
-    if (!exec_commit(x, &to, NOTIFY_SET, added > 0 ? "sadd" : NULL)) return;
-    exec_log_group_begin(x);
-    if (added > 0) {
-        struct bytes args[2] = {to.key.name, member};
-        exec_log(x, &to, OP_SADD, args, 2);
-    }
-    exec_open(x, x->argv[1], &from);
-    struct bytes args[2] = {from.key.name, member};
-    exec_log(x, &from, OP_SREM, args, 2);
-    exec_log_group_end(x);
-    (void)set_remove(&from.e.record, member);
-    (void)exec_commit(x, &from, NOTIFY_SET, "srem"); /* the key is there: it cannot fail */
-    reply_i64(x->reply, 1);
+    reply_i64(x->reply, there);
 }
 
 /* ---- asking */
