@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "shard/cmd/cmd.h"
+#include "shard/cmd/store.h"
 #include "shard/cmd/zset_reply.h"
 #include "shard/exec/exec.h"
 
@@ -338,7 +339,7 @@ static void run_zremrangebylex(struct exec *x)
 
 /* ---- ZRANGESTORE */
 
-/* The run as a sorted set under another key. NULL: replied. */
+/* The run as a sorted set under another key. NULL: out of memory. */
 static struct record *copy_run(struct exec *x, const struct record *r, const struct run *run,
                                bool downwards, struct bytes key)
 {
@@ -353,44 +354,8 @@ static struct record *copy_run(struct exec *x, const struct record *r, const str
         if (zset_put(&copy, member, score) < 0) goto out_nomem;
     return copy;
 out_nomem:
-    if (copy != NULL) record_free(copy);
-    exec_reply_nomem(x);
+    if (copy != NULL) exec_free_record(x, copy);
     return NULL;
-}
-
-/* An empty result: the destination goes. */
-static void store_nothing(struct exec *x)
-{
-    struct change to;
-    exec_open(x, x->argv[1], &to);
-    if (to.e.record != NULL) {
-        exec_log(x, &to, OP_DEL, &to.key.name, 1);
-        exec_delete(x, &to, NOTIFY_GENERIC, "del");
-    }
-    reply_i64(x->reply, 0);
-}
-
-static void store_run(struct exec *x, const struct record *r, const struct run *run, bool downwards)
-{
-    struct bytes key = x->argv[1];
-    struct record *fresh = copy_run(x, r, run, downwards, key);
-    if (fresh == NULL) return;
-    /* Beside the value: the destination's DEL, perhaps one more because it has expired. */
-    if (!exec_reserve(x, exec_value_log_bytes(fresh) + 2 * key.len + 64)) {
-        record_free(fresh);
-        return;
-    }
-    struct change to;
-    exec_open(x, key, &to); /* from here on `r` may be gone: it may be what the destination holds */
-    struct record *old = to.e.record;
-    to.e.record = fresh;
-    if (!exec_commit(x, &to, NOTIFY_ZSET, "zrangestore")) return;
-    if (old != NULL) exec_free_replaced(x, &to, old);
-    exec_log_group_begin(x);
-    if (old != NULL) exec_log(x, &to, OP_DEL, &to.key.name, 1);
-    exec_log_value(x, &to);
-    exec_log_group_end(x);
-    reply_i64(x->reply, (int64_t)run->count);
 }
 
 static void run_zrangestore(struct exec *x)
@@ -402,9 +367,10 @@ static void run_zrangestore(struct exec *x)
     struct run run = {0};
     if (r != NULL) run = find_run(r, &q);
     if (run.count == 0)
-        store_nothing(x);
+        store_nothing(x, x->argv[1]);
     else
-        store_run(x, r, &run, q.downwards);
+        store_result(x, x->argv[1], copy_run(x, r, &run, q.downwards, x->argv[1]), NOTIFY_ZSET,
+                     "zrangestore");
 }
 
 /* ---- the rows */

@@ -12,7 +12,7 @@ import pytest
 
 import compare
 import generators
-from pair import Pair
+from pair import Pair, name_of
 from shrink import find_failures
 
 SEED = int(os.environ.get("MOON_COMPAT_SEED", "1"))
@@ -34,8 +34,7 @@ TESTED_ELSEWHERE = {
 # What Moon does not have yet, and with what it comes. An entry that Moon does have is an error.
 SCHEDULER, BLOCKING, SORTING = "the transaction scheduler: several keys on several shards", "blocking commands", "SORT"
 COMING = {
-    **dict.fromkeys(["SINTER", "SINTERCARD", "SINTERSTORE", "SUNION", "SUNIONSTORE", "SDIFF", "SDIFFSTORE",
-                     "ZINTER", "ZINTERCARD", "ZINTERSTORE", "ZUNION", "ZUNIONSTORE", "ZDIFF", "ZDIFFSTORE",
+    **dict.fromkeys(["ZINTER", "ZINTERCARD", "ZINTERSTORE", "ZUNION", "ZUNIONSTORE", "ZDIFF", "ZDIFFSTORE",
                      "LMPOP", "ZMPOP"], SCHEDULER),
     **dict.fromkeys(["BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN"], BLOCKING),
     **dict.fromkeys(["SORT", "SORT_RO"], SORTING),
@@ -56,6 +55,7 @@ def test_same_replies(oracle, moons, full, shards, io, resp, family):
     seed = f"{SEED} {family} {resp} {shards} {io}"
     length = LENGTH * (2 if family == "all" else 1) * (FULL_FACTOR if full else 1)
     commands = generators.draw_sequence(seed, length, with_data(names), exclude=lacking)
+    commands = without_keys_apart(commands, oracle, shards)
     pair = Pair(oracle, moons.get(shards, io), resp, start_subject=lambda: moons.get(shards, io), batch=BATCHES[shards][resp])
     failures = find_failures(pair, commands)
     pair.close()
@@ -66,6 +66,18 @@ def test_same_replies(oracle, moons, full, shards, io, resp, family):
 def with_data(names):
     """A family, with a few commands that give its keys neighbours and times to live."""
     return list(dict.fromkeys([*names, "SET", "DEL", "EXPIRE", "RENAME", "COPY", "OBJECT|ENCODING", "TTL"]))
+
+
+def without_keys_apart(commands, oracle, shards):
+    """Until there is a scheduler: a number of keys that is too large makes keys of the options, which lie on any
+    shard. Such commands are drawn for one shard only."""
+    with oracle.client() as o:
+        movable = {name for name, info in zip(generators.GENERATORS, o.call("COMMAND", "INFO", *generators.GENERATORS))
+                   if info is not None and MOVABLE_KEYS in info[2]}
+        counted = [i for i, command in enumerate(commands) if name_of(command) in movable]
+        keys = o.pipeline([("COMMAND", "GETKEYS", *commands[i]) for i in counted])
+    apart = {i for i, names in zip(counted, keys) if isinstance(names, list) and len({shard_of(n, shards) for n in names}) > 1}
+    return [command for i, command in enumerate(commands) if i not in apart]
 
 
 def lacks(server, names):
@@ -107,8 +119,9 @@ def test_lists_of_exceptions_are_true(oracle):
 
 def shard_of(key, shards):
     """As shard/base/slot.h: blocks of 32 slots are dealt out in turn."""
-    tag = key[key.index("{") + 1:key.index("}")] if "{" in key else key
-    return binascii.crc_hqx(tag.encode(), 0) % 16384 // 32 % shards
+    key = key.encode() if isinstance(key, str) else key
+    tag = key[key.index(b"{") + 1:key.index(b"}")] if b"{" in key else key
+    return binascii.crc_hqx(tag, 0) % 16384 // 32 % shards
 
 
 @pytest.mark.parametrize("shards", [2, 4])
@@ -125,7 +138,8 @@ def test_keys_of_several_shards_are_drawn(name, shards):
 APART = [  # two keys of different shards, whatever their number
     ["RENAME", "s1", "s2"], ["RENAMENX", "s1", "s2"], ["COPY", "s1", "s2"], ["MSETNX", "s1", "a", "s2", "b"],
     ["LCS", "s1", "s2"], ["SMOVE", "s1", "s2", "a"], ["LMOVE", "s1", "s2", "LEFT", "LEFT"], ["RPOPLPUSH", "s1", "s2"],
-    ["ZRANGESTORE", "s1", "s2", "0", "-1"],
+    ["ZRANGESTORE", "s1", "s2", "0", "-1"], ["SINTER", "s1", "s2"], ["SUNION", "s1", "s2"], ["SDIFF", "s1", "s2"],
+    ["SINTERCARD", "2", "s1", "s2"], ["SINTERSTORE", "s1", "s2"], ["SUNIONSTORE", "s1", "s2"], ["SDIFFSTORE", "s1", "s2"],
 ]
 
 
