@@ -47,6 +47,8 @@ room_all = $(filter-out $(foreach r,$(filter $1/%,$(ROOMS)),$r/%),$(sort $(wildc
 room_srcs = $(filter-out node/main.c cli/main.c,$(call room_all,$1))
 room_of = $(lastword $(sort $(foreach r,$(ROOMS),$(if $(filter $r $r/%,$1),$r))))
 lib_of = $(OUT)/lib$(subst /,_,$1).a
+# What protoc-c makes of a room's *.proto; in build/, never committed.
+protos_of = $(patsubst %.proto,$(OUT)/%.pb-c.o,$(wildcard $1/*.proto))
 # A room without sources has no archive yet.
 libs_of = $(foreach r,$1,$(if $(call room_srcs,$r),$(call lib_of,$r)))
 objs_of = $(patsubst %.c,$(OUT)/%.o,$1)
@@ -93,6 +95,7 @@ LINK = $(CC) -g $(ARCH) $(LINK_$(MODE)) $(SAN_$(MODE)) $(LDFLAGS)
 # has the archive. Sanitizers bring their own allocator.
 LIBS_shard/base := $(if $(filter release debug,$(MODE)),-l:libjemalloc_pic.a) -lpthread -lm
 LIBS_shard/rt := -l:liburing.a
+LIBS_cluster := -l:libprotobuf-c.a
 third_party = $(foreach r,$1,$(LIBS_$r))
 
 # ---- what there is to build
@@ -136,6 +139,13 @@ $(OUT)/%.o: %.c $(OUT)/.flags | $(OUT)/version.h
 	$(if $(V),,@echo '  CC   $(OUT)/$*.o')
 	$(Q)$(COMPILE) $(if $(WERROR),-Werror) -MMD -MP -c -o $@ $<
 
+# -w: generated code is not ours to mend.
+$(OUT)/%.pb-c.c: %.proto $(OUT)/.flags
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  PB   $@')
+	$(Q)protoc-c --c_out=$(OUT) $<
+$(OUT)/%.pb-c.o: $(OUT)/%.pb-c.c
+	$(Q)$(COMPILE) -w -c -o $@ $<
 # Other flags, other objects: a change on the command line or here rebuilds what it concerns.
 $(OUT)/.flags: FORCE
 	@mkdir -p $(@D)
@@ -155,7 +165,8 @@ $(OUT)/version.h: FORCE
 	 if cmp -s $@.$$$$ $@; then rm -f $@.$$$$; else mv -f $@.$$$$ $@; fi
 
 define archive_rule
-$(call lib_of,$1): $(call objs_of,$(call room_srcs,$1)) $(OUT)/.sources
+$(call lib_of,$1): $(call objs_of,$(call room_srcs,$1)) $(call protos_of,$1) $(OUT)/.sources
+$(if $(call protos_of,$1),$(call objs_of,$(call room_srcs,$1)): | $(patsubst %.o,%.c,$(call protos_of,$1)))
 endef
 $(foreach r,$(ROOMS),$(if $(call room_srcs,$r),$(eval $(call archive_rule,$r))))
 $(OUT)/libtests.a: $(call objs_of,$(HELP_SRCS)) $(OUT)/.sources

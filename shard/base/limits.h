@@ -55,6 +55,31 @@
 #define MAILBOX_BYTES (1u << 20)
 #define ANSWER_INLINE_MAX 256u /* larger answers travel as a block */
 
+/* Messages of the control plane, before they are unpacked (cluster/wire.h). */
+#define WIRE_MESSAGE_BYTES_MAX (1u << 20) /* a Raft batch is no larger either */
+#define WIRE_DEPTH_MAX 4u                 /* snapshot record, group, member: three */
+#define WIRE_FIELDS_MAX 24u               /* of one message */
+
+/* Topology: what the control log may build up to. A snapshot of a full one is read into memory whole. */
+#define TOPOLOGY_NODES_MAX 4096u      /* twice the largest cluster the design was simulated for */
+#define TOPOLOGY_GROUPS_MAX 4096u     /* a group has a primary */
+#define TOPOLOGY_MEMBERS_MAX 32u      /* of one group */
+#define TOPOLOGY_RANGES_MAX 8192u     /* every other slot */
+#define TOPOLOGY_MIGRATIONS_MAX 1024u /* open ones */
+#define TOPOLOGY_MIGRATIONS_KEPT 64u  /* finished ones that stay to be asked about */
+#define TOPOLOGY_FORGOTTEN_KEPT 64u   /* nodes whose old incarnations may not come back */
+#define TOPOLOGY_NAME_BYTES_MAX 1024u /* of a user, a library, an index … */
+#define TOPOLOGY_VALUE_BYTES_MAX (512u << 10)
+#define TOPOLOGY_ITEMS_MAX 65536u
+#define TOPOLOGY_ITEMS_BYTES_MAX (256u << 20)
+#define TOPOLOGY_NOTE_BYTES_MAX 256u /* reasons and notes for people, positions */
+#define TOPOLOGY_ADDRESS_BYTES_MAX 255u
+#define TOPOLOGY_BODY_BYTES_MAX 256u /* the struct of any entry or snapshot record, on the stack */
+#define TOPOLOGY_RESERVE_MAX (1u << 20) /* ids handed out at once */
+
+static_assert(TOPOLOGY_VALUE_BYTES_MAX + TOPOLOGY_NAME_BYTES_MAX < WIRE_MESSAGE_BYTES_MAX,
+              "the largest entry fits a message");
+static_assert(2 * TOPOLOGY_RANGES_MAX == 16384u, "slots of the ranges, and gaps between them");
 static_assert(OUT_RESUME_BYTES < OUT_PAUSE_BYTES, "a paused connection must be able to resume");
 static_assert(RECORD_INLINE_MAX <= 1024, "records come from slabs");
 static_assert(FRAME_BYTES_MAX <= SEGMENT_BYTES, "a frame lies in one segment or spans by chaining");

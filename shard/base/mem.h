@@ -19,8 +19,9 @@ enum mem_tag {
     MEM_DATA,  /* records, blobs, collections: what users stored (slabs included) */
     MEM_TABLE, /* hash tables and directories over them */
     MEM_JOURNAL,
-    MEM_EXEC, /* scratch, sessions, registries */
-    MEM_NODE, /* config, logs, statistics */
+    MEM_EXEC,    /* scratch, sessions, registries */
+    MEM_NODE,    /* config, logs, statistics */
+    MEM_CLUSTER, /* topology, slot maps, links between nodes */
     MEM_TEST,
     MEM_TAG_COUNT
 };
