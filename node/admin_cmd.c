@@ -7,6 +7,7 @@
 
 #include "node/commands.h"
 #include "node/config.h"
+#include "node/load.h"
 #include "node/text.h"
 #include "node/worker.h"
 #include "shard/base/info.h"
@@ -151,11 +152,26 @@ static void section_memory(struct info_writer *w, const struct sums *t)
     info_u64(w, "lazyfreed_objects", t->s.lazy_freed);
 }
 
+static void loading_fields(struct info_writer *w)
+{
+    uint64_t done, total;
+    int64_t elapsed_s = (clock_wall_us(&clock_real) - node.load.start_wall_us) / 1000000;
+    load_progress(&done, &total);
+    info_i64(w, "loading_start_time", node.load.start_wall_us / 1000000);
+    info_u64(w, "loading_total_bytes", total);
+    info_i64(w, "loading_rdb_used_mem", 0);
+    info_u64(w, "loading_loaded_bytes", done);
+    info_f2(w, "loading_loaded_perc", total > 0 ? (double)done * 100 / (double)total : 0);
+    /* Redis's estimate: as much time for each byte as so far. */
+    info_i64(w, "loading_eta_seconds",
+             elapsed_s == 0 ? 1 : (int64_t)((uint64_t)elapsed_s * (total - done) / (done + 1)));
+}
+
 static void section_persistence(struct info_writer *w, const struct sums *t)
 {
     const struct journal_stats *j = &t->journal;
     info_section(w, "Persistence");
-    info_i64(w, "loading", 0);
+    info_i64(w, "loading", node_loading());
     info_i64(w, "async_loading", 0);
     info_u64(w, "rdb_changes_since_last_save", t->s.dirty);
     info_i64(w, "rdb_bgsave_in_progress", 0);
@@ -165,6 +181,7 @@ static void section_persistence(struct info_writer *w, const struct sums *t)
     info_i64(w, "aof_rewrite_in_progress", 0);
     info_str(w, "aof_last_bgrewrite_status", "ok");
     info_str(w, "aof_last_write_status", j->refusing ? "err" : "ok");
+    if (node_loading()) loading_fields(w);
     if (!t->logs) return;
     info_u64(w, "aof_current_size", j->bytes);
     info_u64(w, "aof_delayed_fsync", j->delayed_syncs);

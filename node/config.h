@@ -45,6 +45,7 @@ struct config {
     bool log_repair; /* cut the log at damage instead of refusing to start, saying what was lost */
     bool check_log;  /* --check-log: look at the log of `dir`, report, exit */
     enum journal_fsync appendfsync;
+    int64_t key_load_delay; /* µs per unit of the log; negative: µs per so many */
     /* observing */
     int64_t slowlog_us;
     uint32_t slowlog_max_len;

@@ -10,11 +10,13 @@
 
 /* ---- GET: several patterns, the union, in the table's order */
 
-static bool name_matches(const char *name, const struct bytes *patterns, uint32_t n)
+static bool name_matches(const struct directive *d, const char *name, const struct bytes *patterns,
+                         uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++)
-        if (bytes_is(patterns[i], "*") || glob_match(patterns[i], bytes_of(name), true))
-            return true;
+    for (uint32_t i = 0; i < n; i++) {
+        if (bytes_is(patterns[i], name)) return true;
+        if (!d->hidden && glob_match(patterns[i], bytes_of(name), true)) return true;
+    }
     return false;
 }
 
@@ -34,11 +36,11 @@ static void run_get(struct call *c)
     int64_t pairs = 0;
     for (uint32_t i = 0; i < config__count; i++) {
         const struct directive *d = &config__table[i];
-        if (name_matches(d->name, c->argv + 2, c->argc - 2)) {
+        if (name_matches(d, d->name, c->argv + 2, c->argc - 2)) {
             reply_directive(c->reply, d, d->name);
             pairs++;
         }
-        if (d->alias != NULL && name_matches(d->alias, c->argv + 2, c->argc - 2)) {
+        if (d->alias != NULL && name_matches(d, d->alias, c->argv + 2, c->argc - 2)) {
             reply_directive(c->reply, d, d->alias);
             pairs++;
         }
@@ -58,6 +60,10 @@ static const struct directive *check_pair(struct call *c, uint32_t i)
         return NULL;
     }
     const char *error = NULL;
+    if (d->denied_loading && node_loading()) {
+        reply_error(c->reply, "LOADING Redis is loading the dataset in memory");
+        return NULL;
+    }
     if (d->mode == MODE_START)
         error = "can't set immutable config";
     else if (config__set(d, c->argv[i + 1], false, &error))

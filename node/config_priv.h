@@ -38,6 +38,8 @@ struct directive {
     void (*print)(struct buf *out);
     void (*applied)(void); /* after a live change */
     bool sensitive;        /* hidden from logs */
+    bool hidden;           /* shown by CONFIG GET only if asked for by its name */
+    bool denied_loading;   /* CONFIG SET answers LOADING while the data is loaded */
     bool repeats;          /* several lines in a file add up */
 };
 extern const struct directive config__table[];

@@ -13,7 +13,7 @@
 struct door {
     struct io_listener listener;
     int fd;
-    bool is_unix;
+    bool is_unix, accepts;
 };
 static struct door doors[CONFIG_BIND_MAX + 1];
 static uint32_t doors_count;
@@ -95,6 +95,7 @@ bool listen__open(struct worker *w)
     for (uint32_t i = 0; i < doors_count; i++) {
         doors[i].listener.on_accept = on_accept;
         enum rc rc = w->core.io->ops->listen(w->core.io, &doors[i].listener, doors[i].fd);
+        doors[i].accepts = rc == RC_OK;
         if (rc == RC_OK) continue;
         log_warning("net", "cannot accept connections: %s", rc_text(rc));
         return false;
@@ -105,6 +106,9 @@ bool listen__open(struct worker *w)
 void listen__close(struct worker *w)
 {
     for (uint32_t i = 0; i < doors_count; i++)
-        w->core.io->ops->unlisten(w->core.io, &doors[i].listener);
+        if (doors[i].accepts)
+            w->core.io->ops->unlisten(w->core.io, &doors[i].listener);
+        else
+            (void)close(doors[i].fd);
     if (config.unixsocket[0] != 0) (void)unlink(config.unixsocket);
 }

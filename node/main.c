@@ -1,5 +1,5 @@
-/* The process: settings → log directory → shards (each replays its part) → listeners; the reverse at the
- * end. The main thread itself only waits for signals. */
+/* The process: settings → sockets → shards → data (load.c); the reverse at the end. The main thread itself
+ * only checks the logs and waits for signals. */
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,6 +11,7 @@
 
 #include "node/commands.h"
 #include "node/config.h"
+#include "node/load.h"
 #include "node/log_check.h"
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
@@ -20,7 +21,12 @@ static pthread_t main_thread;
 
 void node_stop(void)
 {
-    if (!atomic_exchange(&node.stopping, true)) (void)pthread_kill(main_thread, SIGTERM);
+    if (!atomic_exchange(&node.stopping, true)) node_ring(SIGTERM);
+}
+
+void node_ring(int signal_number)
+{
+    (void)pthread_kill(main_thread, signal_number);
 }
 
 static int fail_config(struct buf *why)
@@ -86,35 +92,6 @@ struct journal_opts node_journal_opts(bool repair)
                                  .clock = &clock_real};
 }
 
-static bool open_logs(struct io *io)
-{
-    if (!config.appendonly) return true;
-    struct journal_opts opts = node_journal_opts(config.log_repair);
-    struct buf why;
-    buf_init(&why, MEM_NODE);
-    enum rc rc = journal_set_open(&opts, io, &node.journal_set, &why);
-    if (rc != RC_OK)
-        log_warning("recovery", "cannot open the log in %s: %s%s%.*s", node.dir, rc_text(rc),
-                    why.len > 0 ? ": " : "", (int)why.len,
-                    why.len > 0 ? (const char *)why.data : "");
-    buf_free(&why);
-    return rc == RC_OK;
-}
-
-static bool begin_generation(void)
-{
-    if (node.journal_set == NULL) return true;
-    struct buf why;
-    buf_init(&why, MEM_NODE);
-    enum rc rc = journal_set_start(node.journal_set, &why);
-    if (rc != RC_OK)
-        log_warning("recovery", "cannot begin a new generation of the log: %s%s%.*s", rc_text(rc),
-                    why.len > 0 ? ": " : "", (int)why.len,
-                    why.len > 0 ? (const char *)why.data : "");
-    buf_free(&why);
-    return rc == RC_OK;
-}
-
 static void raise_file_limit(void)
 {
     struct rlimit limit;
@@ -158,48 +135,48 @@ static void write_pid_file(void)
     (void)fclose(f);
 }
 
-/* Starts the shards and waits until they serve; false: why was logged, all threads have ended. */
+/* Starts the threads; false: why was logged, all have ended. */
 static bool start_shards(const cpu_set_t *usable)
 {
     static struct worker_start starts[SHARDS_MAX];
-    static pthread_barrier_t replayed, opened, serving;
+    static pthread_barrier_t made, checked;
     static bool go;
-    (void)pthread_barrier_init(&replayed, NULL, node.shards + 1);
-    (void)pthread_barrier_init(&opened, NULL, node.shards + 1);
-    (void)pthread_barrier_init(&serving, NULL, node.shards + 1);
+    (void)pthread_barrier_init(&made, NULL, node.shards + 1);
+    (void)pthread_barrier_init(&checked, NULL, node.shards + 1);
     for (uint32_t i = 0; i < node.shards; i++)
         node.workers[i] = worker_new(i);
     for (uint32_t i = 0; i < node.shards; i++)
         for (uint32_t k = 0; k < node.shards; k++)
             if (i != k) worker_link(node.workers[i], node.workers[k]);
     for (uint32_t i = 0; i < node.shards; i++) {
-        starts[i] = (struct worker_start){.worker = node.workers[i],
-                                          .replayed = &replayed,
-                                          .opened = &opened,
-                                          .serving = &serving,
-                                          .go = &go};
+        starts[i] = (struct worker_start){
+            .worker = node.workers[i], .made = &made, .checked = &checked, .go = &go};
         if (pthread_create(&node.workers[i]->thread, NULL, worker_main, &starts[i]) != 0) {
             log_warning("start", "cannot create thread %u of %u", i, node.shards);
             exit(1); /* the barriers count on all */
         }
         pin(node.workers[i]->thread, i, usable);
     }
-    (void)pthread_barrier_wait(&replayed);
-    go = all_ok(starts) && begin_generation();
-    (void)pthread_barrier_wait(&opened);
-    if (!go) {
-        join_all();
-        return false;
-    }
-    (void)pthread_barrier_wait(&serving);
-    return all_ok(starts);
+    (void)pthread_barrier_wait(&made);
+    go = all_ok(starts);
+    (void)pthread_barrier_wait(&checked);
+    if (!go) join_all();
+    return go;
+}
+
+static void stop_shards(void)
+{
+    atomic_store(&node.stopping, true);
+    for (uint32_t i = 0; i < node.shards; i++)
+        reactor_stop(&node.workers[i]->core.reactor);
+    join_all();
 }
 
 static void wait_for_stop(const sigset_t *signals)
 {
     for (;;) {
         int signal_number = 0;
-        if (sigwait(signals, &signal_number) != 0) continue;
+        if (sigwait(signals, &signal_number) != 0 || signal_number == LOAD_BELL) continue;
         if (!atomic_exchange(&node.stopping, true))
             log_notice("stop", "%s received: closing",
                        signal_number == SIGINT ? "SIGINT" : "SIGTERM");
@@ -213,6 +190,7 @@ static sigset_t block_signals(void)
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGTERM);
     (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, LOAD_BELL);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGHUP, SIG_IGN);
@@ -271,15 +249,16 @@ int main(int argc, char **argv)
     if (io_open(&file_io, &io, &unused) != RC_OK) return 1;
     if (config.check_log) return log_check_run(io);
     raise_file_limit();
-    if (!enter_dir() || !listen__bind() || !open_logs(io)) return 1;
-    if (!start_shards(&usable)) return 1;
+    if (!enter_dir() || !listen__bind() || !start_shards(&usable)) return 1;
     write_pid_file();
-    log_ready();
-    wait_for_stop(&signals);
-    for (uint32_t i = 0; i < node.shards; i++)
-        reactor_stop(&node.workers[i]->core.reactor);
-    join_all();
+    bool failed;
+    if (load_node(io, &signals, &failed)) {
+        log_ready();
+        wait_for_stop(&signals);
+    }
+    stop_shards();
     if (config.pidfile[0] != 0) (void)unlink(config.pidfile);
+    if (failed) return 1;
     log_notice("stop", "Moon is now ready to exit, bye bye...");
     return 0;
 }

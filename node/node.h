@@ -11,6 +11,17 @@
 
 struct worker;
 
+/* How far the start is: load.c. */
+enum node_phase { NODE_CHECKS, NODE_REPLAYS, NODE_OPENS, NODE_SERVES };
+struct node_load {
+    _Atomic uint32_t phase;        /* enum node_phase */
+    _Atomic uint32_t workers_done; /* with the phase */
+    atomic_bool failed;            /* a worker could not */
+    int64_t start_wall_us;
+    _Atomic uint64_t file_bytes, checked_bytes; /* main checks the logs */
+    _Atomic uint64_t replay_bytes;              /* what each worker reads of them */
+};
+
 struct node {
     struct core_shared shared;
     struct worker *workers[SHARDS_MAX];
@@ -22,6 +33,7 @@ struct node {
     char dir[256];                          /* data directory, absolute */
     _Atomic uint64_t next_client_id;
     _Atomic uint32_t clients; /* connected, all shards */
+    struct node_load load;
     atomic_bool stopping;
     _Atomic uint32_t stop_quiet, stop_logs; /* workers that have taken that step: stop.c */
     const char *io_name;                    /* "io_uring" or "epoll" */
@@ -30,5 +42,12 @@ extern struct node node;
 
 /* Asks the process to stop (SHUTDOWN, SIGTERM). Any thread. */
 void node_stop(void);
+/* Sends a signal to the main thread, which waits for some. */
+void node_ring(int signal_number);
+/* The data is not all there yet. Any thread. */
+static inline bool node_loading(void)
+{
+    return atomic_load_explicit(&node.load.phase, memory_order_relaxed) != NODE_SERVES;
+}
 
 #endif

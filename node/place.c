@@ -445,6 +445,10 @@ static bool admit(struct conn *c, const struct request *rq)
         reply_in_order(c, "NOAUTH Authentication required.");
         return false;
     }
+    if (unlikely(node_loading()) && !(spec->flags & CMD_LOADING)) {
+        reply_in_order(c, "LOADING Redis is loading the dataset in memory");
+        return false;
+    }
     return true;
 }
 

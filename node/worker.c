@@ -1,4 +1,4 @@
-/* One thread of the node: start (own io, own shard, own part of the log replayed), the pass, the second's
+/* One thread of the node: start (own io, own shard), the pass, the second's
  * upkeep of its connections, the end. */
 #include "node/worker.h"
 
@@ -8,6 +8,7 @@
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/conn_priv.h"
+#include "node/load.h"
 #include "node/slowlog.h"
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
@@ -245,7 +246,7 @@ static void measure_passes(struct reactor *r)
         r->pass_cpu_every = (uint32_t)every;
 }
 
-static bool start(struct worker *w, struct worker_start *s)
+static bool start(struct worker *w)
 {
     const char *why_not_uring = NULL;
     struct io *io;
@@ -275,20 +276,10 @@ static bool start(struct worker *w, struct worker_start *s)
     slowlog_open(w);
     measure_passes(&w->core.reactor);
     w->core.reactor.spin_us = config.io_busy_poll_us > 50 ? config.io_busy_poll_us : 50;
-    if (node.journal_set == NULL) return true;
-    struct buf why;
-    buf_init(&why, MEM_NODE);
-    rc = core_replay(&w->core, node.journal_set, &why);
-    if (rc != RC_OK)
-        log_warning("recovery", "shard %u: %s%s%.*s", w->index, rc_text(rc),
-                    why.len > 0 ? ": " : "", (int)why.len,
-                    why.len > 0 ? (const char *)why.data : "");
-    buf_free(&why);
-    (void)s;
-    return rc == RC_OK;
+    return true;
 }
 
-static bool open_log(struct worker *w)
+bool worker__open_log(struct worker *w)
 {
     if (node.journal_set == NULL) return true;
     struct journal_events events = {.ctx = w, .on_durable = on_durable, .on_refuse = on_refuse};
@@ -299,6 +290,8 @@ static bool open_log(struct worker *w)
         log_warning("journal", "log %u cannot be opened: %s", w->index, rc_text(rc));
         return false;
     }
+    journal_set_fsync(j,
+                      config.appendfsync); /* it may have been set since the directory was opened */
     core_set_journal(&w->core, j, config.appendfsync == JOURNAL_ALWAYS);
     return true;
 }
@@ -312,18 +305,12 @@ void *worker_main(void *arg)
     (void)snprintf(name, sizeof name, "shard-%u", w->index);
     log_set_thread(name);
     (void)pthread_setname_np(pthread_self(), name);
-    s->ok = start(w, s);
-    (void)pthread_barrier_wait(s->replayed); /* main opens the generation between the two */
-    (void)pthread_barrier_wait(s->opened);
+    s->ok = start(w);
+    (void)pthread_barrier_wait(s->made);
+    (void)pthread_barrier_wait(s->checked);
     if (!*s->go) return NULL;
-    s->ok = open_log(w);
-    if (s->ok) {
-        core_start_upkeep(&w->core);
-        reactor_arm(&w->core.reactor, &w->cron, 1000);
-        if (w->index == 0) s->ok = listen__open(w);
-    }
-    (void)pthread_barrier_wait(s->serving);
-    if (!*s->go) return NULL;
+    reactor_arm(&w->core.reactor, &w->cron, 1000);
+    load__run(w);
     reactor_run(&w->core.reactor);
     worker__stop(w);
     slowlog_close(w);

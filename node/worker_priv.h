@@ -8,14 +8,15 @@
 
 struct worker_start {
     struct worker *worker;
-    pthread_barrier_t *replayed, *opened, *serving;
-    const bool *go; /* set by main between barriers: false ends the thread */
+    pthread_barrier_t *made, *checked;
+    const bool *go; /* set by main between the two: false ends the thread */
     bool ok;
 };
 struct worker *worker_new(uint32_t index);
 void worker_link(struct worker *a, struct worker *b); /* rings from a to b and for b's answers */
 void *worker_main(void *worker_start);
-void worker__stop(struct worker *w); /* stop.c */
+void worker__stop(struct worker *w);     /* stop.c */
+bool worker__open_log(struct worker *w); /* false: logged why */
 /* What waits for the log will not become durable, or nobody waits until it does. Nobody is told it is:
  * answers to peers become errors, connections with held replies close (their outcome is unknown, as of any
  * lost connection). */
@@ -26,7 +27,7 @@ void worker__give_up_gates(struct worker *w);
 
 /* Listeners, on worker 0: accepts and deals connections out round robin. False: logged why. */
 bool listen__open(struct worker *w);
-void listen__close(struct worker *w);
+void listen__close(struct worker *w); /* also if they were only bound */
 /* Sockets are bound before the shards start, so that a taken port is told at once. */
 bool listen__bind(void);
 

@@ -137,8 +137,9 @@ void core_reset_stats(struct core *c)
 
 /* ---- replay */
 
-struct replay {
+struct core_replay {
     struct core *core;
+    struct journal_replay *log;
     struct exec x;
     struct buf sink;
     struct reply reply;
@@ -151,7 +152,7 @@ struct replay {
 
 static bool replay_unit(void *ctx, const struct journal_unit *u)
 {
-    struct replay *p = ctx;
+    struct core_replay *p = ctx;
     struct core *c = p->core;
     const struct cmd_spec *spec = u->opcode < c->opcodes ? c->by_opcode[u->opcode] : NULL;
     if (spec == NULL || u->engine != 0 || u->db >= c->databases) {
@@ -188,29 +189,52 @@ static bool replay_unit(void *ctx, const struct journal_unit *u)
     return false;
 }
 
-static void log_progress(void *ctx, uint64_t done, uint64_t total)
+enum rc core_replay_begin(struct core *c, struct journal_set *set, struct core_replay **out)
 {
-    const struct core *c = ctx;
-    log_notice("recovery", "shard %u: %llu of %llu MB of log read", c->index,
-               (unsigned long long)(done >> 20), (unsigned long long)(total >> 20));
+    struct core_replay *p = mem_zalloc(MEM_EXEC, sizeof *p);
+    struct journal_replay_opts opts = {
+        .shard = c->index, .shards = c->count, .apply = replay_unit, .ctx = p};
+    enum rc rc = journal_replay_open(set, c->io, &opts, &p->log);
+    if (rc != RC_OK) {
+        mem_free(MEM_EXEC, p, sizeof *p);
+        return rc;
+    }
+    p->core = c;
+    p->reply = (struct reply){.out = &p->sink, .proto = 2, .muted = true};
+    buf_init(&p->sink, MEM_EXEC);
+    init_exec(c, &p->x, &p->reply);
+    p->x.replay = true;
+    p->x.no_touch = true;
+    p->x.now_ms = 0;
+    *out = p;
+    return RC_OK;
 }
 
-enum rc core_replay(struct core *c, struct journal_set *set, struct buf *why)
+enum rc core_replay_step(struct core_replay *p, uint32_t budget_us, bool *more_out, struct buf *why)
 {
-    struct replay p = {.core = c};
-    p.reply = (struct reply){.out = &p.sink, .proto = 2, .muted = true};
-    buf_init(&p.sink, MEM_EXEC);
-    init_exec(c, &p.x, &p.reply);
-    p.x.replay = true;
-    p.x.no_touch = true;
-    p.x.now_ms = 0;
-    enum rc rc =
-        journal_set_replay(set, c->io, c->index, c->count, replay_unit, &p, log_progress, why);
-    if (rc == RC_CORRUPT && p.bad != NULL) buf_addf(why, " (%s: opcode %u)", p.bad, p.bad_opcode);
-    mem_free(MEM_EXEC, p.argv, p.argv_cap * sizeof *p.argv);
-    buf_free(&p.sink);
-    c->stats.dirty = 0;
+    enum rc rc = journal_replay_step(p->log, budget_us, more_out, why);
+    if (rc == RC_CORRUPT && p->bad != NULL)
+        buf_addf(why, " (%s: opcode %u)", p->bad, p->bad_opcode);
     return rc;
+}
+
+uint64_t core_replay_bytes(const struct core_replay *p)
+{
+    return journal_replay_done_bytes(p->log);
+}
+
+uint64_t core_replay_units(const struct core_replay *p)
+{
+    return p->units;
+}
+
+void core_replay_end(struct core_replay *p)
+{
+    p->core->stats.dirty = 0;
+    journal_replay_close(p->log);
+    mem_free(MEM_EXEC, p->argv, p->argv_cap * sizeof *p->argv);
+    buf_free(&p->sink);
+    mem_free(MEM_EXEC, p, sizeof *p);
 }
 
 /* ---- life */

@@ -93,8 +93,16 @@ struct core_opts {
 void core_init(struct core *c, const struct core_opts *opts, struct io *io,
                const struct clock *clock, struct reactor_handler handler);
 void core_fini(struct core *c);
-/* Replays the logs into this shard; before journal_open. */
-MUST_CHECK enum rc core_replay(struct core *c, struct journal_set *set, struct buf *why);
+/* Replays the logs into this shard, in steps of about budget_us between which it may serve commands that
+ * look at no key; before journal_open. */
+struct core_replay;
+MUST_CHECK enum rc core_replay_begin(struct core *c, struct journal_set *set,
+                                     struct core_replay **out);
+MUST_CHECK enum rc core_replay_step(struct core_replay *p, uint32_t budget_us, bool *more_out,
+                                    struct buf *why);
+uint64_t core_replay_bytes(const struct core_replay *p); /* done, of journal_set_bytes() */
+uint64_t core_replay_units(const struct core_replay *p); /* applied here */
+void core_replay_end(struct core_replay *p);
 /* Gives the core its log. on_durable is passed on through events. */
 void core_set_journal(struct core *c, struct journal *j, bool gated);
 void core_set_gated(struct core *c, bool gated);

@@ -25,6 +25,10 @@ struct journal_opts {
         epoch; /* of this tenure, in a cluster; 0 alone. Another one than last time opens a generation */
     uint8_t cluster_id[16],
         node_id[20]; /* zeros: those of the directory; a new one draws its own */
+    /* NULL, or called now and then while the logs are checked: bytes done, and in all. False stops:
+     * journal_set_open() gives RC_CLOSED, and nothing was changed. */
+    bool (*watch)(void *ctx, uint64_t done, uint64_t total);
+    void *watch_ctx;
 };
 
 /* ---- the directory: lock, manifest, generations, recovery. Opened before any shard runs. */
@@ -51,13 +55,29 @@ struct journal_unit {
     int64_t wall_ms;    /* hlc of the frame: the time its effects were decided */
 };
 /* Replays, generation by generation and up to the cut, every unit whose slot belongs to shard `shard` of
- * `shards` (units about all slots: every one, the callee picks its slots). Blocking; each shard's
- * thread calls it for itself, in parallel, with its own io. apply returns false to stop: RC_CORRUPT.
- * progress (may be NULL) is called now and then with bytes done and total. */
-MUST_CHECK enum rc
-journal_set_replay(struct journal_set *set, struct io *io, uint32_t shard, uint32_t shards,
-                   bool (*apply)(void *ctx, const struct journal_unit *u), void *ctx,
-                   void (*progress)(void *ctx, uint64_t done, uint64_t total), struct buf *why);
+ * `shards` (units about all slots: every one, the callee picks its slots). Each shard's thread does it for
+ * itself, in parallel, with its own io, in steps; reading blocks. apply returns false to stop:
+ * RC_CORRUPT. */
+struct journal_replay;
+struct journal_replay_opts {
+    uint32_t shard, shards;
+    bool (*apply)(void *ctx, const struct journal_unit *u);
+    void *ctx;
+};
+MUST_CHECK enum rc journal_replay_open(struct journal_set *set, struct io *io,
+                                       const struct journal_replay_opts *opts,
+                                       struct journal_replay **out);
+/* Goes on until budget_us are over, or to the end (RC_OK and *more_out false). At least a frame is done,
+ * so a step may take longer than asked. */
+MUST_CHECK enum rc journal_replay_step(struct journal_replay *r, uint32_t budget_us, bool *more_out,
+                                       struct buf *why);
+uint64_t journal_replay_done_bytes(const struct journal_replay *r); /* of journal_set_bytes() */
+void journal_replay_close(struct journal_replay *r);
+/* All of it at once: for tests and tools. */
+MUST_CHECK enum rc journal_set_replay(struct journal_set *set, struct io *io,
+                                      const struct journal_replay_opts *opts, struct buf *why);
+/* What a replay reads: all logs up to the cut. */
+uint64_t journal_set_bytes(const struct journal_set *set);
 /* After replay, before any append: ends the old generation durably and opens the next, unless the
  * last stop was clean with the same number of logs. Blocking. */
 MUST_CHECK enum rc journal_set_start(struct journal_set *set, struct buf *why);

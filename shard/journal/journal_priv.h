@@ -58,6 +58,7 @@ struct journal_set {
     uint32_t newest;      /* the highest generation number ever used here */
     int64_t hlc_us;       /* the highest any frame names */
     uint64_t total_bytes; /* of log below the cut: what replay reads */
+    uint64_t files_bytes, checked_bytes, told_bytes; /* for opts.watch */
 };
 
 /* Adds a generation with `logs` empty logs. NULL: out of memory. */

@@ -10,6 +10,7 @@
 #include "shard/journal/journal_priv.h"
 
 #define WHERE_BYTES (JOURNAL_PATH_MAX + 64)
+#define WATCH_STEP_BYTES (1u << 20)
 
 struct tally { /* of one generation */
     struct journal_part *parts;
@@ -139,7 +140,17 @@ static void warn_cut(const struct journal__walk *w, uint64_t bytes, const char *
     log_warning("journal", "%s: %s: %" PRIu64 " bytes cut off", where, reason, bytes);
 }
 
-/* Takes frames as far as they go. RC_NOTFOUND or RC_CORRUPT: w->lsn is where they end and w->what says
+/* Checked bytes for opts.watch. False: it says stop. */
+static bool tell(struct journal_set *set, uint64_t bytes)
+{
+    set->checked_bytes += bytes;
+    if (set->opts.watch == NULL || set->checked_bytes - set->told_bytes < WATCH_STEP_BYTES)
+        return true;
+    set->told_bytes = set->checked_bytes;
+    return set->opts.watch(set->opts.watch_ctx, set->checked_bytes, set->files_bytes);
+}
+
+/* Takes frames as far as they go. RC_CLOSED: opts.watch says stop. RC_NOTFOUND or RC_CORRUPT: w->lsn is where they end and w->what says
  * why; RC_OK: the recorded end is reached. */
 static enum rc take_frames(struct journal_set *set, struct journal__walk *w,
                            const struct journal__generation *g, struct journal__log *log,
@@ -151,6 +162,7 @@ static enum rc take_frames(struct journal_set *set, struct journal__walk *w,
         enum rc rc = journal__walk_frame(w);
         if (rc == RC_OK) rc = journal__walk_units(w, g->logs, note_part, t);
         if (rc == RC_CLOSED) rc = RC_NOMEM; /* note_part stops for nothing else */
+        if (rc == RC_OK && !tell(set, w->lsn - before)) return RC_CLOSED;
         if (rc != RC_OK) {
             w->lsn = before;
             w->crc = crc_before;
@@ -207,9 +219,7 @@ static enum rc recover_log(struct journal_set *set, struct journal__generation *
 {
     struct journal__log *log = &g->log[log_index];
     struct journal__walk w;
-    enum rc rc = check_files(set, g, log_index, why);
-    if (rc != RC_OK) return rc;
-    rc = journal__walk_open(&w, set->io, set, g, log_index);
+    enum rc rc = journal__walk_open(&w, set->io, set, g, log_index);
     if (rc != RC_OK) return rc;
     t->log = (uint16_t)log_index;
     log->apply_end = log->end;
@@ -261,7 +271,10 @@ static enum rc recover_generation(struct journal_set *set, struct journal__gener
                                   struct buf *why)
 {
     struct tally t = {0};
-    enum rc rc = RC_OK;
+    enum rc rc = set->opts.watch == NULL ||
+                         set->opts.watch(set->opts.watch_ctx, set->checked_bytes, set->files_bytes)
+                     ? RC_OK
+                     : RC_CLOSED;
     for (uint32_t l = 0; l < g->logs && rc == RC_OK; l++)
         rc = recover_log(set, g, l, &t, why);
     /* The recorded ends of an ended generation are a cut already. */
@@ -282,9 +295,26 @@ static void give_up_after(struct journal_set *set, uint32_t index)
     set->given_up = true;
 }
 
+/* Heads of all files first: their sizes tell how much there is to do. */
+static enum rc check_all_files(struct journal_set *set, struct buf *why)
+{
+    const struct journal__manifest *m = &set->manifest;
+    enum rc rc = RC_OK;
+    for (uint32_t i = 0; i < m->count; i++)
+        for (uint32_t l = 0; l < m->generations[i].logs && rc == RC_OK; l++) {
+            rc = check_files(set, &m->generations[i], l, why);
+            const struct journal__log *log = &m->generations[i].log[l];
+            for (uint32_t k = 0; k < log->files_count; k++)
+                set->files_bytes += log->files[k].bytes;
+        }
+    return rc;
+}
+
 enum rc journal__recover(struct journal_set *set, struct buf *why)
 {
     struct journal__manifest *m = &set->manifest;
+    enum rc checked = check_all_files(set, why);
+    if (checked != RC_OK) return checked;
     for (uint32_t i = 0; i < m->count; i++) {
         enum rc rc = recover_generation(set, &m->generations[i], why);
         if (rc != RC_OK) return rc;

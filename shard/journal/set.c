@@ -11,8 +11,6 @@
 #include "shard/base/slot.h"
 #include "shard/journal/journal_priv.h"
 
-#define PROGRESS_STEP_BYTES (8u << 20)
-
 static bool is_zero(const uint8_t *id, size_t bytes)
 {
     while (bytes > 0 && id[bytes - 1] == 0)
@@ -118,90 +116,6 @@ void journal_set_close(struct journal_set *set)
     if (set->lock_fd >= 0) (void)set->io->ops->file_close(set->io, set->lock_fd);
     journal__manifest_free(&set->manifest);
     mem_free(MEM_JOURNAL, set, sizeof *set);
-}
-
-/* ---- pass 2 */
-
-struct replay {
-    struct journal_set *set;
-    uint32_t shard, shards;
-    bool (*apply)(void *ctx, const struct journal_unit *u);
-    void *ctx;
-    void (*progress)(void *ctx, uint64_t done, uint64_t total);
-    uint64_t done, told;
-    uint64_t apply_end; /* of the log under way */
-};
-
-static bool replay_unit(void *ctx, const struct journal_unit_raw *raw,
-                        const struct journal_unit *unit, uint64_t group_at)
-{
-    struct replay *r = ctx;
-    (void)raw;
-    if (group_at >= r->apply_end) return true;
-    bool mine = unit->slot == JOURNAL_SLOT_ALL || slot_shard(unit->slot, r->shards) == r->shard;
-    return !mine || r->apply(r->ctx, unit);
-}
-
-static void tell(struct replay *r, uint64_t bytes)
-{
-    r->done += bytes;
-    if (r->progress == NULL || r->done - r->told < PROGRESS_STEP_BYTES) return;
-    r->told = r->done;
-    r->progress(r->ctx, r->done, r->set->total_bytes);
-}
-
-static enum rc replay_log(struct replay *r, struct io *io, const struct journal__generation *g,
-                          uint32_t log_index, struct buf *why)
-{
-    struct journal__walk w;
-    enum rc rc = journal__walk_open(&w, io, r->set, g, log_index);
-    if (rc != RC_OK) return rc;
-    r->apply_end = g->log[log_index].apply_end;
-    while (rc == RC_OK && w.lsn < r->apply_end) {
-        uint64_t before = w.lsn;
-        rc = journal__walk_frame(&w);
-        if (rc == RC_OK) rc = journal__walk_units(&w, g->logs, replay_unit, r);
-        if (rc == RC_OK) tell(r, w.lsn - before);
-    }
-    if (rc != RC_OK && rc != RC_NOMEM) {
-        char where[JOURNAL_PATH_MAX + 64];
-        const char *what = rc == RC_CLOSED ? "a unit could not be applied" : w.what;
-        journal__reader_where(&w.r, rc == RC_CLOSED ? w.head.lsn : w.lsn, where, sizeof where);
-        buf_addf(why, "replay stopped: %s: %s", where, rc == RC_IO ? "cannot be read" : what);
-        if (rc != RC_IO) rc = RC_CORRUPT;
-    }
-    journal__walk_close(&w);
-    return rc;
-}
-
-enum rc journal_set_replay(struct journal_set *set, struct io *io, uint32_t shard, uint32_t shards,
-                           bool (*apply)(void *ctx, const struct journal_unit *u), void *ctx,
-                           void (*progress)(void *ctx, uint64_t done, uint64_t total),
-                           struct buf *why)
-{
-    assert(shard < shards);
-    assert(!set->started);
-    struct replay r = {.set = set,
-                       .shard = shard,
-                       .shards = shards,
-                       .apply = apply,
-                       .ctx = ctx,
-                       .progress = progress};
-    for (uint32_t i = 0; i < set->manifest.count; i++) {
-        const struct journal__generation *g = &set->manifest.generations[i];
-        for (uint32_t l = 0; l < g->logs; l++) {
-            /* With the same count every slot of a log, and so every unit about all of them, is the
-             * business of the shard of that number only. */
-            if (g->logs == shards && l != shard) {
-                tell(&r, g->log[l].apply_end - g->log[l].start);
-                continue;
-            }
-            enum rc rc = replay_log(&r, io, g, l, why);
-            if (rc != RC_OK) return rc;
-        }
-    }
-    if (progress != NULL) progress(ctx, set->total_bytes, set->total_bytes);
-    return RC_OK;
 }
 
 /* ---- the next generation */

@@ -112,7 +112,10 @@ static void run_start(struct bench *b, uint64_t bytes)
     uint64_t t0 = clock_thread_cpu_ns();
     open_set(b, JOURNAL_EVERYSEC);
     uint64_t t1 = clock_thread_cpu_ns();
-    enum rc rc = journal_set_replay(b->set, b->io, 0, 1, count_unit, &units, NULL, &b->why);
+    enum rc rc = journal_set_replay(
+        b->set, b->io,
+        &(struct journal_replay_opts){.shard = 0, .shards = 1, .apply = count_unit, .ctx = &units},
+        &b->why);
     uint64_t t2 = clock_thread_cpu_ns();
     assert(rc == RC_OK);
     printf("start: %.2f GB, from the page cache, CPU time: checked at %.2f GB/s, replayed at %.2f "

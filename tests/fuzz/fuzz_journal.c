@@ -123,7 +123,10 @@ static enum rc recover(struct io_sim *sim, struct io *io, bool repair)
     buf_init(&why, MEM_TEST);
     enum rc opened = journal_set_open(&opts, io, &set, &why);
     if (opened == RC_OK) {
-        enum rc rc = journal_set_replay(set, io, 0, 1, touch, &sum, NULL, &why);
+        enum rc rc = journal_set_replay(
+            set, io,
+            &(struct journal_replay_opts){.shard = 0, .shards = 1, .apply = touch, .ctx = &sum},
+            &why);
         assert(rc == RC_OK); /* what the check took replays */
         rc = journal_set_start(set, &why);
         assert(rc == RC_OK);

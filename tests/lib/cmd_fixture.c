@@ -383,7 +383,10 @@ const char *fixture_log(struct fixture *f)
 {
     struct reading r = {.f = f};
     f->text.len = 0;
-    assert_int_equal(journal_set_replay(f->set, f->core.io, 0, 1, read_unit, &r, NULL, &f->text),
+    assert_int_equal(journal_set_replay(f->set, f->core.io,
+                                        &(struct journal_replay_opts){
+                                            .shard = 0, .shards = 1, .apply = read_unit, .ctx = &r},
+                                        &f->text),
                      RC_OK);
     buf_add_byte(&f->text, 0);
     return (const char *)f->text.data;
@@ -435,7 +438,12 @@ static uint64_t replay_one(struct fixture *f, uint32_t index, uint32_t count)
     open_core(copy, index, count);
     copy->core.on_event = NULL;
     f->text.len = 0;
-    enum rc rc = core_replay(&copy->core, f->set, &f->text);
+    struct core_replay *replay = NULL;
+    bool more = true;
+    enum rc rc = core_replay_begin(&copy->core, f->set, &replay);
+    while (rc == RC_OK && more)
+        rc = core_replay_step(replay, 1000, &more, &f->text);
+    if (replay != NULL) core_replay_end(replay);
     if (rc != RC_OK)
         fail_msg("replay: %s %.*s", rc_text(rc), (int)f->text.len, (const char *)f->text.data);
     assert_true(keyspace_check(copy->core.ks));

@@ -25,12 +25,12 @@ def setup(*words, **env):
 class Run:
     """`sh deploy/setup run` in a process group of its own, as a terminal starts it."""
 
-    def __init__(self, port):
+    def __init__(self, port, **more):
         # The build it finds is the one under test: MOON_… of the runner are not for the node.
         env = {k: v for k, v in os.environ.items() if not k.startswith(("MOON", "MAKE"))}
         self.process = subprocess.Popen(["sh", "deploy/setup", "run"], cwd=ROOT, start_new_session=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        env={**env, "MOON_PORT": str(port)})
+                                        env={**env, "MOON_PORT": str(port), **more})
         self.output = ""
         self.wait_for("Ctrl-C")
         self.port = int(re.search(r"Moon answers on 127\.0\.0\.1:(\d+)\.", self.output).group(1))
@@ -68,8 +68,8 @@ def fixture_start():
     """Starts runs; ends them, and removes their data, whatever happens."""
     runs = []
 
-    def start(port):
-        runs.append(Run(port))
+    def start(port, **more):
+        runs.append(Run(port, **more))
         return runs[-1]
 
     yield start
@@ -103,6 +103,29 @@ def test_ctrl_c_stops_the_node_and_the_data_is_there_again(start):
     again = start(run.port)
     assert again.port == run.port
     assert again.client.get("greeting") == b"hello"
+
+
+def without(program, folder):
+    """A PATH on which that program is missing."""
+    for where in os.environ["PATH"].split(":"):
+        for name in os.listdir(where) if os.path.isdir(where) else ():
+            if name != program and not os.path.lexists(folder / name):
+                os.symlink(os.path.join(where, name), folder / name)
+    return str(folder)
+
+
+@pytest.mark.parametrize("cli", (True, False), ids=("redis-cli", "perl"))
+def test_it_waits_until_the_data_is_loaded(start, tmp_path, cli):
+    path = os.environ["PATH"] if cli else without("redis-cli", tmp_path)
+    run = start(free_port())
+    with run.client.pipeline(transaction=False) as pipe:
+        for i in range(2000):
+            pipe.set(f"k{i}", i)
+        pipe.execute()
+    assert run.interrupt() == 0, run.output
+    begin = time.monotonic()
+    again = start(run.port, MOON_KEY_LOAD_DELAY="1000", PATH=path)
+    assert time.monotonic() - begin > 2 and again.client.dbsize() == 2000
 
 
 def test_a_taken_port_is_said_and_the_next_one_used(start):

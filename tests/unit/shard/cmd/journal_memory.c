@@ -183,21 +183,56 @@ static bool apply_unit(const struct unit *u, uint32_t log, uint32_t logs, uint64
     return ok;
 }
 
-enum rc journal_set_replay(struct journal_set *set, struct io *io, uint32_t shard, uint32_t shards,
-                           bool (*apply)(void *ctx, const struct journal_unit *u), void *ctx,
-                           void (*progress)(void *ctx, uint64_t done, uint64_t total),
-                           struct buf *why)
+/* A step replays all of one log, so that several make a replay. */
+struct journal_replay {
+    struct journal_set *set;
+    struct journal_replay_opts opts;
+    uint32_t log;
+};
+
+enum rc journal_replay_open(struct journal_set *set, struct io *io,
+                            const struct journal_replay_opts *opts, struct journal_replay **out)
 {
     (void)io;
-    (void)progress;
-    (void)why;
-    for (uint32_t i = 0; i < set->logs; i++) {
-        uint64_t lsn = 0;
-        for (const struct unit *u = set->log[i].units; u != NULL; u = u->next, lsn++) {
-            if (u->head.slot != JOURNAL_SLOT_ALL && slot_shard(u->head.slot, shards) != shard)
-                continue;
-            if (!apply_unit(u, i, set->logs, lsn, apply, ctx)) return RC_CORRUPT;
-        }
-    }
+    *out = mem_zalloc(MEM_TEST, sizeof **out);
+    **out = (struct journal_replay){.set = set, .opts = *opts};
     return RC_OK;
+}
+
+enum rc journal_replay_step(struct journal_replay *r, uint32_t budget_us, bool *more_out,
+                            struct buf *why)
+{
+    (void)budget_us;
+    (void)why;
+    const struct journal_replay_opts *o = &r->opts;
+    uint64_t lsn = 0;
+    for (const struct unit *u = r->set->log[r->log].units; u != NULL; u = u->next, lsn++) {
+        bool mine =
+            u->head.slot == JOURNAL_SLOT_ALL || slot_shard(u->head.slot, o->shards) == o->shard;
+        if (mine && !apply_unit(u, r->log, r->set->logs, lsn, o->apply, o->ctx)) return RC_CORRUPT;
+    }
+    *more_out = ++r->log < r->set->logs;
+    return RC_OK;
+}
+
+void journal_replay_close(struct journal_replay *r)
+{
+    mem_free(MEM_TEST, r, sizeof *r);
+}
+
+enum rc journal_set_replay(struct journal_set *set, struct io *io,
+                           const struct journal_replay_opts *opts, struct buf *why)
+{
+    struct journal_replay *r;
+    enum rc rc = journal_replay_open(set, io, opts, &r);
+    bool more = true;
+    while (rc == RC_OK && more)
+        rc = journal_replay_step(r, UINT32_MAX, &more, why);
+    journal_replay_close(r);
+    return rc;
+}
+
+uint64_t journal_replay_done_bytes(const struct journal_replay *r)
+{
+    return r->log;
 }

@@ -269,7 +269,11 @@ static bool add_line(void *ctx, const struct journal_unit *u)
 void jfix_units(struct jworld *w, struct buf *out)
 {
     out->len = 0;
-    assert_int_equal(journal_set_replay(w->set, w->io, 0, 1, add_line, out, NULL, &w->why), RC_OK);
+    assert_int_equal(journal_set_replay(w->set, w->io,
+                                        &(struct journal_replay_opts){
+                                            .shard = 0, .shards = 1, .apply = add_line, .ctx = out},
+                                        &w->why),
+                     RC_OK);
 }
 
 enum rc jfix_recover(struct jworld *w, struct buf *out)

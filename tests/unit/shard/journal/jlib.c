@@ -160,7 +160,10 @@ struct jfound jfound_read(struct jworld *w, const struct jmodel *m)
     f.count = mem_zalloc(MEM_TEST, (m->count + 1) * JLIB_LOGS_MAX * sizeof *f.count);
     struct reading r = {.m = m, .f = &f};
     buf_init(&r.text, MEM_TEST);
-    enum rc rc = journal_set_replay(w->set, w->io, 0, 1, on_unit, &r, NULL, &w->why);
+    enum rc rc = journal_set_replay(
+        w->set, w->io,
+        &(struct journal_replay_opts){.shard = 0, .shards = 1, .apply = on_unit, .ctx = &r},
+        &w->why);
     if (rc != RC_OK)
         fail_msg("replay: %s: %.*s", rc_text(rc), (int)w->why.len, (const char *)w->why.data);
     buf_free(&r.text);

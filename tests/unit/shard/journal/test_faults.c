@@ -264,7 +264,11 @@ static void test_every_allocation_fails_once(void **state)
     for (uint32_t nth = 1; fired; nth++) {
         mem_fault_arm(nth);
         uint64_t units = 0;
-        enum rc rc = journal_set_replay(l.w.set, l.w.io, 0, 1, jlib_count, &units, NULL, &l.w.why);
+        enum rc rc =
+            journal_set_replay(l.w.set, l.w.io,
+                               &(struct journal_replay_opts){
+                                   .shard = 0, .shards = 1, .apply = jlib_count, .ctx = &units},
+                               &l.w.why);
         fired = mem_fault_disarm();
         assert_int_equal(rc, fired ? RC_NOMEM : RC_OK);
         if (!fired) assert_int_equal(units, l.m.run[0].log[0].count + l.m.run[0].log[1].count);

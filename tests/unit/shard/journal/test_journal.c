@@ -331,7 +331,11 @@ static void test_replay_routes_by_slot(void **state)
         for (uint32_t s = 0; s < shards; s++) {
             struct routed r = {.shard = s, .shards = shards};
             assert_int_equal(
-                journal_set_replay(w.set, w.io, s, shards, on_routed, &r, NULL, &w.why), RC_OK);
+                journal_set_replay(w.set, w.io,
+                                   &(struct journal_replay_opts){
+                                       .shard = s, .shards = shards, .apply = on_routed, .ctx = &r},
+                                   &w.why),
+                RC_OK);
             units += r.units;
             assert_int_equal(r.all, shards == 3 ? 10 : 30);
         }
@@ -358,8 +362,12 @@ static void test_apply_may_refuse(void **state)
     jmodel_append(&m, &w, 0, 10, 0, 0, false);
     jworld_close(&w, true);
     reopen(&w, 1);
-    assert_int_equal(journal_set_replay(w.set, w.io, 0, 1, stop_at_once, NULL, NULL, &w.why),
-                     RC_CORRUPT);
+    assert_int_equal(
+        journal_set_replay(w.set, w.io,
+                           &(struct journal_replay_opts){
+                               .shard = 0, .shards = 1, .apply = stop_at_once, .ctx = NULL},
+                           &w.why),
+        RC_CORRUPT);
     assert_true(w.why.len > 0);
     jworld_free(&w);
     jmodel_free(&m);

@@ -76,8 +76,12 @@ static void run(struct node *n, const char *dir, enum journal_fsync fsync)
     for (uint32_t life = 0; life < 3; life++) {
         uint32_t found = 0;
         assert_int_equal(open_set(n, dir, fsync), RC_OK);
-        assert_int_equal(journal_set_replay(n->set, n->io, 0, 1, check_unit, &found, NULL, &n->why),
-                         RC_OK);
+        assert_int_equal(
+            journal_set_replay(n->set, n->io,
+                               &(struct journal_replay_opts){
+                                   .shard = 0, .shards = 1, .apply = check_unit, .ctx = &found},
+                               &n->why),
+            RC_OK);
         assert_int_equal(found, written);
         start(n);
         for (uint32_t i = 0; i < 200; i++) {
