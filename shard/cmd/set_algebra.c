@@ -44,8 +44,9 @@ struct replying {
     int64_t count;
 };
 
-static bool reply_member(void *ctx, struct set_member *m)
+static bool reply_member(void *ctx, struct set_member *m, double score)
 {
+    (void)score;
     struct replying *r = ctx;
     if (r->count++ == 0) r->head = reply_later(r->reply, '~');
     if (m->knows & SET_KNOWS_TEXT)
@@ -89,8 +90,9 @@ struct counting {
     uint64_t count, limit;
 };
 
-static bool count_member(void *ctx, struct set_member *m)
+static bool count_member(void *ctx, struct set_member *m, double score)
 {
+    (void)score;
     struct counting *c = ctx;
     (void)m;
     return ++c->count != c->limit;
@@ -134,14 +136,16 @@ static bool added(struct storing *s, bool ok)
     return false;
 }
 
-static bool add_new(void *ctx, struct set_member *m)
+static bool add_new(void *ctx, struct set_member *m, double score)
 {
+    (void)score;
     struct storing *s = ctx;
     return added(s, set_add_absent(&s->result, m));
 }
 
-static bool add_any(void *ctx, struct set_member *m)
+static bool add_any(void *ctx, struct set_member *m, double score)
 {
+    (void)score;
     struct storing *s = ctx;
     return added(s, set_add_member(&s->result, m) >= 0);
 }

@@ -7,12 +7,10 @@
 
 #include <stdlib.h>
 
+#include "shard/types/set_batch_priv.h"
 #include "shard/types/set_gather.h"
 #include "shard/types/value.h"
 
-#define BATCH 16u
-/* Below this a set's table stays in the cache anyway. */
-#define PREFETCH_LEN_MIN 2048u
 /* Gathering a member costs about two look-ups: one to find that it is new, one to put it there. */
 #define GATHER_COST 2.0
 /* Elements of a listpack that are compared in the time of one look-up in a table. */
@@ -24,7 +22,7 @@ static int by_len(const void *a, const void *b)
 {
     const struct record *x = *(const struct record *const *)a,
                         *y = *(const struct record *const *)b;
-    uint64_t x_len = set_len(x), y_len = set_len(y);
+    uint64_t x_len = value_len(x), y_len = value_len(y);
     if (x_len != y_len) return x_len < y_len ? -1 : 1;
     return (x > y) - (x < y); /* equal ones side by side */
 }
@@ -50,51 +48,18 @@ static uint32_t arrange(const struct record **sets, uint32_t count,
 /* What asking a set once costs, in look-ups in a table. */
 static double cost_of(const struct record *r)
 {
-    return record_encoding(r) == ENC_LISTPACK ? 1 + (double)set_len(r) / LISTPACK_STEP : 1;
+    return record_encoding(r) == ENC_LISTPACK ? 1 + (double)value_len(r) / LISTPACK_STEP : 1;
 }
 
 /* ---- the walk */
-
-struct batch {
-    struct set_member members[BATCH];
-    uint8_t left[BATCH]; /* places of those that are still in */
-    uint32_t count;
-};
-
-static void batch_fill(struct batch *b, struct set_iter *it)
-{
-    for (b->count = 0; b->count < BATCH; b->count++) {
-        if (!set_iter_next_member(it, &b->members[b->count])) return;
-        b->left[b->count] = (uint8_t)b->count;
-    }
-}
-
-static void batch_prefetch(struct batch *b, const struct record *r)
-{
-    if (record_encoding(r) != ENC_HASHTABLE || set_len(r) < PREFETCH_LEN_MIN) return;
-    for (uint32_t i = 0; i < b->count; i++)
-        value_prefetch_bucket(r, set_member_hash(&b->members[b->left[i]]));
-    for (uint32_t i = 0; i < b->count; i++)
-        (void)value_prefetch_item(r, set_member_hash(&b->members[b->left[i]]));
-}
-
-/* Keeps those that r has (wanted), or those that it lacks. */
-static void batch_filter(struct batch *b, const struct record *r, bool wanted)
-{
-    uint32_t kept = 0;
-    batch_prefetch(b, r);
-    for (uint32_t i = 0; i < b->count; i++)
-        if (set_has_member(r, &b->members[b->left[i]]) == wanted) b->left[kept++] = b->left[i];
-    b->count = kept;
-}
 
 static void batch_subtract(struct batch *b, const struct gather *g)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < b->count; i++)
-        gather_prefetch(g, set_member_hash(&b->members[b->left[i]]));
+        gather_prefetch(g, set_member_hash(batch_member(b, i)));
     for (uint32_t i = 0; i < b->count; i++) {
-        struct set_member *m = &b->members[b->left[i]];
+        struct set_member *m = batch_member(b, i);
         if (gather_find(g, set_member_hash(m), set_member_text(m)) == NULL)
             b->left[kept++] = b->left[i];
     }
@@ -106,9 +71,9 @@ static bool batch_tell(struct batch *b, const struct set_sink *sink)
 {
     if (sink->prefetch != NULL)
         for (uint32_t i = 0; i < b->count; i++)
-            sink->prefetch(sink->ctx, &b->members[b->left[i]]);
+            sink->prefetch(sink->ctx, batch_member(b, i));
     for (uint32_t i = 0; i < b->count; i++)
-        if (!sink->take(sink->ctx, &b->members[b->left[i]])) return false;
+        if (!sink->take(sink->ctx, batch_member(b, i), b->scores[b->left[i]])) return false;
     return true;
 }
 
@@ -116,10 +81,10 @@ static bool batch_tell(struct batch *b, const struct set_sink *sink)
 static bool walk(const struct record *source, const struct record *const *others, uint32_t count,
                  bool wanted, const struct set_sink *sink)
 {
-    struct set_iter it;
+    struct batch_source at;
     struct batch b;
-    set_iter_start(source, &it);
-    for (batch_fill(&b, &it); b.count > 0; batch_fill(&b, &it)) {
+    batch_start(source, &at);
+    for (batch_fill(&b, &at); b.count > 0; batch_fill(&b, &at)) {
         for (uint32_t i = 0; i < count && b.count > 0; i++)
             batch_filter(&b, others[i], wanted);
         if (!batch_tell(&b, sink)) return false;
@@ -140,8 +105,9 @@ struct gathering {
     bool failed;
 };
 
-static bool gather_one(void *ctx, struct set_member *m)
+static bool gather_one(void *ctx, struct set_member *m, double score)
 {
+    (void)score;
     struct gathering *g = ctx;
     bool added, own = set_member_text(m).data == (const uint8_t *)m->tmp;
     g->failed = gather_put(g->gather, set_member_hash(m), m->text, own, &added) == NULL;
@@ -158,7 +124,7 @@ static void prefetch_one(void *ctx, struct set_member *m)
 static bool gather_all(struct gather *out, const struct record *const *sets, uint32_t count)
 {
     struct gathering g = {.gather = out};
-    if (!gather_init(out, count > 0 ? set_len(sets[0]) : 0, true)) return false;
+    if (!gather_init(out, count > 0 ? value_len(sets[0]) : 0, true)) return false;
     set_each(sets, count, &(struct set_sink){gather_one, prefetch_one, &g});
     if (g.failed) gather_free(out);
     return !g.failed;
@@ -171,7 +137,7 @@ static void tell_gathered(const struct gather *g, const struct set_sink *sink)
         set_member_of(&m, gather_member(&g->entries[i]));
         m.hash = g->entries[i].hash;
         m.knows |= SET_KNOWS_HASH;
-        if (!sink->take(sink->ctx, &m)) return;
+        if (!sink->take(sink->ctx, &m, 1)) return;
     }
 }
 
@@ -193,7 +159,7 @@ static bool asking_pays(const struct record *const *sets, uint32_t count)
 {
     double asked = 0, gathered = 0, before = 0;
     for (uint32_t i = 0; i < count; i++) {
-        double len = (double)set_len(sets[i]);
+        double len = (double)value_len(sets[i]);
         asked += len * before;
         gathered += len * GATHER_COST;
         before += cost_of(sets[i]);
@@ -229,10 +195,10 @@ static bool has_first_again(const struct record *const *sets, uint32_t count)
 static bool asking_others_pays(const struct record *first, const struct record *const *others,
                                uint32_t count)
 {
-    double len = (double)set_len(first), asked = 0, gathered = len;
+    double len = (double)value_len(first), asked = 0, gathered = len;
     for (uint32_t i = 0; i < count; i++) {
         asked += len * cost_of(others[i]);
-        gathered += (double)set_len(others[i]) * GATHER_COST;
+        gathered += (double)value_len(others[i]) * GATHER_COST;
     }
     return asked <= gathered;
 }
@@ -240,10 +206,10 @@ static bool asking_others_pays(const struct record *first, const struct record *
 static void walk_without(const struct record *source, const struct gather *g,
                          const struct set_sink *sink)
 {
-    struct set_iter it;
+    struct batch_source at;
     struct batch b;
-    set_iter_start(source, &it);
-    for (batch_fill(&b, &it); b.count > 0; batch_fill(&b, &it)) {
+    batch_start(source, &at);
+    for (batch_fill(&b, &at); b.count > 0; batch_fill(&b, &at)) {
         batch_subtract(&b, g);
         if (!batch_tell(&b, sink)) return;
     }
@@ -272,8 +238,8 @@ bool set_diff_is_copy(const struct record *const *sets, uint32_t count)
     double by_asking = 0, by_copy = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (sets[i] == NULL) continue;
-        by_asking += (double)set_len(sets[0]);
-        by_copy += (double)set_len(sets[i]);
+        by_asking += (double)value_len(sets[0]);
+        by_copy += (double)value_len(sets[i]);
     }
     return (uint64_t)by_asking / 2 > (uint64_t)by_copy;
 }

@@ -99,8 +99,9 @@ struct told {
     uint32_t total, shown, stop_at;
 };
 
-static bool take(void *ctx, struct set_member *m)
+static bool take(void *ctx, struct set_member *m, double score)
 {
+    (void)score;
     struct told *t = ctx;
     t->times[number_of(set_member_text(m), MEMBERS)]++;
     return ++t->total != t->stop_at;
