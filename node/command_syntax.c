@@ -69,8 +69,8 @@ static const struct word_type word_types[] = {
     {"client-id", SYNTAX_INTEGER},
     {"version", SYNTAX_INTEGER},
     {"numreplicas", SYNTAX_INTEGER},
+    {"weight", SYNTAX_INTEGER}, /* so says Redis, which takes doubles, too */
     {"score", SYNTAX_DOUBLE},
-    {"weight", SYNTAX_DOUBLE},
     {"timeout", SYNTAX_DOUBLE},
     {"longitude", SYNTAX_DOUBLE},
     {"latitude", SYNTAX_DOUBLE},
@@ -178,8 +178,9 @@ static struct bytes choice_name(struct parser *p, struct syntax_arg *const *item
     static const struct {
         const char *token, *name;
     } names[] = {
-        {"NX", "condition"}, {"EX", "expiration"}, {"GT", "comparison"}, {"ASC", "order"},
-        {"LEFT", "where"},   {"BEFORE", "where"},  {"MIN", "where"},     {"KM", "unit"},
+        {"NX", "condition"}, {"EX", "expiration"}, {"GT", "comparison"},
+        {"ASC", "order"},    {"SUM", "aggregate"}, {"LEFT", "where"},
+        {"BEFORE", "where"}, {"MIN", "where"},     {"KM", "unit"},
     };
     for (size_t n = 0; n < COUNT_OF(names); n++)
         for (uint32_t i = 0; i < count; i++)

@@ -273,7 +273,9 @@ static bool one_shard(struct worker *w, struct request *rq, uint32_t *shard_out)
 {
     const struct cmd_spec *spec = rq->spec;
     *shard_out = slot_shard(rq->key.slot, w->core.count);
-    if (spec->keys.first <= 0) return one_shard_of_specs(w, rq, shard_out);
+    /* `keys` says all, unless some are found by their number (ZUNIONSTORE names its first only). */
+    if (spec->keys.first <= 0 || unlikely(spec->flags & CMD_MOVABLE_KEYS))
+        return one_shard_of_specs(w, rq, shard_out);
     int64_t last = spec->keys.last >= 0 ? spec->keys.last : (int64_t)rq->argc + spec->keys.last;
     if (last >= (int64_t)rq->argc) last = (int64_t)rq->argc - 1;
     for (int64_t i = spec->keys.first + spec->keys.step; i <= last; i += spec->keys.step)

@@ -100,12 +100,12 @@ class Draw:
         kind = self.rng.choice(KINDS)
         return [self.tagged(kind), self.tagged(kind)]
 
-    def keys(self, kind, most=3):
-        return self.several(lambda: self.tagged(kind), 1, most)
+    def keys(self, kinds, most=3):
+        return self.several(lambda: self.tagged(self.one(*kinds)), 1, most)
 
-    def counted_keys(self, kind, most=3):
+    def counted_keys(self, kinds, most=3):
         """numkeys key [key …], numkeys wrong at times."""
-        keys = self.keys(kind, most)
+        keys = self.keys(kinds, most)
         count = len(keys) if self.chance(0.93) else self.one(0, -1, len(keys) + 1, len(keys) - 1, "abc", "")
         return [count, *keys]
 

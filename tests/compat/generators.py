@@ -172,8 +172,8 @@ SETS = {
              lambda d: [d.key("t"), *(d.many_different(lambda: d.below(100000), 700) if d.chance(0.1) else [d.below(99)])],
              lambda d: [d.key("t"), *(d.many(lambda: f"m{d.below(1000)}", 200) if d.chance(0.1) else [d.member()])]],
     "SCARD": [lambda d: [d.key("t")]],
-    "SDIFF": [lambda d: d.keys("t")],
-    "SDIFFSTORE": [lambda d: [d.tagged("t"), *d.keys("t")]],
+    "SDIFF": [lambda d: d.keys("t", most=6)],
+    "SDIFFSTORE": [lambda d: [d.tagged("t"), *d.keys("t", most=6)]],
     "SINTER": [lambda d: d.keys("t")],
     "SINTERCARD": [lambda d: [*d.counted_keys("t"), *d.maybe(0.4, "LIMIT", d.count)]],
     "SINTERSTORE": [lambda d: [d.tagged("t"), *d.keys("t")]],
@@ -185,8 +185,8 @@ SETS = {
     "SRANDMEMBER": [lambda d: [d.key("t"), *d.maybe(0.7, d.signed_count)]],
     "SREM": [lambda d: [d.key("t"), *d.several(d.member)]],
     "SSCAN": [lambda d: [d.key("t"), scan_cursor(d), *scan_options(d)]],
-    "SUNION": [lambda d: d.keys("t")],
-    "SUNIONSTORE": [lambda d: [d.tagged("t"), *d.keys("t")]],
+    "SUNION": [lambda d: d.keys("t", most=5)],
+    "SUNIONSTORE": [lambda d: [d.tagged("t"), *d.keys("t", most=5)]],
 }
 
 
@@ -253,7 +253,7 @@ def combine_options(d, keys, store=False):
 
 
 def combine(d, store=False):
-    keys = d.counted_keys(d.one("z", "z", "t"))
+    keys = d.counted_keys(d.one("z", "z", "zt", "t"), most=4)
     return [*d.maybe(1.0 if store else 0.0, lambda: d.tagged("z")), *keys, *combine_options(d, keys, store)]
 
 
@@ -268,11 +268,11 @@ ZSETS = {
              lambda d: [d.key("z"), *(many_scored(d) if d.chance(0.2) else [d.score(), d.member()])]],
     "ZCARD": [lambda d: [d.key("z")]],
     "ZCOUNT": [lambda d: [d.key("z"), bound(d), bound(d)]],
-    "ZDIFF": [lambda d: [*d.counted_keys("z"), *d.maybe(0.4, "WITHSCORES")]],
-    "ZDIFFSTORE": [lambda d: [d.tagged("z"), *d.counted_keys("z")]],
+    "ZDIFF": [lambda d: [*d.counted_keys(d.one("z", "zt"), most=5), *d.maybe(0.4, "WITHSCORES")]],
+    "ZDIFFSTORE": [lambda d: [d.tagged("z"), *d.counted_keys(d.one("z", "zt"), most=5), *d.maybe(0.03, "WITHSCORES")]],
     "ZINCRBY": [lambda d: [d.key("z"), d.score(), d.member()]],
     "ZINTER": [combine],
-    "ZINTERCARD": [lambda d: [*d.counted_keys("z"), *d.maybe(0.4, "LIMIT", d.count)]],
+    "ZINTERCARD": [lambda d: [*d.counted_keys(d.one("z", "zt")), *d.maybe(0.4, "LIMIT", d.count), *d.maybe(0.03, "WITHSCORES")]],
     "ZINTERSTORE": [lambda d: combine(d, store=True)],
     "ZLEXCOUNT": [lambda d: [lex_key(d), lex_bound(d), lex_bound(d)]],
     "ZMPOP": [lambda d: [*d.counted_keys("z"), d.one("MIN", "MAX", "MID"), *d.maybe(0.4, "COUNT", d.count)]],
@@ -327,16 +327,17 @@ def keys_are_tagged(name, args):
     return name not in SPREAD_FREELY and sum(str(a).startswith("{t}") for a in args if not isinstance(a, bytes)) > 0
 
 
-def writes_equal_scores(name, args):
-    """Writes a key of lex_key(): junk in place of a score or a source would make ranges by name undefined."""
-    return name in ("ZADD", "RENAME") and "y" in args[0]
+def needs_equal_scores(name, args):
+    """Writes a key of lex_key() or reads one by name: junk in place of a score, a source or the key itself would make
+    ranges by name undefined."""
+    return (name in ("ZADD", "RENAME") and "y" in args[0]) or "LEX" in name or "BYLEX" in args
 
 
 def draw_command(d, name):
     """[name, argument, …], the arguments as bytes, str or int."""
     args = d.one(*GENERATORS[name])(d)
     if d.chance(SPOIL_CHANCE):
-        may_replace = not is_blocking(name) and not writes_equal_scores(name, args)
+        may_replace = not is_blocking(name) and not needs_equal_scores(name, args)
         args = d.spoil(args, keys_are_tagged(name, args), may_replace)
     words = [d.case(word) for word in name.split("|")]
     for arg in args:

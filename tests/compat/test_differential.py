@@ -34,8 +34,7 @@ TESTED_ELSEWHERE = {
 # What Moon does not have yet, and with what it comes. An entry that Moon does have is an error.
 SCHEDULER, BLOCKING, SORTING = "the transaction scheduler: several keys on several shards", "blocking commands", "SORT"
 COMING = {
-    **dict.fromkeys(["ZINTER", "ZINTERCARD", "ZINTERSTORE", "ZUNION", "ZUNIONSTORE", "ZDIFF", "ZDIFFSTORE",
-                     "LMPOP", "ZMPOP"], SCHEDULER),
+    **dict.fromkeys(["LMPOP", "ZMPOP"], SCHEDULER),
     **dict.fromkeys(["BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN"], BLOCKING),
     **dict.fromkeys(["SORT", "SORT_RO"], SORTING),
 }
@@ -140,6 +139,8 @@ APART = [  # two keys of different shards, whatever their number
     ["LCS", "s1", "s2"], ["SMOVE", "s1", "s2", "a"], ["LMOVE", "s1", "s2", "LEFT", "LEFT"], ["RPOPLPUSH", "s1", "s2"],
     ["ZRANGESTORE", "s1", "s2", "0", "-1"], ["SINTER", "s1", "s2"], ["SUNION", "s1", "s2"], ["SDIFF", "s1", "s2"],
     ["SINTERCARD", "2", "s1", "s2"], ["SINTERSTORE", "s1", "s2"], ["SUNIONSTORE", "s1", "s2"], ["SDIFFSTORE", "s1", "s2"],
+    ["ZINTER", "2", "s1", "s2"], ["ZUNION", "2", "s1", "s2"], ["ZDIFF", "2", "s1", "s2"], ["ZINTERCARD", "2", "s1", "s2"],
+    ["ZINTERSTORE", "s1", "1", "s2"], ["ZUNIONSTORE", "s1", "1", "s2"], ["ZDIFFSTORE", "s1", "1", "s2"],
 ]
 
 

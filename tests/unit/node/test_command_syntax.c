@@ -111,7 +111,7 @@ static void test_repeats(void **state)
     check("[ID client-id [client-id ...]]", "client-id:integer=ID?+");
     check("[GET pattern [GET pattern ...]]", "pattern:pattern=GET?+t");
     check("numkeys key [key ...] [WEIGHTS weight [weight ...]]",
-          "numkeys:integer key:key+ weight:double=WEIGHTS?+");
+          "numkeys:integer key:key+ weight:integer=WEIGHTS?+");
     check("<filter [filter ...]>", "filter:string+");
     check("key [member ...]", "key:key member:string?+"); /* not the same: a thing of its own */
 }
