@@ -80,6 +80,28 @@
 static_assert(TOPOLOGY_VALUE_BYTES_MAX + TOPOLOGY_NAME_BYTES_MAX < WIRE_MESSAGE_BYTES_MAX,
               "the largest entry fits a message");
 static_assert(2 * TOPOLOGY_RANGES_MAX == 16384u, "slots of the ranges, and gaps between them");
+
+/* The control log (cluster.md §3.2): a few small entries a second. */
+#define RAFT_MEMBERS_MAX 16u        /* 7 voters, 2 standbys, and who joins or leaves */
+#define RAFT_ADDRESS_BYTES_MAX 128u /* "host:port" of a member, NUL included */
+#define RAFT_BATCH_ENTRIES_MAX 256u /* in flight at once; also the longest tail to be undone */
+#define RAFT_BATCH_BYTES_MAX (1u << 20)
+#define RAFT_ENTRY_BYTES_MAX (640u << 10) /* payload of one proposal: the largest value and room around it */
+#define RAFT_QUEUE_MAX 4096u              /* proposals waiting; beyond, the proposer is refused */
+#define RAFT_MESSAGE_BYTES_MAX (RAFT_BATCH_BYTES_MAX + (64u << 10))
+#define RAFT_SNAPSHOT_CHUNK_BYTES (256u << 10) /* on disk */
+#define RAFT_SNAPSHOT_PIECE_BYTES (32u << 10)  /* on the bus: fits a control frame */
+#define RAFT_SNAPSHOT_BYTES_MAX (512u << 20)
+#define RAFT_SEGMENT_BYTES (4u << 20)
+#define RAFT_HELD_MAX 64u /* messages waiting for our disk; more are dropped, senders repeat */
+#define RAFT_SESSIONS_MAX 4096u
+#define RAFT_SESSION_WINDOW 256u /* unresolved proposals of one proposer */
+
+static_assert(RAFT_ENTRY_BYTES_MAX < RAFT_BATCH_BYTES_MAX, "an entry fits a batch");
+static_assert(RAFT_BATCH_BYTES_MAX < RAFT_SEGMENT_BYTES, "a batch fits a segment");
+static_assert(TOPOLOGY_VALUE_BYTES_MAX + (64u << 10) < RAFT_ENTRY_BYTES_MAX,
+              "the largest value fits an entry");
+
 static_assert(OUT_RESUME_BYTES < OUT_PAUSE_BYTES, "a paused connection must be able to resume");
 static_assert(RECORD_INLINE_MAX <= 1024, "records come from slabs");
 static_assert(FRAME_BYTES_MAX <= SEGMENT_BYTES, "a frame lies in one segment or spans by chaining");

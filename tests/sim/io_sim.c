@@ -617,6 +617,14 @@ void io_sim_advance(struct io_sim *sim, uint64_t us)
     sim->now_ns += us * 1000;
 }
 
+uint64_t io_sim_next_ns(const struct io_sim *sim)
+{
+    uint64_t next = UINT64_MAX;
+    for (uint32_t i = 0; i < sim->request_count && !sim->off; i++)
+        if (sim->request[i].due_ns < next) next = sim->request[i].due_ns;
+    return next;
+}
+
 void io_sim_crash(struct io_sim *sim)
 {
     drop_requests(sim, true);

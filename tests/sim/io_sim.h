@@ -28,6 +28,9 @@ const struct clock *io_sim_clock(struct io_sim *sim);
 void io_sim_advance(struct io_sim *sim,
                     uint64_t us); /* no callbacks: the next io_turn() has them */
 
+/* When the next completion is due, on the machine's clock; UINT64_MAX: none is under way. */
+uint64_t io_sim_next_ns(const struct io_sim *sim);
+
 /* Power loss now. Operations under way never complete (their io_op is the caller's again), every
  * descriptor is closed, the disk holds what survived. The io stay usable: this is the next start. */
 void io_sim_crash(struct io_sim *sim);
