@@ -86,8 +86,9 @@ static_assert(2 * TOPOLOGY_RANGES_MAX == 16384u, "slots of the ranges, and gaps 
 #define RAFT_ADDRESS_BYTES_MAX 128u /* "host:port" of a member, NUL included */
 #define RAFT_BATCH_ENTRIES_MAX 256u /* in flight at once; also the longest tail to be undone */
 #define RAFT_BATCH_BYTES_MAX (1u << 20)
-#define RAFT_ENTRY_BYTES_MAX (640u << 10) /* payload of one proposal: the largest value and room around it */
-#define RAFT_QUEUE_MAX 4096u              /* proposals waiting; beyond, the proposer is refused */
+#define RAFT_ENTRY_BYTES_MAX                                                                       \
+    (640u << 10)             /* payload of one proposal: the largest value and room around it */
+#define RAFT_QUEUE_MAX 4096u /* proposals waiting; beyond, the proposer is refused */
 #define RAFT_MESSAGE_BYTES_MAX (RAFT_BATCH_BYTES_MAX + (64u << 10))
 #define RAFT_SNAPSHOT_CHUNK_BYTES (256u << 10) /* on disk */
 #define RAFT_SNAPSHOT_PIECE_BYTES (32u << 10)  /* on the bus: fits a control frame */
