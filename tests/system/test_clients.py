@@ -158,8 +158,8 @@ def test_py_databases_are_apart(some_node):
 
 # ---- redis-benchmark
 
-BENCHMARK_TESTS = "set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,mset"
-RESULT_LINES = 11
+BENCHMARK_TESTS = "set,get,incr,lpush,rpush,lpop,rpop,sadd,hset,spop,zadd,mset"
+RESULT_LINES = 12
 
 
 def test_benchmark_runs_without_an_error(node):
