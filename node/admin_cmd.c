@@ -1,4 +1,4 @@
-/* INFO, TIME, SHUTDOWN, LOLWUT, MEMORY. Numbers of other shards are read where they stand: statistics. */
+/* INFO, TIME, SHUTDOWN, LOLWUT, MEMORY. Numbers of other shards are read where they stand (stat_get). */
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -18,53 +18,55 @@
 struct sums {
     struct core_stats s;
     uint64_t ops, in_per_s, out_per_s, connections;
-    struct journal_stats journal;
-    bool logs;
+    struct core_log_stats log;
 };
 
-static void add_journal(struct sums *t, const struct journal *j)
+static void add_log(struct sums *t, const struct core_log_stats *one)
 {
-    struct journal_stats one;
-    journal_stats_read(j, &one);
-    t->logs = true;
-    t->journal.lsn += one.lsn;
-    t->journal.durable_lsn += one.durable_lsn;
-    t->journal.generation = one.generation;
-    t->journal.frames += one.frames;
-    t->journal.units += one.units;
-    t->journal.bytes += one.bytes;
-    t->journal.syncs += one.syncs;
-    t->journal.segments += one.segments;
-    t->journal.delayed_syncs += one.delayed_syncs;
-    if (one.last_sync_us > t->journal.last_sync_us) t->journal.last_sync_us = one.last_sync_us;
-    t->journal.refusing |= one.refusing;
+    struct core_log_stats *sum = &t->log;
+    uint64_t last_sync_us = stat_get(&one->last_sync_us);
+    if (stat_get(&one->is_on) == 0) return;
+    sum->is_on = 1;
+    sum->lsn += stat_get(&one->lsn);
+    sum->durable_lsn += stat_get(&one->durable_lsn);
+    sum->generation = stat_get(&one->generation);
+    sum->frames += stat_get(&one->frames);
+    sum->units += stat_get(&one->units);
+    sum->bytes += stat_get(&one->bytes);
+    sum->syncs += stat_get(&one->syncs);
+    sum->segments += stat_get(&one->segments);
+    sum->delayed_syncs += stat_get(&one->delayed_syncs);
+    if (last_sync_us > sum->last_sync_us) sum->last_sync_us = last_sync_us;
+    sum->refusing |= stat_get(&one->refusing);
 }
 
 static void sum_up(struct sums *t)
 {
+    struct core *own = &worker_self()->core;
     *t = (struct sums){.ops = 0};
+    if (own->journal != NULL) core_show_log(own); /* what this connection wrote is in it */
     for (uint32_t i = 0; i < node.shards; i++) {
         const struct worker *w = node.workers[i];
         const struct core_stats *s = &w->core.stats;
-        t->s.commands += s->commands;
-        t->s.hits += s->hits;
-        t->s.misses += s->misses;
-        t->s.expired += s->expired;
-        t->s.evicted += s->evicted;
-        t->s.dirty += s->dirty;
-        t->s.error_replies += s->error_replies;
-        t->s.expire_cycle_us += s->expire_cycle_us;
-        t->s.lazy_freed += s->lazy_freed;
-        t->s.lazy_pending += s->lazy_pending;
-        t->s.net_in_bytes += s->net_in_bytes;
-        t->s.net_out_bytes += s->net_out_bytes;
-        t->s.connections_received += s->connections_received;
-        t->s.connections_rejected += s->connections_rejected;
-        t->ops += w->ops.commands_per_s;
-        t->in_per_s += w->ops.in_per_s;
-        t->out_per_s += w->ops.out_per_s;
-        t->connections += w->conns_count;
-        if (w->core.journal != NULL) add_journal(t, w->core.journal);
+        t->s.commands += stat_get(&s->commands);
+        t->s.hits += stat_get(&s->hits);
+        t->s.misses += stat_get(&s->misses);
+        t->s.expired += stat_get(&s->expired);
+        t->s.evicted += stat_get(&s->evicted);
+        t->s.dirty += stat_get(&s->dirty);
+        t->s.error_replies += stat_get(&s->error_replies);
+        t->s.expire_cycle_us += stat_get(&s->expire_cycle_us);
+        t->s.lazy_freed += stat_get(&s->lazy_freed);
+        t->s.lazy_pending += stat_get(&s->lazy_pending);
+        t->s.net_in_bytes += stat_get(&s->net_in_bytes);
+        t->s.net_out_bytes += stat_get(&s->net_out_bytes);
+        t->s.connections_received += stat_get(&s->connections_received);
+        t->s.connections_rejected += stat_get(&s->connections_rejected);
+        t->ops += stat_get(&w->ops.commands_per_s);
+        t->in_per_s += stat_get(&w->ops.in_per_s);
+        t->out_per_s += stat_get(&w->ops.out_per_s);
+        t->connections += stat_get32(&w->conns_count);
+        add_log(t, &w->core.log_stats);
     }
 }
 
@@ -119,19 +121,21 @@ static void section_clients(struct info_writer *w, const struct sums *t)
 
 static void section_memory(struct info_writer *w, const struct sums *t)
 {
-    static uint64_t peak; /* seen by INFO */
+    static _Atomic uint64_t peak; /* seen by INFO */
     struct mem_stats m;
     mem_stats_read(&m);
     uint64_t used = mem_live_bytes_all(), rss = mem_rss_bytes();
     uint64_t data = mem_live_bytes(MEM_DATA), tables = mem_live_bytes(MEM_TABLE);
-    if (used > peak) peak = used;
+    uint64_t most = atomic_load_explicit(&peak, memory_order_relaxed);
+    if (used > most) most = used;
+    atomic_store_explicit(&peak, most, memory_order_relaxed);
     info_section(w, "Memory");
     info_u64(w, "used_memory", used);
     info_human(w, "used_memory_human", used);
     info_u64(w, "used_memory_rss", rss);
     info_human(w, "used_memory_rss_human", rss);
-    info_u64(w, "used_memory_peak", peak);
-    info_human(w, "used_memory_peak_human", peak);
+    info_u64(w, "used_memory_peak", most);
+    info_human(w, "used_memory_peak_human", most);
     info_u64(w, "used_memory_overhead", used - data);
     info_u64(w, "used_memory_dataset", data);
     info_fmt(w, "used_memory_dataset_perc", "%.2f%%",
@@ -169,7 +173,7 @@ static void loading_fields(struct info_writer *w)
 
 static void section_persistence(struct info_writer *w, const struct sums *t)
 {
-    const struct journal_stats *j = &t->journal;
+    const struct core_log_stats *j = &t->log;
     info_section(w, "Persistence");
     info_i64(w, "loading", node_loading());
     info_i64(w, "async_loading", 0);
@@ -177,12 +181,12 @@ static void section_persistence(struct info_writer *w, const struct sums *t)
     info_i64(w, "rdb_bgsave_in_progress", 0);
     info_i64(w, "rdb_last_save_time", node.start_wall_us / 1000000);
     info_str(w, "rdb_last_bgsave_status", "ok");
-    info_i64(w, "aof_enabled", t->logs);
+    info_u64(w, "aof_enabled", j->is_on);
     info_i64(w, "aof_rewrite_in_progress", 0);
     info_str(w, "aof_last_bgrewrite_status", "ok");
     info_str(w, "aof_last_write_status", j->refusing ? "err" : "ok");
     if (node_loading()) loading_fields(w);
-    if (!t->logs) return;
+    if (j->is_on == 0) return;
     info_u64(w, "aof_current_size", j->bytes);
     info_u64(w, "aof_delayed_fsync", j->delayed_syncs);
     info_u64(w, "journal_generation", j->generation);
@@ -268,10 +272,10 @@ static void section_commandstats(struct info_writer *w, const struct sums *t)
         struct core_cmd_stats s = {.calls = 0};
         for (uint32_t i = 0; i < node.shards; i++) {
             const struct core_cmd_stats *one = &node.workers[i]->core.cmd_stats[id];
-            s.calls += one->calls;
-            s.ticks += one->ticks;
-            s.rejected += one->rejected;
-            s.failed += one->failed;
+            s.calls += stat_get(&one->calls);
+            s.ticks += stat_get(&one->ticks);
+            s.rejected += stat_get(&one->rejected);
+            s.failed += stat_get(&one->failed);
         }
         if (s.calls == 0 && s.rejected == 0) continue;
         char name[80];
@@ -284,22 +288,29 @@ static void section_commandstats(struct info_writer *w, const struct sums *t)
     }
 }
 
+static void add_errors(struct core_error_count *all, const struct core *c)
+{
+    uint32_t used = atomic_load_explicit(&c->errors_used, memory_order_acquire);
+    for (uint32_t k = 0; k < used; k++) {
+        const struct core_error_count *e = &c->errors[k];
+        uint64_t count = stat_get(&e->count);
+        if (count == 0) continue;
+        uint32_t at = 0;
+        while (at < CORE_ERRORS_MAX - 1 && all[at].count > 0 &&
+               strcmp(all[at].prefix, e->prefix) != 0)
+            at++;
+        if (all[at].count == 0) memcpy(all[at].prefix, e->prefix, sizeof e->prefix);
+        all[at].count += count;
+    }
+}
+
 static void section_errorstats(struct info_writer *w, const struct sums *t)
 {
     (void)t;
     info_section(w, "Errorstats");
     struct core_error_count all[CORE_ERRORS_MAX] = {{.count = 0}};
     for (uint32_t i = 0; i < node.shards; i++)
-        for (uint32_t k = 0; k < CORE_ERRORS_MAX; k++) {
-            const struct core_error_count *e = &node.workers[i]->core.errors[k];
-            if (e->count == 0) break;
-            uint32_t at = 0;
-            while (at < CORE_ERRORS_MAX - 1 && all[at].count > 0 &&
-                   strcmp(all[at].prefix, e->prefix) != 0)
-                at++;
-            if (all[at].count == 0) memcpy(all[at].prefix, e->prefix, sizeof e->prefix);
-            all[at].count += e->count;
-        }
+        add_errors(all, &node.workers[i]->core);
     for (uint32_t k = 0; k < CORE_ERRORS_MAX && all[k].count > 0; k++) {
         char name[40];
         (void)snprintf(name, sizeof name, "errorstat_%s", all[k].prefix);
@@ -311,12 +322,11 @@ static void section_latencystats(struct info_writer *w, const struct sums *t)
 {
     (void)t;
     info_section(w, "Latencystats");
-    static struct stat_histogram
-        sum; /* 4 KiB; INFO runs on one connection's core at a time per thread */
+    struct stat_histogram sum;
     for (uint32_t id = 0; id < commands_count() && config.latency_tracking; id++) {
         stat_clear(&sum);
         for (uint32_t i = 0; i < node.shards; i++) {
-            const struct stat_histogram *h = node.workers[i]->core.cmd_stats[id].latency;
+            const struct stat_histogram *h = core_latency(&node.workers[i]->core.cmd_stats[id]);
             if (h != NULL) stat_merge(&sum, h);
         }
         if (sum.count == 0) continue;
@@ -342,22 +352,24 @@ static void section_shards(struct info_writer *w, const struct sums *t)
     info_section(w, "Shards");
     for (uint32_t i = 0; i < node.shards; i++) {
         const struct worker *s = node.workers[i];
+        const struct reactor *r = &s->core.reactor;
+        struct stat_histogram pass_cpu = {.count = 0};
         char name[32];
         uint64_t keys = 0;
+        stat_merge(&pass_cpu, &r->pass_cpu);
         for (uint32_t db = 0; db < config.databases; db++)
             keys += db_count(s->core.ks, (uint8_t)db);
         (void)snprintf(name, sizeof name, "shard%u", i);
-        info_fmt(
-            w, name,
-            "keys=%llu,clients=%u,commands=%llu,turns=%llu,sleeps=%llu,wakes=%llu,"
-            "pass_p99_usec=%.1f,pass_max_usec=%.1f,pass_p999_usec=%.1f,passes_measured=%llu",
-            (unsigned long long)keys, s->conns_count, (unsigned long long)s->core.stats.commands,
-            (unsigned long long)s->core.reactor.turns, (unsigned long long)s->core.reactor.sleeps,
-            (unsigned long long)s->core.reactor.wakes_sent,
-            (double)stat_percentile(&s->core.reactor.pass_cpu, 99) / 1000,
-            (double)s->core.reactor.pass_cpu.max_ns / 1000,
-            (double)stat_percentile(&s->core.reactor.pass_cpu, 99.9) / 1000,
-            (unsigned long long)s->core.reactor.pass_cpu.count);
+        info_fmt(w, name,
+                 "keys=%llu,clients=%u,commands=%llu,turns=%llu,sleeps=%llu,wakes=%llu,"
+                 "pass_p99_usec=%.1f,pass_max_usec=%.1f,pass_p999_usec=%.1f,passes_measured=%llu",
+                 (unsigned long long)keys, stat_get32(&s->conns_count),
+                 (unsigned long long)stat_get(&s->core.stats.commands),
+                 (unsigned long long)stat_get(&r->turns), (unsigned long long)stat_get(&r->sleeps),
+                 (unsigned long long)stat_get(&r->wakes_sent),
+                 (double)stat_percentile(&pass_cpu, 99) / 1000, (double)pass_cpu.max_ns / 1000,
+                 (double)stat_percentile(&pass_cpu, 99.9) / 1000,
+                 (unsigned long long)pass_cpu.count);
     }
 }
 

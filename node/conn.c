@@ -69,8 +69,8 @@ struct conn *conn__open(struct worker *w, int fd, bool is_unix)
     }
     c->index = take_index(w);
     w->conns[c->index] = c;
-    w->conns_count++;
-    w->core.stats.connections_received++;
+    stat_bump32(&w->conns_count, 1);
+    stat_bump(&w->core.stats.connections_received, 1);
     return c;
 }
 
@@ -122,7 +122,7 @@ void conn_close_now(struct conn *c)
     c->pends_count = c->returned_count = 0;
     w->conns[c->index] = NULL;
     w->conns_free[w->conns_free_count++] = c->index;
-    w->conns_count--;
+    stat_bump32(&w->conns_count, UINT32_MAX);
     atomic_fetch_sub_explicit(&node.clients, 1, memory_order_relaxed);
     if (!(c->flags & CONN_READY)) w->core.io->ops->stream_close(w->core.io, &c->stream);
 }
@@ -189,7 +189,7 @@ static void on_data(struct io_stream *s, const uint8_t *data, size_t len)
     }
     struct worker *w = c->worker;
     c->in_bytes += len;
-    w->core.stats.net_in_bytes += len;
+    stat_bump(&w->core.stats.net_in_bytes, len);
     c->active_ms = reactor_now_ms(&w->core.reactor);
     if (c->in.len == 0 && c->chunk == NULL) {
         c->chunk = data;
@@ -543,7 +543,7 @@ static void send_prefix(struct conn *c, size_t len)
     }
     c->out_begin += len;
     c->out_bytes += len;
-    c->worker->core.stats.net_out_bytes += len;
+    stat_bump(&c->worker->core.stats.net_out_bytes, len);
     c->flags |= CONN_SENDING;
     struct io *io = c->worker->core.io;
     io->ops->stream_send(io, &c->stream, c->sending.data, c->sending.len);

@@ -42,14 +42,14 @@ static void on_accept(struct io_listener *l, int fd)
     struct worker *w = worker_self();
     if (atomic_fetch_add_explicit(&node.clients, 1, memory_order_relaxed) >= config.maxclients) {
         atomic_fetch_sub_explicit(&node.clients, 1, memory_order_relaxed);
-        w->core.stats.connections_rejected++;
+        stat_bump(&w->core.stats.connections_rejected, 1);
         refuse(fd, max_clients_error, sizeof max_clients_error - 1);
         return;
     }
     if (!d->is_unix && config.protected_mode && config.requirepass[0] == 0 &&
         !sock_peer_is_loopback(fd)) {
         atomic_fetch_sub_explicit(&node.clients, 1, memory_order_relaxed);
-        w->core.stats.connections_rejected++;
+        stat_bump(&w->core.stats.connections_rejected, 1);
         refuse(fd, protected_error, sizeof protected_error - 1);
         return;
     }

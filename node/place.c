@@ -291,7 +291,7 @@ static uint32_t shard_of_cursor(const struct worker *w, const struct request *rq
     return slot_shard(db_scan_slot(cursor), w->core.count);
 }
 
-/* RANDOMKEY: a shard drawn by its number of keys. Other shards' counts are read as they are. */
+/* RANDOMKEY: a shard drawn by its number of keys, which may change meanwhile. */
 static uint32_t shard_by_keys(struct worker *w, uint8_t db)
 {
     uint64_t total = 0;
@@ -329,20 +329,17 @@ static void run_conn(struct worker *w, struct conn *c, struct request *rq)
     struct reply reply = conn__reply_begin(c, &start);
     struct call call = {
         .spec = rq->spec, .argv = rq->argv, .argc = rq->argc, .reply = &reply, .conn = c};
-    w->core.stats.commands++;
+    stat_bump(&w->core.stats.commands, 1);
     uint64_t ticks = clock_ticks();
     rq->spec->run_conn(&call);
     struct core_cmd_stats *s = &w->core.cmd_stats[rq->spec->id];
-    s->calls++;
     uint64_t spent = clock_ticks() - ticks;
-    s->ticks += spent;
-    if (s->latency == NULL) s->latency = mem_zalloc(MEM_NODE, sizeof *s->latency);
     uint64_t spent_ns = clock_ticks_to_ns(spent);
-    stat_add(s->latency, spent_ns);
+    core_count_call(s, spent, spent_ns);
     slowlog_judge(w, rq, spent_ns);
     w->core.ticks = clock_ticks();
     if (reply.errored) {
-        s->failed++;
+        stat_bump(&s->failed, 1);
         core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
     }
     if (w->core.gated && c->gate_lsn < core_newest_lsn(&w->core))

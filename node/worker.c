@@ -186,16 +186,13 @@ static void sample_ops(struct worker *w, int64_t now_ms)
     struct ops_sample *o = &w->ops;
     const struct core_stats *s = &w->core.stats;
     uint64_t elapsed = now_ms > o->at_ms ? (uint64_t)(now_ms - o->at_ms) : 1;
-    o->commands_per_s = (s->commands - o->commands) * 1000 / elapsed;
-    o->in_per_s = (s->net_in_bytes - o->in_bytes) * 1000 / elapsed;
-    o->out_per_s = (s->net_out_bytes - o->out_bytes) * 1000 / elapsed;
-    *o = (struct ops_sample){.commands = s->commands,
-                             .in_bytes = s->net_in_bytes,
-                             .out_bytes = s->net_out_bytes,
-                             .at_ms = now_ms,
-                             .commands_per_s = o->commands_per_s,
-                             .in_per_s = o->in_per_s,
-                             .out_per_s = o->out_per_s};
+    stat_set(&o->commands_per_s, (s->commands - o->commands) * 1000 / elapsed);
+    stat_set(&o->in_per_s, (s->net_in_bytes - o->in_bytes) * 1000 / elapsed);
+    stat_set(&o->out_per_s, (s->net_out_bytes - o->out_bytes) * 1000 / elapsed);
+    o->commands = s->commands;
+    o->in_bytes = s->net_in_bytes;
+    o->out_bytes = s->net_out_bytes;
+    o->at_ms = now_ms;
 }
 
 static void cron_conn(struct conn *c, void *ctx)

@@ -2,8 +2,6 @@
  * bucket each; from there on the bucket is the exponent and the five bits behind the leading one. */
 #include "shard/base/stat.h"
 
-#include <string.h>
-
 #include "shard/base/assert.h"
 
 #define STEPS (1u << STAT_SUB_BITS)
@@ -28,19 +26,20 @@ static uint64_t upper_edge(uint32_t index)
 
 void stat_add(struct stat_histogram *h, uint64_t ns)
 {
-    h->count++;
-    h->sum_ns += ns;
-    if (ns > h->max_ns) h->max_ns = ns;
-    h->bucket[bucket_of(ns)]++;
+    stat_bump(&h->count, 1);
+    stat_bump(&h->sum_ns, ns);
+    if (ns > h->max_ns) stat_set(&h->max_ns, ns);
+    stat_bump32(&h->bucket[bucket_of(ns)], 1);
 }
 
 void stat_merge(struct stat_histogram *into, const struct stat_histogram *from)
 {
-    into->count += from->count;
-    into->sum_ns += from->sum_ns;
-    if (from->max_ns > into->max_ns) into->max_ns = from->max_ns;
+    uint64_t max_ns = stat_get(&from->max_ns);
+    into->count += stat_get(&from->count);
+    into->sum_ns += stat_get(&from->sum_ns);
+    if (max_ns > into->max_ns) into->max_ns = max_ns;
     for (uint32_t i = 0; i < STAT_BUCKETS; i++)
-        into->bucket[i] += from->bucket[i];
+        into->bucket[i] += stat_get32(&from->bucket[i]);
 }
 
 uint64_t stat_percentile(const struct stat_histogram *h, double percent)
@@ -74,5 +73,9 @@ uint64_t stat_count_below(const struct stat_histogram *h, uint64_t ns)
 
 void stat_clear(struct stat_histogram *h)
 {
-    memset(h, 0, sizeof *h);
+    stat_set(&h->count, 0);
+    stat_set(&h->sum_ns, 0);
+    stat_set(&h->max_ns, 0);
+    for (uint32_t i = 0; i < STAT_BUCKETS; i++)
+        __atomic_store_n(&h->bucket[i], 0, __ATOMIC_RELAXED);
 }

@@ -214,7 +214,7 @@ static void run_flushdb(struct exec *x)
     if (!flush_options(x)) return;
     uint64_t keys = flush(x, x->key.db);
     if (keys > 0) exec_log_all(x, x->key.db, OP_FLUSHDB, NULL, 0);
-    x->core->stats.dirty += keys;
+    stat_bump(&x->core->stats.dirty, keys);
     reply_ok(x->reply);
 }
 
@@ -225,7 +225,7 @@ static void run_flushall(struct exec *x)
     for (uint32_t db = 0; db < x->databases; db++)
         keys += flush(x, (uint8_t)db);
     if (keys > 0) exec_log_all(x, 0, OP_FLUSHALL, NULL, 0);
-    x->core->stats.dirty += keys;
+    stat_bump(&x->core->stats.dirty, keys);
     reply_ok(x->reply);
 }
 
@@ -243,7 +243,7 @@ static void run_swapdb(struct exec *x)
     else
         db_swap(x->ks, (uint8_t)a, (uint8_t)b);
     exec_log_all(x, 0, OP_SWAPDB, x->argv + 1, 2);
-    x->core->stats.dirty++;
+    stat_bump(&x->core->stats.dirty, 1);
     reply_ok(x->reply);
 }
 

@@ -129,16 +129,22 @@ void db_move_bytes(struct keyspace *ks, const struct db_key *key, int64_t bytes)
     db->counters[key->slot].bytes += bytes;
 }
 
+/* So many more with that sum; both may be negative. */
+static void add_expiries(struct database *db, uint64_t count, uint64_t sum_ms)
+{
+    if (db->expires == 0) {
+        if (count == 0) return;
+        stat_set(&db->expire_base_ms, sum_ms / count);
+        stat_set(&db->expire_sum_ms, 0);
+    }
+    stat_bump(&db->expires, count);
+    stat_bump(&db->expire_sum_ms, sum_ms - count * db->expire_base_ms);
+}
+
 static void count_expiry(struct database *db, int64_t before_ms, int64_t after_ms)
 {
-    if (before_ms != -1) {
-        db->expires--;
-        db->expire_sum_ms -= before_ms;
-    }
-    if (after_ms != -1) {
-        db->expires++;
-        db->expire_sum_ms += after_ms;
-    }
+    if (before_ms != -1) add_expiries(db, UINT64_MAX, -(uint64_t)before_ms);
+    if (after_ms != -1) add_expiries(db, 1, (uint64_t)after_ms);
 }
 
 static bool commit_insert(struct database *db, const struct db_key *key, struct db_entry *entry)
@@ -149,7 +155,7 @@ static bool commit_insert(struct database *db, const struct db_key *key, struct 
     bool inserted = table_insert(t, key->hash, entry->record, db__hash_of, &entry->pos);
     if (unlikely(db->deadlines != NULL)) db__deadlines_follow(db, key->slot, buckets);
     if (!inserted) return false;
-    db->keys++;
+    stat_bump(&db->keys, 1);
     db->groups[key->slot / GROUP_SLOTS]++;
     return true;
 }
@@ -161,7 +167,7 @@ static void commit_remove(struct database *db, const struct db_key *key,
     uint32_t buckets = t->buckets;
     table_remove(t, &entry->pos, db__hash_of);
     if (unlikely(db->deadlines != NULL)) db__deadlines_follow(db, key->slot, buckets);
-    db->keys--;
+    stat_bump(&db->keys, UINT64_MAX);
     db->groups[key->slot / GROUP_SLOTS]--;
 }
 
@@ -199,22 +205,24 @@ bool db_commit(struct keyspace *ks, const struct db_key *key, struct db_entry *e
 uint64_t db_count(const struct keyspace *ks, uint8_t db)
 {
     assert(db < ks->databases);
-    return ks->db[db].keys;
+    return stat_get(&ks->db[db].keys);
 }
 
 uint64_t db_count_expires(const struct keyspace *ks, uint8_t db)
 {
     assert(db < ks->databases);
-    return ks->db[db].expires;
+    return stat_get(&ks->db[db].expires);
 }
 
 int64_t db_average_ttl_ms(const struct keyspace *ks, uint8_t db, int64_t now_ms)
 {
     assert(db < ks->databases);
     const struct database *d = &ks->db[db];
-    if (d->expires == 0) return 0;
-    __int128 average = d->expire_sum_ms / (__int128)d->expires - now_ms;
-    return average > 0 ? (int64_t)average : 0;
+    uint64_t count = stat_get(&d->expires);
+    if (count == 0) return 0;
+    int64_t sum_ms = (int64_t)stat_get(&d->expire_sum_ms);
+    int64_t left_ms = (int64_t)stat_get(&d->expire_base_ms) - now_ms + sum_ms / (int64_t)count;
+    return left_ms > 0 ? left_ms : 0;
 }
 
 uint64_t db_slot_count(const struct keyspace *ks, uint8_t db, uint16_t slot)
@@ -264,6 +272,20 @@ struct db_garbage {
     struct record *big; /* out of its table, freed in slices of its own */
 };
 
+/* Not by a copy of the whole: others may be reading the counts. */
+static void database_move(struct database *to, const struct database *from)
+{
+    to->slots = from->slots;
+    to->counters = from->counters;
+    to->groups = from->groups;
+    to->deadlines = from->deadlines;
+    to->bytes = from->bytes;
+    stat_set(&to->keys, from->keys);
+    stat_set(&to->expires, from->expires);
+    stat_set(&to->expire_base_ms, from->expire_base_ms);
+    stat_set(&to->expire_sum_ms, from->expire_sum_ms);
+}
+
 struct db_garbage *db_detach(struct keyspace *ks, uint8_t db)
 {
     assert(db < ks->databases);
@@ -271,7 +293,7 @@ struct db_garbage *db_detach(struct keyspace *ks, uint8_t db)
     if (d->slots == NULL) return NULL;
     struct db_garbage *g = mem_alloc(MEM_TABLE, sizeof *g);
     *g = (struct db_garbage){.db = *d};
-    *d = (struct database){0};
+    database_move(d, &(struct database){.keys = 0});
     return g;
 }
 
@@ -326,15 +348,15 @@ void db_swap(struct keyspace *ks, uint8_t a, uint8_t b)
     assert(a < ks->databases);
     assert(b < ks->databases);
     struct database t = ks->db[a];
-    ks->db[a] = ks->db[b];
-    ks->db[b] = t;
+    database_move(&ks->db[a], &ks->db[b]);
+    database_move(&ks->db[b], &t);
 }
 
 /* ---- some slots of a database */
 
 struct slot_totals {
-    int64_t keys, bytes, expires;
-    __int128 expire_sum_ms;
+    int64_t keys, bytes;
+    uint64_t expires, expire_sum_ms;
 };
 
 static void total_expiry(void *ctx, void *item)
@@ -343,7 +365,7 @@ static void total_expiry(void *ctx, void *item)
     int64_t expire_ms = record_expire_ms(item);
     if (expire_ms == -1) return;
     t->expires++;
-    t->expire_sum_ms += expire_ms;
+    t->expire_sum_ms += (uint64_t)expire_ms;
 }
 
 static struct slot_totals totals_of(const struct database *db, uint16_t slot)
@@ -358,11 +380,11 @@ static struct slot_totals totals_of(const struct database *db, uint16_t slot)
 
 static void add_totals(struct database *db, uint16_t slot, const struct slot_totals *t, int sign)
 {
-    db->keys += (uint64_t)(t->keys * sign);
+    stat_bump(&db->keys, (uint64_t)(t->keys * sign));
     db->groups[slot / GROUP_SLOTS] += (uint64_t)(t->keys * sign);
     db->bytes += t->bytes * sign;
-    db->expires += (uint64_t)(t->expires * sign);
-    db->expire_sum_ms += t->expire_sum_ms * sign;
+    add_expiries(db, t->expires * (uint64_t)(int64_t)sign,
+                 t->expire_sum_ms * (uint64_t)(int64_t)sign);
 }
 
 static void swap_slot(struct database *a, struct database *b, uint16_t slot)
@@ -420,8 +442,7 @@ void db_swap_slots(struct keyspace *ks, uint8_t a, uint8_t b, db_slot_chosen *ch
 struct check {
     const struct keyspace *ks;
     uint16_t slot;
-    uint64_t expires;
-    __int128 expire_sum_ms;
+    uint64_t expires, expire_sum_ms;
     bool ok;
 };
 
@@ -432,7 +453,7 @@ static void check_record(void *ctx, void *item)
     if (slot_of_key(record_key(r)) != c->slot) c->ok = false;
     if (!(r->flags & RECORD_EXPIRES)) return;
     c->expires++;
-    c->expire_sum_ms += record_expire_ms(r);
+    c->expire_sum_ms += (uint64_t)record_expire_ms(r);
 }
 
 static bool check_database(const struct keyspace *ks, const struct database *db)
@@ -456,7 +477,9 @@ static bool check_database(const struct keyspace *ks, const struct database *db)
         group = 0;
     }
     if (keys != db->keys || bytes != db->bytes) return false;
-    if (c.expires != db->expires || c.expire_sum_ms != db->expire_sum_ms) return false;
+    if (c.expires != db->expires) return false;
+    if (db->expires > 0 && c.expire_sum_ms - c.expires * db->expire_base_ms != db->expire_sum_ms)
+        return false;
     return c.ok && db__deadlines_check(ks, db);
 }
 

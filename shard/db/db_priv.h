@@ -10,6 +10,7 @@
 #define MOON_DB_DB_PRIV_H
 
 #include "shard/base/assert.h"
+#include "shard/base/stat.h"
 #include "shard/db/db.h"
 
 #define GROUP_SLOTS 64u
@@ -27,10 +28,11 @@ struct database {
     struct slot_counters *counters;
     uint64_t *groups;
     struct deadlines *deadlines; /* NULL: no expiry since then */
-    uint64_t keys;
+    int64_t bytes;               /* sum over counters */
+    uint64_t keys;               /* this and what follows: stat_get() of other threads */
     uint64_t expires;
-    __int128 expire_sum_ms; /* of all expiries, for the average */
-    int64_t bytes;          /* sum over counters */
+    uint64_t expire_base_ms; /* the first expiry of those that are there */
+    uint64_t expire_sum_ms;  /* of all expiries less the base, modulo 2^64; for the average */
 };
 
 struct keyspace {

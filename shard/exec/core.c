@@ -45,14 +45,21 @@ static bool admit_write(struct core *c, const struct request *rq, struct reply *
     return false;
 }
 
+void core_count_call(struct core_cmd_stats *s, uint64_t ticks, uint64_t ns)
+{
+    stat_bump(&s->calls, 1);
+    stat_bump(&s->ticks, ticks);
+    if (unlikely(s->latency == NULL)) {
+        struct stat_histogram *h = mem_zalloc(MEM_NODE, sizeof *h);
+        __atomic_store_n(&s->latency, h, __ATOMIC_RELEASE); /* others follow it: zeroed */
+    }
+    stat_add(s->latency, ns);
+}
+
 static inline void account(struct core *c, const struct request *rq, uint64_t spent)
 {
-    struct core_cmd_stats *s = &c->cmd_stats[rq->spec->id];
-    s->calls++;
-    s->ticks += spent;
-    if (unlikely(s->latency == NULL)) s->latency = mem_zalloc(MEM_NODE, sizeof *s->latency);
     uint64_t ns = clock_ticks_to_ns(spent);
-    stat_add(s->latency, ns);
+    core_count_call(&c->cmd_stats[rq->spec->id], spent, ns);
     int64_t slow_us = atomic_load_explicit(&c->shared->slowlog_us, memory_order_relaxed);
     if (unlikely(slow_us >= 0 && ns >= (uint64_t)slow_us * 1000) && c->on_slow != NULL)
         c->on_slow(c, rq, ns / 1000);
@@ -62,15 +69,15 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply)
 {
     const struct cmd_spec *spec = rq->spec;
     c->gate_lsn = 0;
-    c->stats.commands++;
+    stat_bump(&c->stats.commands, 1);
     reply->errored = false;
     if (unlikely(c->oom) && (spec->flags & CMD_DENYOOM)) {
         reply_error(reply, ERR_OOM);
-        c->cmd_stats[spec->id].rejected++;
+        stat_bump(&c->cmd_stats[spec->id].rejected, 1);
         return;
     }
     if ((spec->flags & CMD_WRITE) && unlikely(!admit_write(c, rq, reply))) {
-        c->cmd_stats[spec->id].rejected++;
+        stat_bump(&c->cmd_stats[spec->id].rejected, 1);
         return;
     }
     struct arena_mark mark = arena_mark(&c->scratch);
@@ -85,10 +92,29 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply)
     arena_rewind(&c->scratch, mark);
     /* Not bound to slots: KEYS and RANDOMKEY show what any write of this shard made. */
     if (unlikely(c->gated) && spec->keys.first == 0) c->gate_lsn = core_newest_lsn(c);
-    if (unlikely(reply->errored)) c->cmd_stats[spec->id].failed++;
+    if (unlikely(reply->errored)) stat_bump(&c->cmd_stats[spec->id].failed, 1);
     uint64_t now = clock_ticks();
     account(c, rq, now - c->ticks);
     c->ticks = now;
+}
+
+void core_show_log(struct core *c)
+{
+    struct core_log_stats *to = &c->log_stats;
+    struct journal_stats s;
+    journal_stats_read(c->journal, &s);
+    stat_set(&to->is_on, 1);
+    stat_set(&to->lsn, s.lsn);
+    stat_set(&to->durable_lsn, s.durable_lsn);
+    stat_set(&to->generation, s.generation);
+    stat_set(&to->frames, s.frames);
+    stat_set(&to->units, s.units);
+    stat_set(&to->bytes, s.bytes);
+    stat_set(&to->syncs, s.syncs);
+    stat_set(&to->segments, s.segments);
+    stat_set(&to->last_sync_us, s.last_sync_us);
+    stat_set(&to->delayed_syncs, s.delayed_syncs);
+    stat_set(&to->refusing, s.refusing);
 }
 
 uint64_t core_newest_lsn(const struct core *c)
@@ -108,17 +134,20 @@ void core_pass_begin(struct core *c)
 
 void core_count_error(struct core *c, const uint8_t *wire, size_t len)
 {
-    c->stats.error_replies++;
+    stat_bump(&c->stats.error_replies, 1);
     size_t n = 0;
     while (1 + n < len && n < sizeof c->errors[0].prefix - 1 && wire[1 + n] != ' ' &&
            wire[1 + n] != '\r')
         n++;
     for (uint32_t i = 0; i < CORE_ERRORS_MAX; i++) {
         struct core_error_count *e = &c->errors[i];
-        if (e->count == 0) memcpy(e->prefix, wire + 1, n);
-        if (e->count == 0) e->prefix[n] = 0;
+        if (i == c->errors_used) {
+            memcpy(e->prefix, wire + 1, n);
+            e->prefix[n] = 0;
+            atomic_store_explicit(&c->errors_used, i + 1, memory_order_release);
+        }
         if (strlen(e->prefix) == n && memcmp(e->prefix, wire + 1, n) == 0) {
-            e->count++;
+            stat_bump(&e->count, 1);
             return;
         }
     }
@@ -126,11 +155,19 @@ void core_count_error(struct core *c, const uint8_t *wire, size_t len)
 
 void core_reset_stats(struct core *c)
 {
-    c->stats = (struct core_stats){.dirty = c->stats.dirty, .lazy_pending = c->stats.lazy_pending};
-    memset(c->errors, 0, sizeof c->errors);
+    struct core_stats kept = {.dirty = c->stats.dirty, .lazy_pending = c->stats.lazy_pending};
+    const uint64_t *from = (const uint64_t *)&kept;
+    uint64_t *to = (uint64_t *)&c->stats;
+    for (size_t i = 0; i < sizeof kept / sizeof *to; i++)
+        stat_set(&to[i], from[i]);
+    for (uint32_t i = 0; i < CORE_ERRORS_MAX; i++)
+        stat_set(&c->errors[i].count, 0); /* their words stay: somebody may be reading */
     for (uint32_t i = 0; i < c->cmd_count; i++) {
         struct core_cmd_stats *s = &c->cmd_stats[i];
-        s->calls = s->ticks = s->rejected = s->failed = 0;
+        stat_set(&s->calls, 0);
+        stat_set(&s->ticks, 0);
+        stat_set(&s->rejected, 0);
+        stat_set(&s->failed, 0);
         if (s->latency != NULL) stat_clear(s->latency);
     }
 }
@@ -230,7 +267,7 @@ uint64_t core_replay_units(const struct core_replay *p)
 
 void core_replay_end(struct core_replay *p)
 {
-    p->core->stats.dirty = 0;
+    stat_set(&p->core->stats.dirty, 0);
     journal_replay_close(p->log);
     mem_free(MEM_EXEC, p->argv, p->argv_cap * sizeof *p->argv);
     buf_free(&p->sink);
@@ -277,6 +314,7 @@ void core_set_journal(struct core *c, struct journal *j, bool gated)
 {
     c->journal = j;
     core_set_gated(c, gated);
+    if (j != NULL) core_show_log(c);
 }
 
 void core_fini(struct core *c)

@@ -1,5 +1,5 @@
 /* shard/exec/core.h: one shard: its reactor, keyspace, log, scratch and statistics. Owned by one thread;
- * the fields of core_stats may be read by others (relaxed, for INFO). */
+ * others may read the statistics (stat_get, for INFO). */
 #ifndef MOON_EXEC_CORE_H
 #define MOON_EXEC_CORE_H
 
@@ -22,12 +22,17 @@ struct core_shared {
 
 struct core_cmd_stats {
     uint64_t calls, ticks, rejected, failed;
-    struct stat_histogram *latency; /* allocated at the first call, ns */
+    struct stat_histogram *latency; /* ns; allocated at the first call (others: core_latency) */
 };
-struct core_stats {
+struct core_stats { /* of uint64_t only */
     uint64_t commands, hits, misses, expired, evicted, dirty, error_replies;
     uint64_t expire_cycle_us, lazy_freed, lazy_pending;
     uint64_t net_in_bytes, net_out_bytes, connections_received, connections_rejected;
+};
+struct
+    core_log_stats { /* the log as of the last pass: other threads do not touch the journal itself */
+    uint64_t is_on, lsn, durable_lsn, generation, frames, units, bytes, syncs, segments;
+    uint64_t last_sync_us, delayed_syncs, refusing;
 };
 #define CORE_ERRORS_MAX 64
 struct core_error_count {
@@ -69,6 +74,8 @@ struct core {
     uint32_t cmd_count;
     struct core_stats stats;
     struct core_error_count errors[CORE_ERRORS_MAX];
+    _Atomic uint32_t errors_used; /* their words are there and stay */
+    struct core_log_stats log_stats;
     struct garbage *garbage; /* values being freed in slices */
     struct task free_task;
     struct task expire_task;
@@ -114,16 +121,26 @@ void core_start_upkeep(struct core *c);
 void core_run(struct core *c, const struct request *rq, struct reply *reply);
 /* Start of a pass: memory pressure, tick reading. */
 void core_pass_begin(struct core *c);
+/* What the log says of itself becomes visible to other threads. */
+void core_show_log(struct core *c);
 /* End of a pass: the log's frame. */
 static inline void core_pass_end(struct core *c)
 {
-    if (c->journal != NULL) journal_pass(c->journal, c->reactor.wall_us);
+    if (c->journal == NULL) return;
+    journal_pass(c->journal, c->reactor.wall_us);
+    core_show_log(c);
 }
 /* Position a reply not bound to a slot waits for. */
 uint64_t core_newest_lsn(const struct core *c);
 /* Counts an error reply by its first word ("ERR", "WRONGTYPE"); wire begins at '-'. */
 void core_count_error(struct core *c, const uint8_t *wire, size_t len);
 void core_reset_stats(struct core *c);
+void core_count_call(struct core_cmd_stats *s, uint64_t ticks, uint64_t ns);
+/* Any thread; NULL: never called. */
+static inline const struct stat_histogram *core_latency(const struct core_cmd_stats *s)
+{
+    return __atomic_load_n(&s->latency, __ATOMIC_ACQUIRE);
+}
 /* Values waiting to be freed in slices. */
 void core_free_garbage(struct core *c, struct db_garbage *g);
 

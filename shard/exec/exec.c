@@ -61,7 +61,7 @@ void exec__expire_open(struct exec *x, struct change *c)
     struct bytes name = c->key.name;
     exec_log(x, c, OP_DEL, &name, 1); /* before the delete: the name may lie in the record */
     exec_delete(x, c, NOTIFY_EXPIRED, "expired");
-    x->core->stats.expired++;
+    stat_bump(&x->core->stats.expired, 1);
 }
 
 static struct record *find_live(struct exec *x, const struct db_key *key)
@@ -85,10 +85,10 @@ struct record *exec_look(struct exec *x, struct bytes name)
     struct db_key key = exec_key(x, name);
     struct record *r = find_live(x, &key);
     if (r == NULL) {
-        x->core->stats.misses++;
+        stat_bump(&x->core->stats.misses, 1);
         tell(x, &key, NOTIFY_KEY_MISS, "keymiss");
     } else {
-        x->core->stats.hits++;
+        stat_bump(&x->core->stats.hits, 1);
     }
     return r;
 }
@@ -168,7 +168,7 @@ bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const 
     }
     /* Replay knows no time: what it builds counts as never used. */
     if ((added || !x->no_touch) && !x->replay) db_touch(r, x->now_ms, x->rng);
-    x->core->stats.dirty++;
+    stat_bump(&x->core->stats.dirty, 1);
     if (added) tell(x, &c->key, NOTIFY_NEW, "new");
     tell(x, &c->key, cls, event);
     return true;
@@ -206,7 +206,7 @@ void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const 
     }
     c->e.record = NULL;
     exec_free_record(x, r);
-    x->core->stats.dirty++;
+    stat_bump(&x->core->stats.dirty, 1);
     tell(x, &told.key, cls, event);
 }
 

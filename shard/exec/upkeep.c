@@ -59,7 +59,7 @@ static bool expire_run(struct task *t, uint32_t budget_us)
     while (more && !s.stop && !over_budget(c, start, budget_us))
         more = db_expire_due(c->ks, s.x.now_ms, EXPIRE_BUCKETS_PER_STEP, expire_one, &s);
     arena_rewind(&c->scratch, mark);
-    c->stats.expire_cycle_us += (clock_mono_ns(c->reactor.clock) - start) / 1000;
+    stat_bump(&c->stats.expire_cycle_us, (clock_mono_ns(c->reactor.clock) - start) / 1000);
     return more && !s.stop;
 }
 
@@ -84,8 +84,8 @@ static void pop_garbage(struct core *c)
     struct garbage *g = c->garbage;
     c->garbage = g->next;
     mem_free(MEM_EXEC, g, sizeof *g);
-    c->stats.lazy_pending--;
-    c->stats.lazy_freed++;
+    stat_bump(&c->stats.lazy_pending, UINT64_MAX);
+    stat_bump(&c->stats.lazy_freed, 1);
 }
 
 static bool free_run(struct task *t, uint32_t budget_us)
@@ -102,7 +102,7 @@ static void push_garbage(struct core *c, struct record *r, struct db_garbage *ke
     struct garbage *g = mem_alloc(MEM_EXEC, sizeof *g);
     *g = (struct garbage){.next = c->garbage, .record = r, .keys = keys};
     c->garbage = g;
-    c->stats.lazy_pending++;
+    stat_bump(&c->stats.lazy_pending, 1);
     task_wake(&c->reactor.tasks, &c->free_task);
 }
 

@@ -111,7 +111,7 @@ static uint32_t sleep_turn(struct reactor *r)
     bool stay = work_waits(r) || atomic_load_explicit(&r->stop, memory_order_seq_cst);
     uint32_t count = io_turn(r->io, stay ? 0 : bound_us);
     atomic_store_explicit(&r->sleeping, false, memory_order_relaxed);
-    if (!stay) r->sleeps++;
+    if (!stay) stat_bump(&r->sleeps, 1);
     return count;
 }
 
@@ -127,7 +127,7 @@ void reactor_turn(struct reactor *r, bool may_sleep)
     current = r;
     uint32_t count = may_sleep ? sleep_turn(r) : io_turn(r->io, 0);
     read_clocks(r);
-    r->turns++;
+    stat_bump(&r->turns, 1);
     if (count > 0 && r->pass_cpu_every != 0 && r->turns % r->pass_cpu_every == 0)
         measured_pass(r);
     else
@@ -154,6 +154,6 @@ void reactor_wake(struct reactor *r)
     if (likely(!atomic_load_explicit(&r->sleeping, memory_order_seq_cst))) return;
     if (!atomic_exchange_explicit(&r->sleeping, false, memory_order_seq_cst))
         return; /* another did */
-    if (current != NULL) current->wakes_sent++;
+    if (current != NULL) stat_bump(&current->wakes_sent, 1);
     io_wake(r->io);
 }
