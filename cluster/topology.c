@@ -359,6 +359,7 @@ enum rc topology__apply_FEATURE_LEVEL(struct change *c, const void *body)
     struct topology *t = c->t;
     if (b->level <= t->level)
         return topology__refuse(c, "the cluster is at feature level %u already", t->level);
+    if (t->nodes.count == 0) return topology__refuse(c, "no node has joined yet");
     for (uint32_t i = 0; i < t->nodes.count; i++) {
         const struct topo_node *n = t->nodes.at[i];
         if (n->info.level < b->level)

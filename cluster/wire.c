@@ -268,15 +268,15 @@ static enum rc copy_in(const struct wire_type *type, const ProtobufCMessage *mes
 enum rc wire_decode(const struct wire_type *type, struct bytes in, struct wire_pool *pool,
                     void *out, const char **why_out)
 {
-    struct scan s = {.next = in.data, .end = in.data + in.len};
+    if (in.len == 0) { /* and perhaps no data at all */
+        memset(out, 0, type->struct_bytes);
+        return RC_OK;
+    }
     if (in.len > WIRE_MESSAGE_BYTES_MAX) {
         *why_out = "a message over the size limit";
         return RC_INVALID;
     }
-    if (in.len == 0) {
-        memset(out, 0, type->struct_bytes);
-        return RC_OK;
-    }
+    struct scan s = {.next = in.data, .end = in.data + in.len};
     if (!scan_message(&s, type, 0)) {
         *why_out = s.why;
         return RC_INVALID;

@@ -266,6 +266,7 @@ static void test_feature_level(void **state)
     (void)state;
     struct tworld w;
     tworld_init(&w);
+    refuse(&w, "no node has joined yet", FEATURE_LEVEL, .level = 2);
     ok(&w, NODE_JOIN, .node = info(1, 1));
     refuse(&w, "the cluster is at feature level 1 already", FEATURE_LEVEL, .level = 1);
     refuse(&w, "the cluster is at feature level 1 already", FEATURE_LEVEL, .level = 0);
