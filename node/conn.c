@@ -351,13 +351,6 @@ void conn__unblock(struct conn *c, uint32_t flag)
 
 /* ---- order of replies */
 
-struct reply conn__reply_begin(struct conn *c, size_t *start_out)
-{
-    struct buf *to = likely(c->pends_count == 0) ? &c->out : &c->held;
-    *start_out = to->len;
-    return (struct reply){.out = to, .proto = c->session.proto};
-}
-
 static void mark_gate(struct conn *c, size_t start)
 {
     struct worker *w = c->worker;

@@ -19,7 +19,12 @@ void conn__throttle(struct conn *c);
 void conn__close_if_drained(struct conn *c);
 void conn__flush(struct conn *c); /* starts a send of what may leave */
 /* Where the next reply of c goes, in order; the reply writer is then finished with conn__reply_end. */
-struct reply conn__reply_begin(struct conn *c, size_t *start_out);
+static inline struct reply conn__reply_begin(struct conn *c, size_t *start_out)
+{
+    struct buf *to = likely(c->pends_count == 0) ? &c->out : &c->held;
+    *start_out = to->len;
+    return (struct reply){.out = to, .proto = c->session.proto};
+}
 void conn__reply_end(struct conn *c, const struct reply *r, size_t start);
 /* A place in the order for an answer to come; returns its number. */
 uint32_t conn__pend(struct conn *c, uint32_t parts, struct merge *merge);

@@ -10,9 +10,15 @@
  * few µs, well inside a command's share of a pass. */
 #define FREE_AT_ONCE_MAX 64
 
+/* The key by which the request came here: its hash is known. */
+static inline bool is_routed(const struct exec *x, struct bytes name)
+{
+    return name.data == x->key.name.data && name.len == x->key.name.len;
+}
+
 struct db_key exec_key_db(const struct exec *x, struct bytes name, uint8_t db)
 {
-    if (name.data == x->key.name.data && name.len == x->key.name.len) {
+    if (is_routed(x, name)) {
         struct db_key key = x->key;
         key.db = db;
         return key;
@@ -82,11 +88,16 @@ struct record *exec_peek(struct exec *x, const struct db_key *key)
 
 struct record *exec_look(struct exec *x, struct bytes name)
 {
-    struct db_key key = exec_key(x, name);
-    struct record *r = find_live(x, &key);
+    struct db_key other;
+    const struct db_key *key = &x->key;
+    if (unlikely(!is_routed(x, name))) {
+        other = db_key(x->key.db, name);
+        key = &other;
+    }
+    struct record *r = find_live(x, key);
     if (r == NULL) {
         stat_bump(&x->core->stats.misses, 1);
-        tell(x, &key, NOTIFY_KEY_MISS, "keymiss");
+        tell(x, key, NOTIFY_KEY_MISS, "keymiss");
     } else {
         stat_bump(&x->core->stats.hits, 1);
     }
@@ -131,7 +142,7 @@ void exec_open_at(struct exec *x, struct db_key key, struct change *c)
 
 void exec_open(struct exec *x, struct bytes name, struct change *c)
 {
-    if (likely(name.data == x->key.name.data && name.len == x->key.name.len))
+    if (likely(is_routed(x, name)))
         c->key = x->key;
     else
         c->key = db_key(x->key.db, name);
