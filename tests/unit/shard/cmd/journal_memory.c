@@ -157,6 +157,11 @@ uint64_t journal_lsn(const struct journal *j)
     return j->count;
 }
 
+void journal_stats_read(const struct journal *j, struct journal_stats *out)
+{
+    *out = (struct journal_stats){.units = j->count};
+}
+
 /* ---- reading */
 
 static bool apply_unit(const struct unit *u, uint32_t log, uint32_t logs, uint64_t lsn,
