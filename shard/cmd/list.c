@@ -2,6 +2,7 @@
 #include "shard/types/list.h"
 
 #include "shard/cmd/cmd.h"
+#include "shard/cmd/mpop_args.h"
 #include "shard/exec/exec.h"
 
 static const char *push_event(enum list_end end)
@@ -135,6 +136,32 @@ static void run_lpop(struct exec *x)
 static void run_rpop(struct exec *x)
 {
     pop(x, LIST_TAIL);
+}
+
+/* Of the first list that is there. */
+static void run_lmpop(struct exec *x)
+{
+    struct mpop_args args;
+    uint32_t place;
+    if (!mpop_parse(x, 1, "LEFT", "RIGHT", &args) || !mpop_find(x, &args, VALUE_LIST, &place))
+        return;
+    if (place == 0) {
+        reply_null_array(x->reply);
+        return;
+    }
+    struct change c;
+    exec_open(x, x->argv[place], &c);
+    uint64_t len = list_len(c.e.record), n = args.count < len ? args.count : len;
+    enum list_end end = args.other_end ? LIST_TAIL : LIST_HEAD;
+    reply_array(x->reply, 2);
+    reply_bulk(x->reply, c.key.name);
+    reply_array(x->reply, (int64_t)n);
+    reply_elements(x, c.e.record, end == LIST_HEAD ? 0 : -1, end == LIST_HEAD ? 1 : -1, n);
+    list_drop(&c.e.record, end, n);
+    exec_commit(x, &c, NOTIFY_LIST, pop_event(end)); /* no insert: cannot fail */
+    char text[NUM_I64_TEXT_MAX];
+    struct bytes logged[2] = {x->argv[place], bytes_view(text, num_format_u64(text, n))};
+    exec_log(x, &c, end == LIST_HEAD ? OP_LPOP : OP_RPOP, logged, 2);
 }
 
 /* ---- indexes and ranges */
@@ -385,29 +412,31 @@ static bool reserve_move(struct exec *x, struct bytes element)
     return exec_reserve(x, x->argv[1].len + x->argv[2].len + element.len);
 }
 
-/* The target first: pushing may find no memory, dropping never fails. Only then is the source opened: the
- * commit of the target may have moved entries of the same slot. */
+/* The target first: pushing may find no memory, dropping never fails. From then on the element is that of the
+ * target: the source is not read again, only opened to be changed (the commit of the target may have moved
+ * entries of the same slot). */
 static void move_between(struct exec *x, const struct record *source, enum list_end from,
                          enum list_end to)
 {
     struct change s, t;
-    if (!exec_open_as(x, x->argv[2], VALUE_LIST, &t)) return;
     char tmp[NUM_I64_TEXT_MAX];
     struct bytes element;
     bool any = list_peek(source, from, tmp, &element);
     assert(any);
     if (!reserve_move(x, element)) return;
+    exec_open(x, x->argv[2], &t);
     if (t.e.record == NULL) t.e.record = list_try_new(t.key.name, -1);
     if (t.e.record == NULL || !list_try_push(&t.e.record, to, element)) {
         exec_abandon(x, &t);
         return;
     }
     if (!exec_commit(x, &t, NOTIFY_LIST, push_event(to))) return;
-    exec_open(x, x->argv[1], &s);
-    assert(s.e.record == source);
+    any = list_peek(t.e.record, to, tmp, &element);
+    assert(any);
     reply_bulk(x->reply, element);
+    exec_open(x, x->argv[1], &s);
     log_move(x, &s, from, &t, to, element);
-    list_drop(&s.e.record, from, 1); /* element dies here */
+    list_drop(&s.e.record, from, 1);
     exec_commit(x, &s, NOTIFY_LIST, pop_event(from));
 }
 
@@ -454,15 +483,17 @@ static void move_round(struct exec *x, enum list_end from, enum list_end to)
     reply_bulk(x->reply, element);
 }
 
+/* Both keys are read before either changes. */
 static void move(struct exec *x, enum list_end from, enum list_end to)
 {
-    struct db_key key = exec_key(x, x->argv[1]);
-    const struct record *source = exec_peek(x, &key);
+    struct db_key source_key = exec_key(x, x->argv[1]), target_key = exec_key(x, x->argv[2]);
+    const struct record *source = exec_peek(x, &source_key), *target = exec_peek(x, &target_key);
     if (source == NULL)
         reply_null(x->reply);
-    else if (record_type(source) != VALUE_LIST)
+    else if (record_type(source) != VALUE_LIST ||
+             (target != NULL && record_type(target) != VALUE_LIST))
         reply_error(x->reply, ERR_WRONGTYPE);
-    else if (bytes_equal(x->argv[1], x->argv[2]))
+    else if (source == target)
         move_round(x, from, to);
     else
         move_between(x, source, from, to);
@@ -498,6 +529,13 @@ static void run_rpoplpush(struct exec *x)
     .key_specs = move_keys, .key_specs_count = COUNT_OF(move_keys)
 #define READS .key_flags = KEY_RO | KEY_ACCESS
 
+static const struct cmd_key_spec mpop_keys[] = {
+    {.flags = KEY_RW | KEY_ACCESS | KEY_DELETE,
+     .begin_index = 1,
+     .keynum = true,
+     .first_key = 1,
+     .step = 1},
+};
 static const struct cmd_key_spec move_keys[] = {
     {.flags = KEY_RW | KEY_ACCESS | KEY_DELETE, .begin_index = 1, .step = 1},
     {.flags = KEY_RW | KEY_INSERT, .begin_index = 2, .step = 1},
@@ -519,6 +557,11 @@ static const struct cmd_spec rows[] = {
      .since = "6.2.0", .complexity = "O(1)",
      .summary = "Takes an element from an end of a list, puts it to an end of another (or the same) list and returns it.",
      .syntax = "source destination <LEFT | RIGHT> <LEFT | RIGHT>"},
+    {.name = "LMPOP", .run = run_lmpop, .arity = -4, .flags = CMD_WRITE | CMD_MOVABLE_KEYS | CMD_SHRINKS, .acl = ACL_LIST, .spread = SPREAD_KEY,
+     .key_specs = mpop_keys, .key_specs_count = COUNT_OF(mpop_keys), .group = "list", .since = "7.0.0",
+     .complexity = "O(N + M), N the number of keys, M the number of elements returned",
+     .summary = "Removes and returns the first or last elements of the first of several lists that exists.",
+     .syntax = "numkeys key [key ...] <LEFT | RIGHT> [COUNT count]"},
     {.name = "LPOP", .run = run_lpop, .arity = -2, .flags = CMD_WRITE | CMD_FAST | CMD_SHRINKS, OF_LIST,
      .opcode = OP_LPOP, .key_flags = KEY_RW | KEY_ACCESS | KEY_DELETE, .since = "1.0.0",
      .complexity = "O(N), N the number of elements returned",

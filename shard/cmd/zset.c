@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "shard/cmd/cmd.h"
+#include "shard/cmd/mpop_args.h"
 #include "shard/cmd/scan_args.h"
 #include "shard/cmd/zset_reply.h"
 #include "shard/exec/exec.h"
@@ -368,6 +369,26 @@ static void run_zpopmax(struct exec *x)
     pop_generic(x, true);
 }
 
+/* Of the first sorted set that is there. Pairs in both protocols. */
+static void run_zmpop(struct exec *x)
+{
+    struct mpop_args args;
+    uint32_t place;
+    if (!mpop_parse(x, 1, "MIN", "MAX", &args) || !mpop_find(x, &args, VALUE_ZSET, &place)) return;
+    if (place == 0) {
+        reply_null_array(x->reply);
+        return;
+    }
+    struct change c;
+    exec_open(x, x->argv[place], &c);
+    uint64_t len = zset_len(c.e.record), n = args.count < len ? args.count : len;
+    if (!exec_reserve(x, pop_log_bytes(&c, args.other_end, n))) return;
+    reply_array(x->reply, 2);
+    reply_bulk(x->reply, c.key.name);
+    reply_array(x->reply, (int64_t)n);
+    pop_members(x, &c, args.other_end, n, true);
+}
+
 /* ---- ZRANDMEMBER */
 
 /* A set of ranks: open addressing, at most half full; 0 is an empty place, so rank + 1 is stored. */
@@ -565,6 +586,9 @@ static void run_zscan(struct exec *x)
 // clang-format off
 #define ZSET_ROW .acl = ACL_SORTEDSET, .keys = {1, 1, 1}, .spread = SPREAD_KEY, .group = "sorted-set"
 
+static const struct cmd_key_spec mpop_specs[] = {
+    {.flags = KEY_RW | KEY_ACCESS | KEY_DELETE, .begin_index = 1, .keynum = true, .first_key = 1, .step = 1},
+};
 static const struct cmd_spec rows[] = {
     {.name = "ZADD", .element = 3, .run = run_zadd, .arity = -4, .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST, ZSET_ROW, .opcode = OP_ZADD, .key_flags = KEY_RW | KEY_UPDATE,
      .since = "1.2.0", .complexity = "O(log N) for each member, N the size of the sorted set", .summary = "Adds members to a sorted set, or gives members another score.",
@@ -574,6 +598,11 @@ static const struct cmd_spec rows[] = {
      .since = "1.2.0", .complexity = "O(1)", .summary = "Returns the number of members of a sorted set.", .syntax = "key"},
     {.name = "ZINCRBY", .element = 3, .run = run_zincrby, .arity = 4, .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST, ZSET_ROW, .key_flags = KEY_RW | KEY_ACCESS | KEY_UPDATE,
      .since = "1.2.0", .complexity = "O(log N), N the size of the sorted set", .summary = "Adds to the score of a member, which is added if it is not there.", .syntax = "key increment member"},
+    {.name = "ZMPOP", .run = run_zmpop, .arity = -4, .flags = CMD_WRITE | CMD_MOVABLE_KEYS | CMD_SHRINKS, .acl = ACL_SORTEDSET, .spread = SPREAD_KEY, .group = "sorted-set",
+     .key_specs = mpop_specs, .key_specs_count = COUNT_OF(mpop_specs),
+     .since = "7.0.0", .complexity = "O(K + M log N), K the number of keys, N the size of the sorted set, M the members popped",
+     .summary = "Removes and returns the members with the lowest or highest scores of the first of several sorted sets that exists.",
+     .syntax = "numkeys key [key ...] <MIN | MAX> [COUNT count]"},
     {.name = "ZMSCORE", .element = 2, .run = run_zmscore, .arity = -3, .flags = CMD_READONLY | CMD_FAST, ZSET_ROW, .key_flags = KEY_RO | KEY_ACCESS,
      .since = "6.2.0", .complexity = "O(N), N the members given", .summary = "Returns the scores of several members.", .syntax = "key member [member ...]"},
     {.name = "ZPOPMAX", .run = run_zpopmax, .arity = -2, .flags = CMD_WRITE | CMD_FAST | CMD_SHRINKS, ZSET_ROW, .key_flags = KEY_RW | KEY_ACCESS | KEY_DELETE,

@@ -32,9 +32,8 @@ TESTED_ELSEWHERE = {
     "DEBUG|OBJECT": "test_debug.py: addresses, sizes and times in a line of text",
 }
 # What Moon does not have yet, and with what it comes. An entry that Moon does have is an error.
-SCHEDULER, BLOCKING, SORTING = "the transaction scheduler: several keys on several shards", "blocking commands", "SORT"
+BLOCKING, SORTING = "blocking commands", "SORT"
 COMING = {
-    **dict.fromkeys(["LMPOP", "ZMPOP"], SCHEDULER),
     **dict.fromkeys(["BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN"], BLOCKING),
     **dict.fromkeys(["SORT", "SORT_RO"], SORTING),
 }
@@ -141,6 +140,7 @@ APART = [  # two keys of different shards, whatever their number
     ["SINTERCARD", "2", "s1", "s2"], ["SINTERSTORE", "s1", "s2"], ["SUNIONSTORE", "s1", "s2"], ["SDIFFSTORE", "s1", "s2"],
     ["ZINTER", "2", "s1", "s2"], ["ZUNION", "2", "s1", "s2"], ["ZDIFF", "2", "s1", "s2"], ["ZINTERCARD", "2", "s1", "s2"],
     ["ZINTERSTORE", "s1", "1", "s2"], ["ZUNIONSTORE", "s1", "1", "s2"], ["ZDIFFSTORE", "s1", "1", "s2"],
+    ["LMPOP", "2", "s1", "s2", "LEFT"], ["ZMPOP", "2", "s1", "s2", "MIN"],
 ]
 
 

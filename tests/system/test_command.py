@@ -136,7 +136,7 @@ def flat(arguments):
 
 @pytest.mark.parametrize("name", ["set", "getex", "mset", "mget", "scan", "expire", "copy", "smove", "object|encoding",
                                   "config|set", "info", "ping", "auth", "srandmember", "sintercard", "sunionstore", "zunion",
-                                  "zinterstore", "zdiff", "zdiffstore", "zintercard"])
+                                  "zinterstore", "zdiff", "zdiffstore", "zintercard", "lmpop", "zmpop"])
 def test_argument_trees_are_those_of_the_reference(moon, oracle, name):
     ours, theirs = (s.client(resp=3).call("COMMAND", "DOCS", name)[name.encode()] for s in (moon, oracle))
     assert flat(ours[b"arguments"]) == flat(theirs[b"arguments"])
@@ -162,7 +162,7 @@ SAME_BYTES = [
     "COMMAND GETKEYS nosuch a", "COMMAND GETKEYS ping a", "COMMAND GETKEYS config get a", "COMMAND GETKEYS get a b c",
     "COMMAND GETKEYS", "COMMAND GETKEYSANDFLAGS set a b", "COMMAND GETKEYSANDFLAGS set a b get",
     "COMMAND GETKEYS zunionstore d 2 a b weights 1 2", "COMMAND GETKEYS zunion 2 a b", "COMMAND GETKEYS zunion 3 a b",
-    "COMMAND GETKEYS sintercard 1 a limit 1", "COMMAND GETKEYSANDFLAGS zinterstore d 1 a", "COMMAND GETKEYSANDFLAGS sdiffstore d a b",
+    "COMMAND GETKEYS sintercard 1 a limit 1", "COMMAND GETKEYSANDFLAGS lmpop 2 a b left", "COMMAND GETKEYS zmpop 1 a min count 2", "COMMAND GETKEYSANDFLAGS zinterstore d 1 a", "COMMAND GETKEYSANDFLAGS sdiffstore d a b",
     "COMMAND GETKEYSANDFLAGS mset a b c d", "COMMAND GETKEYSANDFLAGS smove a b c", "COMMAND LIST FILTERBY",
     "COMMAND LIST FILTERBY ACLCAT nosuch", "COMMAND LIST FILTERBY MODULE x", "COMMAND LIST FILTERBY NOSUCH x",
     "COMMAND LIST FILTERBY PATTERN msetn?", "COMMAND LIST FILTERBY PATTERN CONFIG|GE*", "COMMAND LIST a b c",

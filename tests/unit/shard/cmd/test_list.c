@@ -134,6 +134,56 @@ static void test_pop_errors(void **state)
     fixture_free(f);
 }
 
+static void test_mpop(void **state)
+{
+    (void)state;
+    struct fixture *f = start_abc();
+    expect(f, ":2\r\n", "RPUSH", "m", "1", "2");
+    forget(f);
+    expect(f, "*2\r\n$1\r\nl\r\n*1\r\n$1\r\na\r\n", "LMPOP", "3", "none", "l", "m", "LEFT");
+    expect(f, "*2\r\n$1\r\nl\r\n*2\r\n$1\r\nc\r\n$1\r\nb\r\n", "LMPOP", "2", "l", "m", "right",
+           "count", "2");
+    expect_log(f, "LPOP l 1\nRPOP l 2\n");
+    expect_events(f, "lpop l\nrpop l\ndel l\n");
+    assert_null(record_of(f, "l"));
+    expect(f, "*2\r\n$1\r\nm\r\n*2\r\n$1\r\n1\r\n$1\r\n2\r\n", "LMPOP", "3", "l", "m", "s", "LEFT",
+           "COUNT", "9223372036854775807"); /* nobody looks at "s" */
+    expect_log(f, "LPOP m 2\n");
+    expect_events(f, "lpop m\ndel m\n");
+    expect(f, "*-1\r\n", "LMPOP", "2", "l", "m", "LEFT", "COUNT", "3");
+    f->proto = 3;
+    expect(f, "_\r\n", "LMPOP", "1", "l", "RIGHT");
+    expect_log(f, "");
+    expect_events(f, "");
+    fixture_free(f);
+}
+
+static void test_mpop_errors(void **state)
+{
+    (void)state;
+    struct fixture *f = start_abc();
+    static const char numkeys[] = "-ERR numkeys should be greater than 0\r\n";
+    static const char count[] = "-ERR count should be greater than 0\r\n";
+    expect(f, numkeys, "LMPOP", "0", "s", "LEFT");
+    expect(f, numkeys, "LMPOP", "-1", "s", "LEFT");
+    expect(f, numkeys, "LMPOP", "x", "s", "LEFT");
+    expect(f, numkeys, "LMPOP", "9223372036854775808", "s", "LEFT");
+    expect(f, SYNTAX, "LMPOP", "9223372036854775807", "s", "LEFT");
+    expect(f, SYNTAX, "LMPOP", "2", "s", "LEFT");
+    expect(f, SYNTAX, "LMPOP", "1", "s", "LEFT", "COUNT");
+    expect(f, SYNTAX, "LMPOP", "1", "s", "MIDDLE");
+    expect(f, SYNTAX, "LMPOP", "1", "s", "LEFT", "NOSUCH", "1");
+    expect(f, SYNTAX, "LMPOP", "1", "s", "LEFT", "COUNT", "1", "COUNT", "2");
+    expect(f, count, "LMPOP", "1", "s", "LEFT", "COUNT", "0", "x");
+    expect(f, count, "LMPOP", "1", "s", "LEFT", "COUNT", "x");
+    expect(f, count, "LMPOP", "1", "s", "LEFT", "COUNT", "-1");
+    expect(f, WRONGTYPE, "LMPOP", "3", "none", "s", "l", "LEFT");
+    expect(f, ARITY("lmpop"), "LMPOP", "1", "l");
+    expect(f, ":3\r\n", "LLEN", "l");
+    expect_log(f, "");
+    fixture_free(f);
+}
+
 /* ---- indexes and ranges */
 
 static void test_index(void **state)
@@ -463,6 +513,11 @@ static void test_expiry(void **state)
     expect(f, ":-1\r\n", "PTTL", "one");
     expect_log(f, "DEL one\nRPOP from\nLPUSH one 2\n");
     expect_events(f, "expired one\nlpush one\nrpop from\n");
+    expect(f, ":1\r\n", "PEXPIRE", "one", "100");
+    fixture_advance(f, 100);
+    forget(f);
+    expect(f, "*2\r\n$4\r\nfrom\r\n*1\r\n$1\r\n1\r\n", "LMPOP", "2", "one", "from", "LEFT");
+    expect_log(f, "DEL one\nLPOP from 1\n");
     fixture_free(f);
 }
 
@@ -620,6 +675,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_push),        cmocka_unit_test(test_pop),
+        cmocka_unit_test(test_mpop),        cmocka_unit_test(test_mpop_errors),
         cmocka_unit_test(test_pop_errors),  cmocka_unit_test(test_index),
         cmocka_unit_test(test_range),       cmocka_unit_test(test_trim),
         cmocka_unit_test(test_set),         cmocka_unit_test(test_insert),

@@ -433,6 +433,58 @@ static void test_pop_many(void **state)
     fixture_free(f);
 }
 
+/* Pairs in both protocols; members named in the log. */
+static void test_mpop(void **state)
+{
+    (void)state;
+    struct fixture *f = start_abc();
+    expect(f, ":1\r\n", "ZADD", "y", "0.5", "m");
+    forget(f);
+    expect(f, "*2\r\n$1\r\nz\r\n*1\r\n*2\r\n$1\r\na\r\n$1\r\n1\r\n", "ZMPOP", "3", "none", "z", "y",
+           "MIN");
+    expect_log(f, "ZREM z a\n");
+    expect_events(f, "zpopmin z\n");
+    expect(f, "*2\r\n$1\r\nz\r\n*2\r\n*2\r\n$1\r\nc\r\n$1\r\n3\r\n*2\r\n$1\r\nb\r\n$1\r\n2\r\n",
+           "ZMPOP", "3", "z", "y", "s", "max", "count",
+           "9223372036854775807"); /* nobody looks at "s" */
+    expect_log(f, "ZREM z c b\n");
+    expect_events(f, "zpopmax z\ndel z\n");
+    expect(f, "*-1\r\n", "ZMPOP", "1", "z", "MAX", "COUNT", "2");
+    f->proto = 3;
+    expect(f, "*2\r\n$1\r\ny\r\n*1\r\n*2\r\n$1\r\nm\r\n,0.5\r\n", "ZMPOP", "2", "z", "y", "MIN",
+           "COUNT", "1");
+    expect(f, "_\r\n", "ZMPOP", "2", "z", "y", "MIN");
+    f->proto = 2;
+    fill(f, "z", 0, 1000);
+    forget(f);
+    expect_starts(run(f, "ZMPOP", "1", "z", "MAX", "COUNT", "400"),
+                  "*2\r\n$1\r\nz\r\n*400\r\n*2\r\n$4\r\nm999\r\n$1\r\n9\r\n");
+    assert_int_equal(lines_in(fixture_log(f)), 4);
+    expect(f, ":600\r\n", "ZCARD", "z");
+    fixture_free(f);
+}
+
+static void test_mpop_errors(void **state)
+{
+    (void)state;
+    struct fixture *f = start_abc();
+    static const char numkeys[] = "-ERR numkeys should be greater than 0\r\n";
+    static const char count[] = "-ERR count should be greater than 0\r\n";
+    expect(f, numkeys, "ZMPOP", "0", "s", "MIN");
+    expect(f, numkeys, "ZMPOP", "x", "s", "MIN");
+    expect(f, SYNTAX, "ZMPOP", "2", "s", "MIN");
+    expect(f, SYNTAX, "ZMPOP", "1", "s", "MID");
+    expect(f, SYNTAX, "ZMPOP", "1", "s", "MIN", "COUNT");
+    expect(f, SYNTAX, "ZMPOP", "1", "s", "MIN", "COUNT", "1", "COUNT", "2");
+    expect(f, count, "ZMPOP", "1", "s", "MIN", "COUNT", "0");
+    expect(f, count, "ZMPOP", "1", "s", "MIN", "COUNT", "1.5");
+    expect(f, WRONGTYPE, "ZMPOP", "3", "none", "s", "z", "MAX");
+    expect(f, ARITY("zmpop"), "ZMPOP", "1", "z");
+    expect(f, ":3\r\n", "ZCARD", "z");
+    expect_log(f, "");
+    fixture_free(f);
+}
+
 /* ---- ZRANDMEMBER */
 
 static void test_randmember_replies(void **state)
@@ -752,6 +804,8 @@ int main(void)
         cmocka_unit_test(test_pop_shapes),
         cmocka_unit_test(test_pop_errors),
         cmocka_unit_test(test_pop_many),
+        cmocka_unit_test(test_mpop),
+        cmocka_unit_test(test_mpop_errors),
         cmocka_unit_test(test_randmember_replies),
         cmocka_unit_test(test_randmember_errors),
         cmocka_unit_test(test_randmember_draws),
