@@ -26,6 +26,7 @@ static void replace(struct exec *x, struct bytes key, struct record *fresh, enum
     struct record *old = to.e.record;
     to.e.record = fresh;
     if (!exec_commit(x, &to, cls, event)) return;
+    db_move_bytes(x->ks, &to.key, (int64_t)value_bytes(fresh)); /* made before the slot was open */
     if (old != NULL) exec_free_replaced(x, &to, old);
     exec_log_group_begin(x);
     if (old != NULL) exec_log(x, &to, OP_DEL, &to.key.name, 1);

@@ -277,6 +277,31 @@ static void test_store_and_time(void **state)
     fixture_free(f);
 }
 
+static uint64_t slot_bytes(const struct fixture *f, const char *key)
+{
+    struct db_slot_stats s;
+    db_slot_stats(f->core.ks, slot_of_key(bytes_of(key)), &s);
+    return s.bytes;
+}
+
+/* A result is made before its slot is opened; the slot counts it all the same. */
+static void test_store_counts_bytes(void **state)
+{
+    (void)state;
+    struct fixture *f = start();
+    fill(f, "m3000", "member", 0, 3000);
+    for (int i = 0; i < 2; i++) { /* anew, and in place of itself */
+        expect(f, ":3000\r\n", "SUNIONSTORE", "d", "m3000");
+        assert_in_range(slot_bytes(f, "d"), slot_bytes(f, "m3000") / 2, slot_bytes(f, "m3000") * 2);
+    }
+    expect(f, ":3\r\n", "SUNIONSTORE", "d", "abc");
+    assert_in_range(slot_bytes(f, "d"), 20, 200);
+    expect(f, ":1\r\n", "DEL", "d");
+    assert_int_equal(slot_bytes(f, "d"), 0);
+    fixture_upkeep(f);
+    fixture_free(f);
+}
+
 /* The encodings of Redis 7.4, which follow from the result, but for a difference that is made by copying. */
 static void test_store_encodings(void **state)
 {
@@ -461,6 +486,7 @@ int main(void)
         cmocka_unit_test(test_store_onto_a_source),
         cmocka_unit_test(test_store_nothing),
         cmocka_unit_test(test_store_and_time),
+        cmocka_unit_test(test_store_counts_bytes),
         cmocka_unit_test(test_store_encodings),
         cmocka_unit_test(test_many_sets),
         cmocka_unit_test(test_no_memory),
