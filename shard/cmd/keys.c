@@ -263,61 +263,58 @@ static size_t renamed_log_bytes(const struct exec *x, const struct record *r)
     return exec_value_log_bytes_as(r, x->argv[2]) + x->argv[1].len + x->argv[2].len + 64;
 }
 
-static void rename_to(struct exec *x, struct change *from, struct change *to)
+/* The source and what is there under the new name (or NULL): both are read before either changes. NULL: replied. */
+static const struct record *read_for_rename(struct exec *x, const struct record **target_out)
 {
-    bool replaces = to->e.record != NULL;
-    if (!exec_reserve(x, renamed_log_bytes(x, from->e.record))) return;
-    if (!replaces && !hold_place(x, to)) {
+    struct db_key from = exec_key(x, x->argv[1]), to = exec_key(x, x->argv[2]);
+    const struct record *source = exec_peek(x, &from);
+    if (source == NULL)
+        reply_error(x->reply, ERR_NO_KEY);
+    else
+        *target_out = exec_peek(x, &to);
+    return source;
+}
+
+/* False: replied, nothing has changed. */
+static bool rename_to(struct exec *x, const struct record *source)
+{
+    if (!exec_reserve(x, renamed_log_bytes(x, source))) return false;
+    struct change from = {.key = exec_key(x, x->argv[1])}, to;
+    exec_open(x, x->argv[2], &to);
+    bool replaces = to.e.record != NULL;
+    if (!replaces && !hold_place(x, &to)) {
         exec_reply_nomem(x);
-        return;
+        return false;
     }
-    if (!move_record(x, from, to)) {
+    if (!move_record(x, &from, &to)) {
         if (!replaces) {
-            record_free(to->e.record);
-            remove_open(x, to);
+            record_free(to.e.record);
+            remove_open(x, &to);
         }
         exec_reply_nomem(x);
-        return;
+        return false;
     }
-    log_renamed(x, from, to, replaces);
-    exec_notify(x, &to->key, NOTIFY_NEW, "new");
-    exec_notify(x, &from->key, NOTIFY_GENERIC, "rename_from");
-    exec_notify(x, &to->key, NOTIFY_GENERIC, "rename_to");
-    if (bytes_is(bytes_of(x->spec->name), "RENAME"))
-        reply_ok(x->reply);
-    else
-        reply_i64(x->reply, 1);
+    log_renamed(x, &from, &to, replaces);
+    exec_notify(x, &to.key, NOTIFY_NEW, "new");
+    exec_notify(x, &from.key, NOTIFY_GENERIC, "rename_from");
+    exec_notify(x, &to.key, NOTIFY_GENERIC, "rename_to");
+    return true;
 }
 
 static void run_rename(struct exec *x)
 {
-    struct change from, to;
-    exec_open(x, x->argv[1], &from);
-    if (from.e.record == NULL) {
-        reply_error(x->reply, ERR_NO_KEY);
-        return;
-    }
-    if (bytes_equal(x->argv[1], x->argv[2])) {
-        reply_ok(x->reply);
-        return;
-    }
-    exec_open(x, x->argv[2], &to);
-    rename_to(x, &from, &to);
+    const struct record *target, *source = read_for_rename(x, &target);
+    if (source != NULL && (source == target || rename_to(x, source))) reply_ok(x->reply);
 }
 
 static void run_renamenx(struct exec *x)
 {
-    struct change from, to;
-    exec_open(x, x->argv[1], &from);
-    if (from.e.record == NULL) {
-        reply_error(x->reply, ERR_NO_KEY);
-        return;
-    }
-    exec_open(x, x->argv[2], &to);
-    if (to.e.record != NULL)
+    const struct record *target, *source = read_for_rename(x, &target);
+    if (source == NULL) return;
+    if (target != NULL)
         reply_i64(x->reply, 0);
-    else
-        rename_to(x, &from, &to);
+    else if (rename_to(x, source))
+        reply_i64(x->reply, 1);
 }
 
 /* ---- COPY and MOVE */
@@ -353,23 +350,26 @@ static bool copy_options(struct exec *x, uint8_t *db_out, bool *replace_out)
     return true;
 }
 
-static void copy_to(struct exec *x, const struct record *source, struct change *to)
+static void copy_to(struct exec *x, const struct record *source, struct db_key key)
 {
     if (!exec_reserve(x, renamed_log_bytes(x, source))) return;
-    struct record *old = to->e.record;
-    struct record *copy = value_try_copy(source, to->key.name);
+    struct record *copy = value_try_copy(source, key.name);
     if (copy == NULL) {
         exec_reply_nomem(x);
         return;
     }
-    to->e.record = copy;
-    if (!exec_commit(x, to, NOTIFY_GENERIC, NULL)) return;
+    struct change to;
+    exec_open_at(x, key, &to); /* from here on the source is not read */
+    struct record *old = to.e.record;
+    to.e.record = copy;
+    if (!exec_commit(x, &to, NOTIFY_GENERIC, NULL)) return;
+    db_move_bytes(x->ks, &to.key, (int64_t)value_bytes(copy)); /* made before the slot was open */
     if (old != NULL) {
-        exec_free_replaced(x, to, old);
-        exec_notify(x, &to->key, NOTIFY_NEW, "new"); /* as if it had been deleted and made anew */
+        exec_free_replaced(x, &to, old);
+        exec_notify(x, &to.key, NOTIFY_NEW, "new"); /* as if it had been deleted and made anew */
     }
-    log_renamed(x, NULL, to, old != NULL);
-    exec_notify(x, &to->key, NOTIFY_GENERIC, "copy_to");
+    log_renamed(x, NULL, &to, old != NULL);
+    exec_notify(x, &to.key, NOTIFY_GENERIC, "copy_to");
     reply_i64(x->reply, 1);
 }
 
@@ -382,17 +382,12 @@ static void run_copy(struct exec *x)
         reply_error(x->reply, "ERR source and destination objects are the same");
         return;
     }
+    struct db_key to = exec_key_db(x, x->argv[2], db);
     const struct record *source = exec_read(x, x->argv[1]);
-    if (source == NULL) {
-        reply_i64(x->reply, 0);
-        return;
-    }
-    struct change to;
-    exec_open_at(x, exec_key_db(x, x->argv[2], db), &to);
-    if (to.e.record != NULL && !replace)
+    if (source == NULL || (exec_peek(x, &to) != NULL && !replace))
         reply_i64(x->reply, 0);
     else
-        copy_to(x, source, &to);
+        copy_to(x, source, to);
 }
 
 /* The record itself changes database; slot and key stay. */

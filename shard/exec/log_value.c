@@ -19,11 +19,13 @@ struct chunk {
     struct bytes args[CHUNK_ARGS + 3];
     uint32_t argc;
     size_t bytes;
+    struct arena_mark mark; /* of the texts of this unit */
 };
 
 static void chunk_flush(struct chunk *k)
 {
     if (k->argc > 1) exec_log(k->x, k->c, k->op, k->args, k->argc);
+    arena_rewind(k->x->scratch, k->mark);
     k->argc = 1;
     k->bytes = 0;
 }
@@ -106,7 +108,8 @@ void exec_log_value(struct exec *x, const struct change *c)
     if (x->core->journal == NULL || x->replay) return;
     const struct record *r = c->e.record;
     char tmp[NUM_I64_TEXT_MAX], when[NUM_I64_TEXT_MAX];
-    struct chunk k = {.x = x, .c = c, .args = {c->key.name}, .argc = 1};
+    struct chunk k = {
+        .x = x, .c = c, .args = {c->key.name}, .argc = 1, .mark = arena_mark(x->scratch)};
     switch (record_type(r)) {
     case VALUE_STRING:
         k.op = OP_SET;
