@@ -4,6 +4,8 @@
  *   - a unit's first argument is a key of the unit's slot,
  *   - more than one unit in a pass (DELs of expired keys aside) stands in one group.
  * A pass of the fixture is one command. */
+#include "tests/unit/shard/cmd/journal_memory.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -22,6 +24,7 @@
 struct unit {
     struct unit *next;
     struct journal_head head;
+    bool goes_on; /* its group does not end with it */
     uint32_t argc;
     size_t bytes;
     uint8_t data[]; /* argc times: u32 length, bytes */
@@ -30,6 +33,7 @@ struct unit {
 struct journal {
     struct journal_set *set;
     struct unit *units, **tail;
+    struct unit *last; /* of the open group */
     uint64_t count;
     size_t room;
     bool grouped;
@@ -39,6 +43,7 @@ struct journal {
 
 struct journal_set {
     uint32_t logs;
+    uint64_t crash; /* units of log 0 that are found, UINT64_MAX: all */
     struct journal log[SHARDS_MAX];
 };
 
@@ -49,6 +54,7 @@ enum rc journal_set_open(const struct journal_opts *opts, struct io *io, struct 
     (void)why;
     struct journal_set *set = mem_zalloc(MEM_TEST, sizeof *set);
     set->logs = opts->logs;
+    set->crash = UINT64_MAX;
     for (uint32_t i = 0; i < set->logs; i++)
         set->log[i] = (struct journal){.set = set, .tail = &set->log[i].units};
     *out = set;
@@ -118,7 +124,8 @@ void journal_append(struct journal *j, const struct journal_head *head, const st
         bytes += 4 + args[i].len;
     check_unit(j, head, args, argc, bytes);
     struct unit *u = mem_alloc(MEM_TEST, sizeof *u + bytes);
-    *u = (struct unit){.head = *head, .argc = argc, .bytes = bytes};
+    *u = (struct unit){.head = *head, .goes_on = j->grouped, .argc = argc, .bytes = bytes};
+    j->last = u;
     uint8_t *p = u->data;
     for (uint32_t i = 0; i < argc; i++) {
         uint32_t len = (uint32_t)args[i].len;
@@ -135,6 +142,7 @@ void journal_group_begin(struct journal *j)
 {
     assert_false(j->grouped);
     j->grouped = true;
+    j->last = NULL;
     j->groups++;
 }
 
@@ -142,6 +150,7 @@ void journal_group_end(struct journal *j)
 {
     assert_true(j->grouped);
     j->grouped = false;
+    if (j->last != NULL) j->last->goes_on = false;
 }
 
 void journal_pass(struct journal *j, int64_t wall_us)
@@ -163,6 +172,22 @@ void journal_stats_read(const struct journal *j, struct journal_stats *out)
 }
 
 /* ---- reading */
+
+void journal_memory_crash(struct journal_set *set, uint64_t units)
+{
+    set->crash = units;
+}
+
+/* How many of the log's units are found. */
+static uint64_t found(const struct journal *j)
+{
+    uint64_t whole = 0, n = 0;
+    for (const struct unit *u = j->units; u != NULL && n < j->set->crash; u = u->next) {
+        n++;
+        if (!u->goes_on) whole = n;
+    }
+    return whole;
+}
 
 static bool apply_unit(const struct unit *u, uint32_t log, uint32_t logs, uint64_t lsn,
                        bool (*apply)(void *ctx, const struct journal_unit *u), void *ctx)
@@ -210,8 +235,9 @@ enum rc journal_replay_step(struct journal_replay *r, uint32_t budget_us, bool *
     (void)budget_us;
     (void)why;
     const struct journal_replay_opts *o = &r->opts;
-    uint64_t lsn = 0;
-    for (const struct unit *u = r->set->log[r->log].units; u != NULL; u = u->next, lsn++) {
+    const struct journal *j = &r->set->log[r->log];
+    uint64_t lsn = 0, end = r->log == 0 ? found(j) : UINT64_MAX;
+    for (const struct unit *u = j->units; u != NULL && lsn < end; u = u->next, lsn++) {
         bool mine =
             u->head.slot == JOURNAL_SLOT_ALL || slot_shard(u->head.slot, o->shards) == o->shard;
         if (mine && !apply_unit(u, r->log, r->set->logs, lsn, o->apply, o->ctx)) return RC_CORRUPT;
