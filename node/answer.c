@@ -204,6 +204,7 @@ static void send_returned(struct worker *w, struct conn *c, struct returned *r)
     w->outstanding++;
     c->due++;
     c->returned_count--;
+    w->returned--;
 }
 
 /* The places of c from the first on; as many requests as answers like the last one fit, and twice as many in
@@ -251,6 +252,7 @@ static void keep_returned(struct conn *c, struct pend *p, struct returned *r)
     r->next = p->returned;
     p->returned = r;
     c->returned_count++;
+    c->worker->returned++;
     c->flags |= CONN_WAIT_OUTPUT;
 }
 

@@ -119,6 +119,7 @@ void conn_close_now(struct conn *c)
         p->merge = NULL;
         place__drop_returned(p->returned);
     }
+    w->returned -= c->returned_count;
     c->pends_count = c->returned_count = 0;
     w->conns[c->index] = NULL;
     w->conns_free[w->conns_free_count++] = c->index;

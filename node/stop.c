@@ -60,15 +60,35 @@ static void refuse_writes(void)
     atomic_fetch_add_explicit(&node.shared.refusing, 1, memory_order_relaxed);
 }
 
+/* Requests that were given back were read but not run, and run only if their client takes answers. */
+static void drop_if_returned(struct conn *c, void *ctx)
+{
+    uint32_t *dropped = ctx;
+    if (c->returned_count == 0) return;
+    ++*dropped;
+    conn_close_now(c);
+}
+
+static void drop_returned(struct worker *w)
+{
+    uint32_t dropped = 0;
+    worker_each_conn(w, drop_if_returned, &dropped);
+    if (dropped > 0)
+        log_warning("stop", "shard %u: %u clients did not read their replies: closed without them",
+                    w->index, dropped);
+}
+
 static void finish_answers(struct worker *w)
 {
     struct reactor *r = &w->core.reactor;
-    uint64_t until_ms = reactor_mono_ms(r) + (uint64_t)config.shutdown_timeout_s * 1000;
+    uint64_t begin_ms = reactor_mono_ms(r);
+    uint64_t until_ms = begin_ms + (uint64_t)config.shutdown_timeout_s * 1000;
     bool done = false;
     while (!all_have(&node.stop_quiet)) {
         if (log_refuses(w)) worker__fail_held(w); /* it may take long to come back */
         /* Not parsed, a connection asks for nothing more: once 0, always 0. */
-        if (!done && w->outstanding == 0) {
+        if (w->returned > 0 && reactor_mono_ms(r) - begin_ms >= STOP_SEND_MS) drop_returned(w);
+        if (!done && w->outstanding == 0 && w->returned == 0) {
             done = true;
             atomic_fetch_add_explicit(&node.stop_quiet, 1, memory_order_acq_rel);
             continue;

@@ -50,8 +50,9 @@ struct worker {
     uint32_t index;
     pthread_t thread;
     struct peer peers[SHARDS_MAX];
-    uint32_t outstanding;                   /* over all peers */
-    struct conn **conns;                    /* by index, NULL: free */
+    uint32_t outstanding; /* over all peers */
+    uint32_t returned;    /* over all connections: requests that were given back (answer.c) */
+    struct conn **conns;  /* by index, NULL: free */
     uint32_t conns_cap, conns_count;        /* the latter: others read it with stat_get32() */
     uint32_t *conns_free, conns_free_count; /* indexes */
     struct conn *ready_head, **ready_tail;

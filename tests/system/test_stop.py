@@ -4,11 +4,13 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from moonlib.resp import Client, Disconnected, ReplyError, encode, parse, reply_end
 from moonlib.server import moon_binary, start_moon
+from moonlib.slots import key_on
 
 IOS = ("epoll", "uring")
 DEPTH = 200
@@ -138,6 +140,54 @@ def test_a_client_that_does_not_read_does_not_hold_the_stop(io):
             node.signal(signal.SIGTERM)
             assert node.process.wait(10) == 0
             assert time.monotonic() - begin < 4
+
+
+def read_to_the_end(s):
+    data, at, replies = bytearray(), 0, []
+    while piece := s.recv(1 << 20):
+        data += piece
+        while (end := reply_end(data, at)) > 0:
+            replies.append(bytes(data[at:end]))
+            at = end
+    assert at == len(data), "ends within a reply"
+    return replies
+
+
+@pytest.mark.parametrize("reads", (True, False))
+@pytest.mark.parametrize("io", IOS)
+def test_requests_that_a_shard_gave_back_are_run_and_kept_or_not_run(tmp_path, io, reads):
+    """Each shard is asked by a connection of the other for more than it sends ahead."""
+    numbers, big = [key_on(s, 2, "list") for s in range(2)], [key_on(s, 2, "big") for s in range(2)]
+    node = start_moon(shards=2, io=io, appendonly="yes", folder=str(tmp_path))
+    try:
+        with node.client() as c:
+            c.call("MSET", *[word for key in big for word in (key, b"v" * (1 << 20))])
+        socks = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(4)]  # two on each shard
+        for i, s in enumerate(socks):
+            s.settimeout(20)
+            s.sendall(b"".join(encode(["RPUSH", numbers[i // 2], f"{i}"]) + encode(["GET", big[i // 2]]) for _ in range(60)))
+        time.sleep(0.3)
+        begin = time.monotonic()
+        node.signal(signal.SIGTERM)
+        time.sleep(0.1)
+        if reads:
+            with ThreadPoolExecutor() as pool:
+                pushed = [sum(r.startswith(b":") for r in replies) for replies in pool.map(read_to_the_end, socks)]
+        assert node.process.wait(10) == 0
+        assert time.monotonic() - begin < 8
+        if not reads:
+            assert "did not read their replies" in node.log_tail()
+        for s in socks:
+            s.close()
+    finally:
+        node.kill()
+    assert log_is_whole(tmp_path)
+    if not reads:
+        return
+    assert sum(pushed) > 20
+    with start_moon(shards=2, io=io, appendonly="yes", folder=str(tmp_path)) as again, again.client() as c:
+        held = [c.call("LRANGE", key, 0, -1) for key in numbers]
+        assert [held[i // 2].count(b"%d" % i) for i in range(4)] == pushed
 
 
 @pytest.mark.parametrize("io", IOS)
