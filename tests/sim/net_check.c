@@ -24,6 +24,12 @@ static uint32_t place_of(const struct node *node)
     return (uint32_t)(node - the_net->node);
 }
 
+static uint64_t hash(uint64_t seed, struct bytes b)
+{
+    uint32_t low = crc32c((uint32_t)seed, b.data, b.len);
+    return (uint64_t)crc32c((uint32_t)(seed >> 32) ^ low, b.data, b.len) << 32 | low;
+}
+
 /* ---- the model behind the log */
 
 struct payload {
@@ -137,17 +143,17 @@ static void terms_need(struct net *n)
 static void check_entry(struct net *n, uint32_t place, const struct rl *rl, uint64_t index)
 {
     const struct raft_entry *e = rl__entry(rl, index);
-    uint64_t hash = crc64(e->type, e->buf.base, e->buf.len);
+    uint64_t h = hash(e->type, bytes_view(e->buf.base, e->buf.len));
     uint64_t prev = index > 1 ? rl__term_of(rl, index - 1) : 0;
     terms_need(n);
     struct by_term *t = term_slot(n, index, e->term);
     if (t->index == 0) {
-        *t = (struct by_term){index, e->term, hash, prev};
+        *t = (struct by_term){index, e->term, h, prev};
         n->term_count++;
         return;
     }
     if (t->prev_term == 0) t->prev_term = prev;
-    if (t->hash != hash || (prev != 0 && t->prev_term != 0 && t->prev_term != prev))
+    if (t->hash != h || (prev != 0 && t->prev_term != 0 && t->prev_term != prev))
         net_fail(n, "node %u: log matching: entry %llu of term %llu is another one", place,
                  (unsigned long long)index, (unsigned long long)e->term);
 }
