@@ -549,7 +549,7 @@ enum rc rl_change(struct rl *rl, struct rl_call *call, const struct rl_change *c
     if (!change_is_sane(rl, change)) return RC_INVALID;
     if (rl->change_call != NULL || rl->raft.transfer != NULL || rl__change_refused(rl) != NULL)
         return RC_AGAIN;
-    if (guard_on(GUARD_ONE_BATCH) && rl->raft.last_applied < rl->flight_last) return RC_AGAIN;
+    if (guard_on(GUARD_CHANGE) && rl->raft.last_applied < rl->flight_last) return RC_AGAIN;
     uint64_t before = rl__last_index(rl);
     rl->change_call = call;
     rc = rc_of(change_start(rl, change));

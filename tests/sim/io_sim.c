@@ -617,6 +617,13 @@ void io_sim_advance(struct io_sim *sim, uint64_t us)
     sim->now_ns += us * 1000;
 }
 
+void io_sim_set_delay(struct io_sim *sim, uint32_t us_min, uint32_t us_max)
+{
+    assert(us_min <= us_max);
+    sim->opts.delay_us_min = us_min;
+    sim->opts.delay_us_max = us_max;
+}
+
 uint64_t io_sim_next_ns(const struct io_sim *sim)
 {
     uint64_t next = UINT64_MAX;

@@ -28,6 +28,8 @@ const struct clock *io_sim_clock(struct io_sim *sim);
 void io_sim_advance(struct io_sim *sim,
                     uint64_t us); /* no callbacks: the next io_turn() has them */
 
+/* Of operations asked for from now on. */
+void io_sim_set_delay(struct io_sim *sim, uint32_t us_min, uint32_t us_max);
 /* When the next completion is due, on the machine's clock; UINT64_MAX: none is under way. */
 uint64_t io_sim_next_ns(const struct io_sim *sim);
 

@@ -65,7 +65,7 @@ static uint32_t model_apply(void *ctx, uint64_t index, struct bytes payload)
                                 .prev_index = node->model.index,
                                 .client = p.client,
                                 .counter = p.counter,
-                                .term = node->rl != NULL ? rl__term_of(node->rl, index) : 0,
+                                .term = at->term,
                                 .applied = true};
         n->applied = index;
     } else if (at->chain != chain || at->prev_index != node->model.index) {
@@ -170,10 +170,52 @@ static void check_log(struct net *n, uint32_t place, const struct rl *rl)
     if (last > node->seen_last && node->seen_last >= from &&
         rl__term_of(rl, node->seen_last) == node->seen_last_term)
         from = node->seen_last + 1;
-    for (uint64_t i = from; i <= last; i++)
+    if (node->seen_members > last || from <= node->seen_members) node->seen_members = 0;
+    for (uint64_t i = from; i <= last; i++) {
         check_entry(n, place, rl, i);
+        if (rl__entry(rl, i)->type == RAFT_CHANGE) node->seen_members = i;
+    }
+    for (uint64_t i = from; node->seen_members == 0 && --i > rl->raft.log.offset;)
+        if (rl__entry(rl, i)->type == RAFT_CHANGE) node->seen_members = i;
     node->seen_last = last;
     node->seen_last_term = last_term;
+}
+
+/* What anyone calls committed stays what it is. */
+static void check_committed(struct net *n, uint32_t place, const struct rl *rl)
+{
+    struct node *node = &n->node[place];
+    uint64_t commit = rl->raft.commit_index;
+    if (commit >= NET_INDEX_MAX) net_fail(n, "the log of the test is too long");
+    for (uint64_t i = node->seen_commit + 1; i <= commit; i++) {
+        uint64_t term = rl__term_of(rl, i);
+        if (term == 0) continue; /* covered by a snapshot */
+        if (n->at[i].term == 0) n->at[i].term = term;
+        if (n->at[i].term != term)
+            net_fail(n, "node %u commits %llu of term %llu, another one committed it of term %llu",
+                     place, (unsigned long long)i, (unsigned long long)term,
+                     (unsigned long long)n->at[i].term);
+    }
+    if (commit > node->seen_commit) node->seen_commit = commit;
+    if (commit > n->committed) n->committed = commit;
+}
+
+/* A member goes by the last configuration in its log, committed or not. */
+static void check_members(struct net *n, uint32_t place, const struct rl *rl)
+{
+    uint64_t index = n->node[place].seen_members;
+    const struct raft_entry *e = rl__entry(rl, index);
+    struct rl_members in_log, in_use;
+    if (e == NULL || index > rl->raft.last_stored || rl__disk_appends(rl)) return;
+    if (!members_decode(bytes_view(e->buf.base, e->buf.len), &in_log))
+        net_fail(n, "node %u has a configuration that cannot be read", place);
+    members_from_raft(&rl->raft.configuration, &in_use);
+    bool same = in_log.count == in_use.count;
+    for (uint32_t i = 0; same && i < in_log.count; i++)
+        same = in_log.at[i].id == in_use.at[i].id && in_log.at[i].role == in_use.at[i].role;
+    if (!same)
+        net_fail(n, "node %u does not go by the members of entry %llu", place,
+                 (unsigned long long)index);
 }
 
 /* ---- leaders */
@@ -181,12 +223,12 @@ static void check_log(struct net *n, uint32_t place, const struct rl *rl)
 static void check_complete(struct net *n, uint32_t place, const struct rl *rl)
 {
     uint64_t last = rl__last_index(rl);
-    if (n->applied > last)
-        net_fail(n, "node %u leads term %llu without %llu, which is applied", place,
-                 (unsigned long long)rl->raft.current_term, (unsigned long long)n->applied);
-    for (uint64_t i = rl->raft.log.offset + 1; i <= n->applied; i++) {
+    if (n->committed > last)
+        net_fail(n, "node %u leads term %llu without %llu, which is committed", place,
+                 (unsigned long long)rl->raft.current_term, (unsigned long long)n->committed);
+    for (uint64_t i = rl->raft.log.offset + 1; i <= n->committed; i++) {
         const struct at_index *at = &n->at[i];
-        if (at->applied && at->term != 0 && rl__term_of(rl, i) != at->term)
+        if (at->term != 0 && rl__term_of(rl, i) != at->term)
             net_fail(n, "node %u leads term %llu with another entry at %llu", place,
                      (unsigned long long)rl->raft.current_term, (unsigned long long)i);
     }
@@ -234,6 +276,8 @@ void net__check(struct net *n, uint32_t place)
     check_health(n, place, rl);
     if (rl->failed) return;
     check_log(n, place, rl);
+    check_members(n, place, rl);
+    check_committed(n, place, rl);
     if (rl->raft.commit_index > rl__last_index(rl) && rl->raft.snapshot.put.data == NULL)
         net_fail(n, "node %u has committed what it does not have", place);
     if (rl->raft.state == RAFT_LEADER) check_leader(n, place, rl);
@@ -243,7 +287,7 @@ void net__checked_start(struct net *n, uint32_t place)
 {
     the_net = n;
     struct node *node = &n->node[place];
-    node->seen_last = node->seen_last_term = 0;
+    node->seen_last = node->seen_last_term = node->seen_members = node->seen_commit = 0;
     node->led_term = 0;
     node->stopped_at_us = 0;
 }
@@ -335,12 +379,6 @@ static uint32_t open_slot(struct net *n, uint32_t client)
         return i;
     }
     return NET_WINDOW;
-}
-
-void net_propose(struct net *n, uint32_t client, uint32_t place)
-{
-    uint32_t slot = open_slot(n, client);
-    if (slot != NET_WINDOW) try_at(n, client, slot, 0, place);
 }
 
 static uint32_t some_place(struct net *n, const struct client *c)

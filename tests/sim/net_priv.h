@@ -66,7 +66,7 @@ struct node {
     bool disk_faulted;
     uint64_t stopped_at_us;
     /* checks */
-    uint64_t seen_last, seen_last_term, seen_base;
+    uint64_t seen_last, seen_last_term, seen_members, seen_commit;
     uint64_t led_term;
     struct rl_call admin;
     bool admin_busy;
@@ -75,7 +75,7 @@ struct node {
 struct at_index {
     uint64_t chain, prev_index; /* commands that were applied: chain up to and with it */
     uint64_t client, counter;
-    uint64_t term;
+    uint64_t term; /* of the committed entry; 0: not known to be committed */
     bool applied;
 };
 struct by_term { /* log matching: (index, term) → what it holds, and what is before it */
@@ -107,7 +107,7 @@ struct net {
     uint32_t kept_count, kept_cap;
     struct client client[NET_CLIENTS];
     struct at_index *at; /* NET_INDEX_MAX */
-    uint64_t applied;
+    uint64_t applied, committed;
     struct by_term *terms; /* open hash */
     uint32_t term_count, term_cap;
     struct {

@@ -190,11 +190,11 @@ static void node_send(void *ctx, uint64_t to, const char *address, struct bytes 
     if (bytes.len > RAFT_MESSAGE_BYTES_MAX) net_fail(n, "a message of %zu bytes", bytes.len);
     enum net_verdict verdict = n->filter != NULL ? n->filter(n->filter_ctx, &m) : NET_PASS;
     if (verdict == NET_DROP) return;
-    if (verdict == NET_KEEP) {
+    if (verdict != NET_PASS) {
         n->kept = grow(n->kept, &n->kept_cap, n->kept_count, sizeof *n->kept);
         n->kept[n->kept_count++] = message_event(n, &m, 0);
-        return;
     }
+    if (verdict == NET_KEEP) return;
     bool faulty = !n->calm;
     if (faulty && rng_below(&n->rng, 1000) < n->opts.loss_permille) return;
     heap_add(n, message_event(n, &m, delay_us(n)));
@@ -553,6 +553,11 @@ void net_filter(struct net *n, enum net_verdict (*filter)(void *ctx, const struc
 {
     n->filter = filter;
     n->filter_ctx = ctx;
+}
+void net_disk_will_fail(struct net *n, uint32_t place, int err)
+{
+    io_sim_fault(n->node[place].sim, IO_SIM_WRITE, 1, err, true);
+    n->node[place].disk_faulted = true;
 }
 void net_release(struct net *n)
 {

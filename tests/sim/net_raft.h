@@ -39,7 +39,8 @@ struct net_message {
     uint64_t from, to; /* raft ids */
     struct bytes bytes;
 };
-enum net_verdict { NET_PASS, NET_DROP, NET_KEEP }; /* NET_KEEP: until net_release() */
+/* NET_KEEP: until net_release(). NET_COPY: pass it, and once more then. */
+enum net_verdict { NET_PASS, NET_DROP, NET_KEEP, NET_COPY };
 
 struct net *net_new(uint64_t seed, const struct net_opts *opts);
 void net_free(struct net *n);
@@ -63,9 +64,8 @@ void net_isolate(struct net *n, uint32_t node, bool isolated);
 void net_filter(struct net *n, enum net_verdict (*filter)(void *ctx, const struct net_message *m),
                 void *ctx);
 void net_release(struct net *n); /* what the filter kept goes out now */
-void net_no_ticks(struct net *n, uint32_t node, bool frozen); /* its timers stand still */
-/* Checks and keeps the books of a proposal; client 0 .. NET_CLIENTS - 1. */
-void net_propose(struct net *n, uint32_t client, uint32_t node);
+void net_no_ticks(struct net *n, uint32_t node, bool frozen);   /* its timers stand still */
+void net_disk_will_fail(struct net *n, uint32_t node, int err); /* its next write, and all after */
 uint64_t net_applied(const struct net *n); /* highest index that anyone applied */
 uint32_t net_resolved(const struct net *n);
 uint32_t net_leader(struct net *n);           /* place of a ready leader, NET_NODES_MAX: none */
