@@ -19,7 +19,7 @@
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-    return "quarantine_size_mb=4";
+    return "quarantine_size_mb=4:malloc_context_size=3";
 }
 #endif
 
