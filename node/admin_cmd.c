@@ -333,9 +333,13 @@ static void section_latencystats(struct info_writer *w, const struct sums *t)
         char name[96];
         (void)snprintf(name, sizeof name, "latency_percentiles_usec_%s",
                        commands_full_name(commands_by_id(id)));
-        info_fmt(w, name, "p50=%.3f,p99=%.3f,p99.9=%.3f", (double)stat_percentile(&sum, 50) / 1000,
-                 (double)stat_percentile(&sum, 99) / 1000,
-                 (double)stat_percentile(&sum, 99.9) / 1000);
+        struct buf text;
+        buf_init(&text, MEM_REPLY);
+        for (uint32_t i = 0; i < config.percentile_count; i++)
+            buf_addf(&text, "%sp%.10g=%.3f", i == 0 ? "" : ",", config.percentile[i],
+                     (double)stat_percentile(&sum, config.percentile[i]) / 1000);
+        info_fmt(w, name, "%.*s", (int)text.len, text.len > 0 ? (const char *)text.data : "");
+        buf_free(&text);
     }
 }
 

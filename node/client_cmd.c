@@ -84,7 +84,10 @@ static bool same_secret(struct bytes given, const char *secret)
 static bool authenticate(struct call *c, struct bytes user, struct bytes password)
 {
     bool known = bytes_equal(user, BYTES_LIT("default"));
-    if (known && (config.requirepass[0] == 0 || same_secret(password, config.requirepass))) {
+    config_lock();
+    bool right = config.requirepass[0] == 0 || same_secret(password, config.requirepass);
+    config_unlock();
+    if (known && right) {
         call_conn(c)->session.authenticated = true;
         return true;
     }

@@ -1,6 +1,7 @@
 /* Values of directives: text to value and back, by type. */
 #include "node/config_priv.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,10 +9,21 @@
 #include "shard/base/num.h"
 
 struct config config;
-bool config__changed_fsync;
 
 /* Texts of directives without a target, by place in the table; NULL: the preset. */
 static char **kept;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+void config_lock(void)
+{
+    (void)pthread_mutex_lock(&lock);
+}
+
+void config_unlock(void)
+{
+    (void)pthread_mutex_unlock(&lock);
+}
 
 static char **kept_slot(const struct directive *d)
 {
@@ -38,129 +50,198 @@ const struct directive *config__find(struct bytes name)
 
 static char error_text[512];
 
-static bool parse_bool(struct bytes text, bool *out)
+bool config__parse_bool(struct bytes text, bool *out)
 {
-    if (bytes_is(text, "yes") || bytes_is(text, "true") || bytes_is(text, "1")) {
-        *out = true;
-        return true;
-    }
-    *out = false;
-    return bytes_is(text, "no") || bytes_is(text, "false") || bytes_is(text, "0");
+    *out = bytes_is(text, "yes");
+    return *out || bytes_is(text, "no");
 }
 
-static bool in_range(const struct directive *d, int64_t v, const char **error_out)
+bool config__lenient_bool(struct bytes text, bool *out)
 {
-    if (v >= d->min && v <= d->max) return true;
-    (void)snprintf(error_text, sizeof error_text,
-                   "argument must be between %lld and %lld inclusive", (long long)d->min,
-                   (long long)d->max);
+    if (config__parse_bool(text, out)) return true;
+    *out = bytes_is(text, "true") || bytes_is(text, "1");
+    return *out || bytes_is(text, "false") || bytes_is(text, "0");
+}
+
+static bool in_range(const struct directive *d, int64_t v, bool overflown, const char **error_out)
+{
+    if (!overflown && v >= d->min && v <= d->max) return true;
+    if (d->type == CONFIG_OCTAL)
+        (void)snprintf(error_text, sizeof error_text,
+                       "argument must be between %llo and %llo inclusive", (long long)d->min,
+                       (long long)d->max);
+    else
+        (void)snprintf(error_text, sizeof error_text,
+                       "argument must be between %lld and %lld inclusive", (long long)d->min,
+                       (long long)d->max);
     *error_out = error_text;
     return false;
+}
+
+/* Redis reads "" as 0, and what is too large as the largest, which is out of range. */
+static bool parse_size(struct bytes text, int64_t *out, bool *overflown)
+{
+    uint64_t bytes = 0;
+    if (text.len > 0 && !num_parse_size(text, &bytes)) {
+        size_t digits = 0;
+        while (digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9')
+            digits++;
+        char unit[8] = "1";
+        if (digits == 0 || text.len - digits > 2) return false;
+        memcpy(unit + 1, text.data + digits, text.len - digits);
+        if (!num_parse_size(bytes_of(unit), &bytes)) return false;
+        bytes = UINT64_MAX;
+    }
+    *overflown = bytes > INT64_MAX;
+    *out = *overflown ? INT64_MAX : (int64_t)bytes;
+    return true;
+}
+
+static bool parse_octal(struct bytes text, int64_t *out)
+{
+    *out = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] < '0' || text.data[i] > '7' || *out > INT32_MAX) return false;
+        *out = *out * 8 + (text.data[i] - '0');
+    }
+    return text.len > 0;
 }
 
 static bool parse_number(const struct directive *d, struct bytes text, int64_t *out,
                          const char **error_out)
 {
+    bool overflown = false;
     if (d->type == CONFIG_SIZE) {
-        uint64_t bytes;
-        *error_out = "argument must be a memory value";
-        if (!num_parse_size(text, &bytes) || bytes > INT64_MAX) return false;
-        *out = (int64_t)bytes;
+        *error_out = d->percent ? "argument must be a memory or percent value"
+                                : "argument must be a memory value";
+        if (!parse_size(text, out, &overflown)) return false;
     } else if (d->type == CONFIG_OCTAL) {
-        *error_out = "argument must be an octal number";
-        if (text.len == 0 || text.len > 4) return false;
-        *out = 0;
-        for (size_t i = 0; i < text.len; i++) {
-            if (text.data[i] < '0' || text.data[i] > '7') return false;
-            *out = *out * 8 + (text.data[i] - '0');
-        }
+        *error_out = "argument couldn't be parsed as an octal number";
+        if (!parse_octal(text, out)) return false;
     } else {
         *error_out = "argument couldn't be parsed into an integer";
         if (!num_parse_i64(text, out)) return false;
     }
-    return in_range(d, *out, error_out);
+    if (!in_range(d, *out, overflown, error_out)) return false;
+    if (d->least == 0 && d->most == 0) return true;
+    if (*out < d->least) *out = d->least;
+    if (*out > d->most) *out = d->most;
+    return true;
 }
 
-static void store_number(const struct directive *d, int64_t v)
+static void keep_text(const struct directive *d, struct bytes text)
 {
-    if (d->type == CONFIG_U32 || d->type == CONFIG_OCTAL)
-        *(uint32_t *)d->target = (uint32_t)v;
-    else
-        *(int64_t *)d->target = v;
+    char **slot = kept_slot(d);
+    if (*slot != NULL) mem_free(MEM_NODE, *slot, strlen(*slot) + 1);
+    *slot = mem_alloc(MEM_NODE, text.len + 1);
+    if (text.len > 0) memcpy(*slot, text.data, text.len);
+    (*slot)[text.len] = 0;
 }
 
-static bool set_enum(const struct directive *d, struct bytes text, bool apply,
-                     const char **error_out)
+static bool has_zero(struct bytes text)
 {
-    for (uint32_t i = 0; d->names[i] != NULL; i++) {
-        if (!bytes_is(text, d->names[i])) continue;
-        if (apply && d->target != NULL) *(uint32_t *)d->target = i;
-        return true;
-    }
-    int n = snprintf(error_text, sizeof error_text, "argument(s) must be one of the following: ");
-    for (uint32_t i = 0; d->names[i] != NULL; i++)
-        n += snprintf(error_text + n, sizeof error_text - (size_t)n, "%s%s", i == 0 ? "" : ", ",
-                      d->names[i]);
-    if (d->why != NULL)
-        (void)snprintf(error_text + n, sizeof error_text - (size_t)n, " (%s)", d->why);
-    *error_out = error_text;
-    return false;
+    return text.len > 0 && memchr(text.data, 0, text.len) != NULL;
 }
 
 static bool set_kept(const struct directive *d, struct bytes text, bool apply,
                      const char **error_out)
 {
-    if (text.len > 4096) {
-        *error_out = "argument is longer than 4096 characters";
+    if (text.len > 4096 || has_zero(text)) {
+        *error_out = "argument is longer than 4096 characters or holds a zero";
         return false;
     }
-    if (!apply) return true;
-    char **slot = kept_slot(d);
-    if (*slot != NULL) mem_free(MEM_NODE, *slot, strlen(*slot) + 1);
-    *slot = mem_alloc(MEM_NODE, text.len + 1);
-    memcpy(*slot, text.data, text.len);
-    (*slot)[text.len] = 0;
+    if (apply) keep_text(d, text);
     return true;
+}
+
+static void store_number(const struct directive *d, int64_t v)
+{
+    if (d->target == NULL || d->wide) {
+        char digits[NUM_I64_TEXT_MAX];
+        keep_text(d, bytes_view(digits, num_format_i64(digits, v)));
+    }
+    if (d->target == NULL) return;
+    if (d->wide)
+        *(uint32_t *)d->target = v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+    else if (d->type == CONFIG_U32 || d->type == CONFIG_OCTAL)
+        *(uint32_t *)d->target = (uint32_t)v;
+    else
+        *(int64_t *)d->target = v;
+}
+
+static bool set_percent(const struct directive *d, struct bytes text, bool apply,
+                        const char **error_out)
+{
+    int64_t share;
+    *error_out = "argument must be a memory or percent value";
+    if (!num_parse_i64(bytes_view(text.data, text.len - 1), &share) || share < 0) return false;
+    *error_out = "percentage argument must be less or equal to 100";
+    if (share > 100) return false;
+    if (apply) keep_text(d, text);
+    return true;
+}
+
+static bool set_enum(const struct directive *d, struct bytes text, bool apply,
+                     const char **error_out)
+{
+    for (const struct config_name *n = d->names; n->name != NULL; n++) {
+        if (!bytes_is(text, n->name)) continue;
+        if (apply && d->target != NULL) *(uint32_t *)d->target = n->value;
+        if (apply && d->target == NULL) keep_text(d, bytes_of(n->name));
+        return true;
+    }
+    int at = snprintf(error_text, sizeof error_text, "argument(s) must be one of the following: ");
+    for (const struct config_name *n = d->names; n->name != NULL; n++)
+        at += snprintf(error_text + at, sizeof error_text - (size_t)at, "%s%s",
+                       n == d->names ? "" : ", ", n->name);
+    *error_out = error_text;
+    return false;
 }
 
 static bool set_string(const struct directive *d, struct bytes text, bool apply,
                        const char **error_out)
 {
     if (d->target == NULL) return set_kept(d, text, apply, error_out);
-    if (text.len >= d->cap) {
-        *error_out = "argument is too long";
+    if (text.len >= d->cap || has_zero(text)) {
+        *error_out = "argument is too long or holds a zero";
         return false;
     }
     if (!apply) return true;
-    memcpy(d->target, text.data, text.len);
+    if (text.len > 0) memcpy(d->target, text.data, text.len);
     ((char *)d->target)[text.len] = 0;
+    return true;
+}
+
+static bool set_bool(const struct directive *d, struct bytes text, bool apply,
+                     const char **error_out)
+{
+    bool flag;
+    *error_out = "argument must be 'yes' or 'no'";
+    if (!config__parse_bool(text, &flag)) return false;
+    if (!apply) return true;
+    if (d->target == NULL)
+        keep_text(d, flag ? BYTES_LIT("yes") : BYTES_LIT("no"));
+    else
+        *(bool *)d->target = flag;
     return true;
 }
 
 static bool set_by_type(const struct directive *d, struct bytes text, bool apply,
                         const char **error_out)
 {
-    bool flag;
     int64_t v;
     switch (d->type) {
     case CONFIG_BOOL:
-        *error_out = "argument must be 'yes' or 'no'";
-        if (!parse_bool(text, &flag)) return false;
-        if (d->target == NULL)
-            return set_kept(d, flag ? BYTES_LIT("yes") : BYTES_LIT("no"), apply, error_out);
-        if (apply) *(bool *)d->target = flag;
-        return true;
+        return set_bool(d, text, apply, error_out);
+    case CONFIG_SIZE:
     case CONFIG_U32:
     case CONFIG_I64:
-    case CONFIG_SIZE:
     case CONFIG_OCTAL:
+        if (d->percent && text.len > 1 && text.data[text.len - 1] == '%')
+            return set_percent(d, text, apply, error_out);
         if (!parse_number(d, text, &v, error_out)) return false;
-        if (d->target != NULL) {
-            if (apply) store_number(d, v);
-            return true;
-        }
-        char digits[NUM_I64_TEXT_MAX];
-        return set_kept(d, bytes_view(digits, num_format_i64(digits, v)), apply, error_out);
+        if (apply) store_number(d, v);
+        return true;
     case CONFIG_ENUM:
         return set_enum(d, text, apply, error_out);
     case CONFIG_STRING:
@@ -171,22 +252,52 @@ static bool set_by_type(const struct directive *d, struct bytes text, bool apply
     assert(false);
 }
 
-static bool same_as_preset(const struct directive *d, struct bytes text)
+/* Two texts that were found good mean the same value. */
+static bool same_value(const struct directive *d, struct bytes a, struct bytes b)
 {
-    bool a, b;
-    if (d->type == CONFIG_BOOL)
-        return parse_bool(text, &a) && parse_bool(bytes_of(d->preset), &b) && a == b;
-    return bytes_equal(text, bytes_of(d->preset));
+    bool bool_a, bool_b;
+    int64_t number_a, number_b;
+    const char *unused;
+    switch (d->type) {
+    case CONFIG_BOOL:
+        return config__parse_bool(a, &bool_a) && config__parse_bool(b, &bool_b) && bool_a == bool_b;
+    case CONFIG_U32:
+    case CONFIG_I64:
+    case CONFIG_SIZE:
+    case CONFIG_OCTAL:
+        if (bytes_equal(a, b)) return true;
+        return parse_number(d, a, &number_a, &unused) && parse_number(d, b, &number_b, &unused) &&
+               number_a == number_b;
+    case CONFIG_ENUM:
+    case CONFIG_STRING:
+    case CONFIG_LIST:
+        break;
+    }
+    return bytes_equal(a, b);
+}
+
+bool config__is_value(const struct directive *d, struct bytes text)
+{
+    struct buf now;
+    buf_init(&now, MEM_NODE);
+    config__print(d, &now);
+    bool same = same_value(d, text, buf_bytes(&now));
+    buf_free(&now);
+    return same;
 }
 
 bool config__set(const struct directive *d, struct bytes text, bool apply, const char **error_out)
 {
-    if (d->mode == MODE_REFUSED && !same_as_preset(d, text)) {
+    if (!set_by_type(d, text, false, error_out)) return false;
+    if (d->check != NULL && !d->check(text, error_out)) return false;
+    if (d->mode == MODE_REFUSED && !same_value(d, text, bytes_of(d->preset))) {
         *error_out = d->why;
         return false;
     }
-    if (!set_by_type(d, text, apply, error_out)) return false;
-    if (apply && d->applied != NULL) d->applied();
+    if (!apply) return true;
+    bool ok = set_by_type(d, text, true, error_out);
+    assert(ok);
+    if (d->applied != NULL) d->applied();
     return true;
 }
 
@@ -198,7 +309,7 @@ void config__print(const struct directive *d, struct buf *out)
         d->print(out);
         return;
     }
-    if (d->target == NULL) {
+    if (d->target == NULL || d->wide) {
         const char *text = *kept_slot(d);
         buf_add_bytes(out, bytes_of(text != NULL ? text : d->preset));
         return;
@@ -222,7 +333,8 @@ void config__print(const struct directive *d, struct buf *out)
         buf_addf(out, "%lld", (long long)*(const int64_t *)d->target);
         return;
     case CONFIG_ENUM:
-        buf_addf(out, "%s", d->names[*(const uint32_t *)d->target]);
+        for (const struct config_name *n = d->names; n->name != NULL; n++)
+            if (n->value == *(const uint32_t *)d->target) buf_addf(out, "%s", n->name);
         return;
     case CONFIG_STRING:
         buf_addf(out, "%s", (const char *)d->target);
@@ -243,6 +355,22 @@ bool config__is_preset(const struct directive *d)
 }
 
 /* ---- words */
+
+int config__words(struct bytes text, struct bytes *words, int words_max)
+{
+    int n = 0;
+    for (size_t at = 0; at < text.len;) {
+        while (at < text.len && text.data[at] == ' ')
+            at++;
+        size_t from = at;
+        while (at < text.len && text.data[at] != ' ')
+            at++;
+        if (at == from) break;
+        if (n == words_max) return -1;
+        words[n++] = bytes_view(text.data + from, at - from);
+    }
+    return n;
+}
 
 static int hex_digit(uint8_t ch)
 {

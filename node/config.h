@@ -10,6 +10,8 @@
 #include "shard/exec/core.h"
 
 #define CONFIG_BIND_MAX 16
+#define CONFIG_PERCENTILES_MAX 16
+#define CONFIG_FILES_BESIDE_CLIENTS 128 /* descriptors of logs, rings, listeners */
 enum client_class { CLIENT_NORMAL, CLIENT_REPLICA, CLIENT_PUBSUB, CLIENT_CLASSES };
 
 struct config {
@@ -50,8 +52,16 @@ struct config {
     int64_t slowlog_us;
     uint32_t slowlog_max_len;
     bool latency_tracking;
+    double percentile[CONFIG_PERCENTILES_MAX]; /* of INFO latencystats */
+    uint32_t percentile_count;
 };
 extern struct config config;
+/* Held while directives are set or printed, by any thread. requirepass is compared under it; numbers and
+ * flags are single words and read without. */
+void config_lock(void);
+void config_unlock(void);
+/* Raises the limit of open files for so many clients; returns for how many it is enough. */
+uint32_t config_fit_clients(uint32_t want);
 
 /* Built-in values, then profile, file, environment, command line. False: *why says file, line, directive,
  * reason and remedy. --help, --version and --check-config print and exit by themselves. */

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/config_priv.h"
@@ -89,7 +91,11 @@ static bool set_words(struct bytes name, const struct bytes *words, int n, const
     }
     join(words, n, &text);
     const char *error = NULL;
-    bool ok = config__set(d, buf_bytes(&text), true, &error);
+    bool flag;
+    struct bytes value = buf_bytes(&text);
+    if (d->type == CONFIG_BOOL && config__lenient_bool(value, &flag))
+        value = flag ? BYTES_LIT("yes") : BYTES_LIT("no");
+    bool ok = config__set(d, value, true, &error);
     if (!ok)
         buf_addf(why, "%s: '%s %s': %s", where, d->name,
                  d->sensitive   ? "***"
@@ -185,7 +191,6 @@ static bool load_text(struct bytes text, const char *path, uint32_t depth, struc
 
 static bool read_all(FILE *f, struct buf *out)
 {
-    buf_init(out, MEM_NODE);
     size_t n;
     do {
         n = fread(buf_room(out, 4096), 1, 4096, f);
@@ -194,19 +199,26 @@ static bool read_all(FILE *f, struct buf *out)
     return !ferror(f) && out->len <= FILE_BYTES_MAX;
 }
 
+/* "-": standard input. False: errno, and *out is empty. */
+static bool read_file(const char *path, struct buf *out)
+{
+    bool piped = strcmp(path, "-") == 0;
+    FILE *f = piped ? stdin : fopen(path, "r");
+    buf_init(out, MEM_NODE);
+    if (f == NULL) return false;
+    bool ok = read_all(f, out);
+    int error = out->len > FILE_BYTES_MAX ? EFBIG : errno;
+    if (!piped) (void)fclose(f);
+    if (!ok) buf_free(out);
+    errno = error;
+    return ok;
+}
+
 static bool load_file(const char *path, uint32_t depth, struct buf *why)
 {
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
-    if (f == NULL) {
-        buf_addf(why, "cannot read the configuration file %s: %s", path, strerror(errno));
-        return false;
-    }
     struct buf text;
-    bool ok = read_all(f, &text);
-    if (f != stdin) (void)fclose(f);
-    if (!ok)
-        buf_addf(why, "cannot read the configuration file %s (over %u bytes?)", path,
-                 FILE_BYTES_MAX);
+    bool ok = read_file(path, &text);
+    if (!ok) buf_addf(why, "cannot read the configuration file %s: %s", path, strerror(errno));
     ok = ok && load_text(buf_bytes(&text), path, depth, why);
     buf_free(&text);
     return ok;
@@ -405,6 +417,21 @@ static void add_directive(const struct directive *d, struct buf *out)
     buf_free(&value);
 }
 
+/* The words of a line mean what d is now: the line, with its comment, may stay. */
+static bool says_value(const struct directive *d, const struct bytes *words, int n)
+{
+    bool flag, same = false;
+    struct buf text;
+    buf_init(&text, MEM_NODE);
+    join(words, n, &text);
+    struct bytes value = buf_bytes(&text);
+    if (d->type == CONFIG_BOOL && config__lenient_bool(value, &flag))
+        value = flag ? BYTES_LIT("yes") : BYTES_LIT("no");
+    same = n > 0 && config__is_value(d, value);
+    buf_free(&text);
+    return same;
+}
+
 static void rewrite_lines(struct bytes old, struct buf *out, bool *seen)
 {
     for (size_t at = 0; at < old.len;) {
@@ -415,64 +442,106 @@ static void rewrite_lines(struct bytes old, struct buf *out, bool *seen)
         struct bytes words[WORDS_MAX], line = strip_comment(bytes_view(start, len));
         int n = line.len < sizeof scratch ? config__split(line, scratch, words, WORDS_MAX) : 0;
         const struct directive *d = n > 0 ? config__find(words[0]) : NULL;
-        if (d == NULL) {
+        bool first = d != NULL && !seen[d - config__table];
+        if (d == NULL || (first && says_value(d, words + 1, n - 1))) {
             buf_add(out, start, len);
             buf_add_byte(out, '\n');
-        } else if (!seen[d - config__table]) {
-            seen[d - config__table] = true;
+        } else if (first) {
             add_directive(d, out);
         }
+        if (first) seen[d - config__table] = true;
     }
 }
 
-static bool replace_file(const char *path, struct bytes text, struct buf *why)
+static bool write_all(int fd, struct bytes text)
+{
+    while (text.len > 0) {
+        ssize_t n = write(fd, text.data, text.len);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return false;
+        text = bytes_view(text.data + n, text.len - (size_t)n);
+    }
+    return true;
+}
+
+/* Without it the rename may be undone by a power loss. */
+static bool sync_dir_of(const char *path)
+{
+    char dir[256];
+    (void)snprintf(dir, sizeof dir, "%s", path);
+    char *slash = strrchr(dir, '/'); /* the path is absolute */
+    slash[slash == dir] = 0;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0) (void)close(fd);
+    return ok;
+}
+
+/* Gives the new file what the old one had. Another owner may be refused: then it is ours. */
+static bool fill_temp(int fd, struct bytes text, const struct stat *was)
+{
+    bool owned = fchown(fd, was->st_uid, was->st_gid) == 0;
+    (void)owned;
+    return write_all(fd, text) && fchmod(fd, was->st_mode & 0777) == 0 && fsync(fd) == 0;
+}
+
+/* The file is at any moment the old one or the new one, whole. It may hold a password: until it has the old
+ * one's mode nobody else may read it. False: errno. */
+static bool replace_file(const char *path, struct bytes text)
 {
     char temp[300];
+    struct stat was;
     (void)snprintf(temp, sizeof temp, "%s.%d.tmp", path, (int)getpid());
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    bool ok = fd >= 0;
-    for (size_t at = 0; ok && at < text.len;) {
-        ssize_t n = write(fd, text.data + at, text.len - at);
-        ok = n > 0;
-        at += n > 0 ? (size_t)n : 0;
+    if (stat(path, &was) != 0) return false;
+    (void)unlink(temp); /* of a process that died */
+    int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) return false;
+    bool ok = fill_temp(fd, text, &was) && rename(temp, path) == 0;
+    int error = errno;
+    (void)close(fd);
+    if (ok) return sync_dir_of(path);
+    (void)unlink(temp);
+    errno = error;
+    return false;
+}
+
+/* What the file should hold. */
+static void render(struct bytes old, struct buf *out)
+{
+    bool *seen = mem_zalloc(MEM_NODE, config__count * sizeof *seen);
+    bool titled = false;
+    config_lock();
+    rewrite_lines(old, out, seen);
+    for (uint32_t i = 0; i < config__count; i++) {
+        if (seen[i] || config__is_preset(&config__table[i])) continue;
+        if (!titled) buf_addf(out, "# Generated by CONFIG REWRITE\n");
+        titled = true;
+        add_directive(&config__table[i], out);
     }
-    ok = ok && fsync(fd) == 0;
-    if (fd >= 0) (void)close(fd);
-    ok = ok && rename(temp, path) == 0;
-    if (!ok) {
-        buf_addf(why, "%s: %s", path, strerror(errno));
-        (void)unlink(temp);
-    }
-    return ok;
+    config_unlock();
+    mem_free(MEM_NODE, seen, config__count * sizeof *seen);
 }
 
 bool config__rewrite(struct buf *why)
 {
+    static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
     if (node.config_file[0] == 0) {
         buf_addf(why, "The server is running without a config file");
         return false;
     }
-    FILE *f = fopen(node.config_file, "r");
     struct buf old, out;
-    if (f == NULL || !read_all(f, &old)) {
-        if (f != NULL) (void)fclose(f);
-        buf_addf(why, "cannot read %s: %s", node.config_file, strerror(errno));
-        return false;
+    (void)pthread_mutex_lock(&one);
+    bool ok = read_file(node.config_file, &old);
+    int error = errno;
+    if (ok) {
+        buf_init(&out, MEM_NODE);
+        render(buf_bytes(&old), &out);
+        ok = replace_file(node.config_file, buf_bytes(&out));
+        error = errno;
+        buf_free(&out);
     }
-    (void)fclose(f);
-    buf_init(&out, MEM_NODE);
-    bool *seen = mem_zalloc(MEM_NODE, config__count * sizeof *seen);
-    rewrite_lines(buf_bytes(&old), &out, seen);
-    bool titled = false;
-    for (uint32_t i = 0; i < config__count; i++) {
-        if (seen[i] || config__is_preset(&config__table[i])) continue;
-        if (!titled) buf_addf(&out, "# Generated by CONFIG REWRITE\n");
-        titled = true;
-        add_directive(&config__table[i], &out);
-    }
-    bool ok = replace_file(node.config_file, buf_bytes(&out), why);
-    mem_free(MEM_NODE, seen, config__count * sizeof *seen);
+    if (!ok) buf_addf(why, "Rewriting config file: %s", strerror(error));
+    (void)pthread_mutex_unlock(&one);
     buf_free(&old);
-    buf_free(&out);
     return ok;
 }

@@ -3,15 +3,35 @@
 #include "node/node.h"
 #include "shard/types/value.h"
 
-static const char *const io_names[] = {"auto", "uring", "epoll", NULL};
-static const char *const fsync_names[] = {"always", "everysec", "no", NULL};
-static const char *const level_names[] = {"debug", "verbose", "notice", "warning", "nothing", NULL};
-static const char *const format_names[] = {"text", "logfmt", "json", NULL};
-static const char *const permit_names[] = {"no", "local", "yes", NULL};
-static const char *const policy_names[] = {"noeviction", NULL};
-static const char *const yes_no_optional[] = {"no", "yes", "optional", NULL};
-static const char *const profile_names[] = {"none", "standalone", NULL};
-static uint32_t profile_unused, policy_unused, tls_auth_unused;
+#define SLOWLOG_LEN_MAX (1u << 20) /* per shard; a larger value is shown, and counts as this */
+
+#define NAMES(list, ...) static const struct config_name list[] = {__VA_ARGS__, {NULL, 0}}
+
+NAMES(io_names, {"auto", IO_AUTO}, {"uring", IO_URING}, {"epoll", IO_EPOLL});
+NAMES(fsync_names, {"everysec", JOURNAL_EVERYSEC}, {"always", JOURNAL_ALWAYS}, {"no", JOURNAL_NO});
+NAMES(level_names, {"debug", LOG_DEBUG}, {"verbose", LOG_VERBOSE}, {"notice", LOG_NOTICE},
+      {"warning", LOG_WARNING}, {"nothing", LOG_NOTHING});
+NAMES(format_names, {"text", LOG_TEXT}, {"logfmt", LOG_LOGFMT}, {"json", LOG_JSON});
+NAMES(permit_names, {"no", DEBUG_NO}, {"local", DEBUG_LOCAL}, {"yes", DEBUG_YES});
+/* Without effect here: only the names count. */
+NAMES(policy_names, {"volatile-lru", 0}, {"volatile-lfu", 0}, {"volatile-random", 0},
+      {"volatile-ttl", 0}, {"allkeys-lru", 0}, {"allkeys-lfu", 0}, {"allkeys-random", 0},
+      {"noeviction", 0});
+NAMES(yes_no_optional, {"no", 0}, {"yes", 0}, {"optional", 0});
+NAMES(profile_names, {"none", 0}, {"standalone", 0});
+NAMES(supervised_names, {"upstart", 0}, {"systemd", 0}, {"auto", 0}, {"no", 0});
+NAMES(stamp_names, {"legacy", 0}, {"iso8601", 0}, {"milliseconds", 0});
+NAMES(facility_names, {"user", 0}, {"local0", 0}, {"local1", 0}, {"local2", 0}, {"local3", 0},
+      {"local4", 0}, {"local5", 0}, {"local6", 0}, {"local7", 0});
+NAMES(oom_names, {"no", 0}, {"yes", 0}, {"relative", 0}, {"absolute", 0});
+NAMES(sanitize_names, {"no", 0}, {"yes", 0}, {"clients", 0});
+NAMES(diskless_names, {"disabled", 0}, {"on-empty-db", 0}, {"swapdb", 0});
+NAMES(propagation_names, {"ignore", 0}, {"panic", 0}, {"panic-on-replicas", 0});
+NAMES(endpoint_names, {"ip", 0}, {"hostname", 0}, {"unknown-endpoint", 0});
+NAMES(channel_names, {"allchannels", 0}, {"resetchannels", 0});
+NAMES(order_names, {"relaxed", 0}, {"strict", 0});
+NAMES(on_off_auto, {"auto", 0}, {"on", 0}, {"off", 0});
+NAMES(fpi_names, {"enable", 0}, {"disable", 0});
 
 static void apply_memory(void)
 {
@@ -29,137 +49,82 @@ static void apply_slowlog(void)
     atomic_store_explicit(&node.shared.slowlog_us, config.slowlog_us, memory_order_relaxed);
 }
 
+static void apply_slowlog_len(void)
+{
+    if (config.slowlog_max_len > SLOWLOG_LEN_MAX) config.slowlog_max_len = SLOWLOG_LEN_MAX;
+}
+
 static void apply_log(void)
 {
     log_set_level(config.loglevel);
     log_set_format(config.log_format);
 }
 
-static void apply_fsync(void)
-{
-    config__changed_fsync = true;
-}
-
-/* ---- lists */
-
-static bool parse_bind(struct bytes text, bool apply, const char **error_out)
-{
-    char scratch[2048];
-    struct bytes words[CONFIG_BIND_MAX];
-    int n = text.len < sizeof scratch ? config__split(text, scratch, words, CONFIG_BIND_MAX) : -1;
-    for (int i = 0; i < n; i++)
-        if (words[i].len >= sizeof config.bind[0]) n = -1;
-    if (n < 0) {
-        *error_out = "argument must be at most 16 addresses of at most 63 characters";
-        return false;
-    }
-    if (!apply) return true;
-    config.bind_count = (uint32_t)n;
-    for (int i = 0; i < n; i++) {
-        memcpy(config.bind[i], words[i].data, words[i].len);
-        config.bind[i][words[i].len] = 0;
-    }
-    return true;
-}
-
-static void print_bind(struct buf *out)
-{
-    for (uint32_t i = 0; i < config.bind_count; i++)
-        buf_addf(out, i == 0 ? "%s" : " %s", config.bind[i]);
-}
-
-static const char *const class_names[CLIENT_CLASSES] = {"normal", "slave", "pubsub"};
-
-static int client_class(struct bytes name)
-{
-    if (bytes_is(name, "replica")) return CLIENT_REPLICA;
-    for (int i = 0; i < CLIENT_CLASSES; i++)
-        if (bytes_is(name, class_names[i])) return i;
-    return -1;
-}
-
-static bool parse_output_limit(struct bytes text, bool apply, const char **error_out)
-{
-    char scratch[1024];
-    struct bytes words[4 * CLIENT_CLASSES];
-    int n =
-        text.len < sizeof scratch ? config__split(text, scratch, words, 4 * CLIENT_CLASSES) : -1;
-    *error_out = "Wrong number of arguments in buffer limit configuration.";
-    if (n <= 0 || n % 4 != 0) return false;
-    for (int i = 0; i < n; i += 4) {
-        uint64_t hard, soft;
-        int64_t seconds;
-        int class = client_class(words[i]);
-        *error_out = "Invalid client class specified in buffer limit configuration.";
-        if (class < 0) return false;
-        *error_out = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
-        if (!num_parse_size(words[i + 1], &hard) || !num_parse_size(words[i + 2], &soft) ||
-            !num_parse_i64(words[i + 3], &seconds) || seconds < 0 || seconds > UINT32_MAX)
-            return false;
-        if (!apply) continue;
-        config.output_limit[class].hard = hard;
-        config.output_limit[class].soft = soft;
-        config.output_limit[class].soft_seconds = (uint32_t)seconds;
-    }
-    return true;
-}
-
-static void print_output_limit(struct buf *out)
-{
-    for (int i = 0; i < CLIENT_CLASSES; i++)
-        buf_addf(out, "%s%s %llu %llu %u", i == 0 ? "" : " ", class_names[i],
-                 (unsigned long long)config.output_limit[i].hard,
-                 (unsigned long long)config.output_limit[i].soft,
-                 config.output_limit[i].soft_seconds);
-}
-
 /* ---- rows */
 
-#define BOOL(n, field, preset_, mode_)                                                             \
+#define I32 0, INT32_MAX
+#define I64 0, INT64_MAX
+#define BOOL(n, field, preset_, ...)                                                               \
     {                                                                                              \
-        .name = n, .type = CONFIG_BOOL, .mode = mode_, .preset = preset_, .target = &config.field  \
+        .name = n, .type = CONFIG_BOOL, .preset = preset_, .target = &config.field, __VA_ARGS__    \
     }
-#define U32(n, field, preset_, lo, hi, mode_)                                                      \
+#define U32(n, field, preset_, lo, hi, ...)                                                        \
     {                                                                                              \
-        .name = n, .type = CONFIG_U32, .mode = mode_, .preset = preset_, .target = &config.field,  \
-        .min = lo, .max = hi                                                                       \
+        .name = n, .type = CONFIG_U32, .preset = preset_, .target = &config.field, .min = lo,      \
+        .max = hi, __VA_ARGS__                                                                     \
     }
-#define SIZE(n, field, preset_, lo, hi, mode_)                                                     \
+#define SIZE(n, field, preset_, lo, hi, ...)                                                       \
     {                                                                                              \
-        .name = n, .type = CONFIG_SIZE, .mode = mode_, .preset = preset_, .target = &config.field, \
-        .min = lo, .max = hi                                                                       \
+        .name = n, .type = CONFIG_SIZE, .preset = preset_, .target = &config.field, .min = lo,     \
+        .max = hi, __VA_ARGS__                                                                     \
     }
-#define TEXT(n, field, preset_, mode_)                                                             \
+#define TEXT(n, field, preset_, ...)                                                               \
     {                                                                                              \
-        .name = n, .type = CONFIG_STRING, .mode = mode_, .preset = preset_,                        \
-        .target = config.field, .cap = sizeof config.field                                         \
+        .name = n, .type = CONFIG_STRING, .preset = preset_, .target = config.field,               \
+        .cap = sizeof config.field, __VA_ARGS__                                                    \
     }
-#define ENUM(n, field, names_, preset_, mode_)                                                     \
+#define ENUM(n, field, names_, preset_, ...)                                                       \
     {                                                                                              \
-        .name = n, .type = CONFIG_ENUM, .mode = mode_, .preset = preset_, .target = &config.field, \
-        .names = names_                                                                            \
+        .name = n, .type = CONFIG_ENUM, .preset = preset_, .target = &config.field,                \
+        .names = names_, __VA_ARGS__                                                               \
     }
-#define LIMIT(n, alias_, field, preset_, hi)                                                       \
+/* Where encodings change; Redis counts further than we do. */
+#define LIMIT(n, alias_, type_, field, preset_)                                                    \
     {                                                                                              \
-        .name = n, .alias = alias_, .type = CONFIG_U32, .mode = MODE_LIVE, .preset = preset_,      \
-        .target = &type_limits.field, .max = hi                                                    \
+        .name = n, .alias = alias_, .type = type_, .mode = MODE_LIVE, .preset = preset_,           \
+        .target = &type_limits.field, .max = INT64_MAX, .wide = true                               \
     }
-/* Known, kept, shown, without effect. */
-#define KEPT(n, type_, preset_, why_)                                                              \
+/* Known, kept, shown, without effect. FLAG yes or no; NUMBER, BYTES with bounds; CHOICE; WORDS: a text. */
+#define FLAG(n, preset_, ...)                                                                      \
     {                                                                                              \
-        .name = n, .type = type_, .mode = MODE_KEPT, .preset = preset_, .min = INT64_MIN,          \
-        .max = INT64_MAX, .why = why_                                                              \
+        .name = n, .type = CONFIG_BOOL, .preset = preset_, __VA_ARGS__                             \
     }
-#define QUIET(n, type_, preset_)                                                                   \
+#define NUMBER_(n, preset_, lo, hi, ...)                                                           \
     {                                                                                              \
-        .name = n, .type = type_, .mode = MODE_SILENT, .preset = preset_, .min = INT64_MIN,        \
-        .max = INT64_MAX                                                                           \
+        .name = n, .type = CONFIG_I64, .preset = preset_, .min = lo, .max = hi, __VA_ARGS__        \
     }
-#define REFUSED(n, type_, preset_, why_)                                                           \
+#define NUMBER(n, preset_, ...) NUMBER_(n, preset_, __VA_ARGS__)
+#define BYTES_(n, preset_, lo, hi, ...)                                                            \
     {                                                                                              \
-        .name = n, .type = type_, .mode = MODE_REFUSED, .preset = preset_, .min = INT64_MIN,       \
-        .max = INT64_MAX, .why = why_                                                              \
+        .name = n, .type = CONFIG_SIZE, .preset = preset_, .min = lo, .max = hi, __VA_ARGS__       \
     }
+#define BYTES(n, preset_, ...) BYTES_(n, preset_, __VA_ARGS__)
+#define CHOICE(n, names_, preset_, ...)                                                            \
+    {                                                                                              \
+        .name = n, .type = CONFIG_ENUM, .preset = preset_, .names = names_, __VA_ARGS__            \
+    }
+#define WORDS(n, preset_, ...)                                                                     \
+    {                                                                                              \
+        .name = n, .type = CONFIG_STRING, .preset = preset_, __VA_ARGS__                           \
+    }
+/* What a row of these may add. */
+#define LIVE .mode = MODE_LIVE
+#define START .mode = MODE_START
+#define FIXED .immutable = true
+#define ALSO(alias_) .alias = alias_
+#define NONE .alias = NULL
+#define TOLD(why_) .mode = MODE_KEPT, .why = why_ /* one warning */
+#define REFUSED(why_) .mode = MODE_REFUSED, .why = why_
 
 #define LATER_TLS "TLS is not there yet: put stunnel or a proxy in front, or leave it out"
 #define LATER_REPL "replication is not there yet"
@@ -167,138 +132,154 @@ static void print_output_limit(struct buf *out)
 #define LATER_RDB "snapshots are not there yet; the log (appendonly yes) keeps the data"
 #define LATER_EVICT                                                                                \
     "only noeviction is there yet: with maxmemory set, writes are refused when it is full"
-#define OURS_LOG "the log of this server needs no rewriting of this kind"
+#define LATER_USERS "users other than default are not there yet; requirepass is"
+#define OTHER_STORAGE "it describes the storage of another server"
 
 // clang-format off
 const struct directive config__table[] = {
     /* network and clients */
-    {.name = "bind", .type = CONFIG_LIST, .mode = MODE_START, .preset = "* -::*", .parse = parse_bind, .print = print_bind},
-    QUIET("bind-source-addr", CONFIG_STRING, ""),
-    U32("port", port, "6379", 0, 65535, MODE_START),
-    REFUSED("tls-port", CONFIG_U32, "0", LATER_TLS),
-    TEXT("unixsocket", unixsocket, "", MODE_START),
-    {.name = "unixsocketperm", .type = CONFIG_OCTAL, .mode = MODE_START, .preset = "0", .target = &config.unixsocketperm, .max = 0777},
-    QUIET("unixsocketgroup", CONFIG_STRING, ""),
-    U32("tcp-backlog", tcp_backlog, "511", 0, INT32_MAX, MODE_START),
-    U32("tcp-keepalive", tcp_keepalive_s, "300", 0, INT32_MAX, MODE_LIVE),
-    U32("timeout", timeout_s, "0", 0, INT32_MAX, MODE_LIVE),
-    U32("maxclients", maxclients, "10000", 1, INT32_MAX, MODE_LIVE),
-    BOOL("protected-mode", protected_mode, "yes", MODE_LIVE),
-    {.name = "requirepass", .type = CONFIG_STRING, .mode = MODE_LIVE, .preset = "", .target = config.requirepass, .cap = sizeof config.requirepass, .sensitive = true},
-    SIZE("client-query-buffer-limit", client_query_buffer_limit, "1073741824", 1 << 20, INT64_MAX, MODE_LIVE),
-    {.name = "client-output-buffer-limit", .type = CONFIG_LIST, .mode = MODE_LIVE, .preset = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", .parse = parse_output_limit, .print = print_output_limit, .repeats = true},
-    QUIET("maxmemory-clients", CONFIG_SIZE, "0"),
-    {.name = "proto-max-bulk-len", .type = CONFIG_SIZE, .mode = MODE_LIVE, .preset = "536870912", .target = &config.proto_max_bulk_len, .min = 1 << 20, .max = STRING_BYTES_MAX, .applied = apply_bulk},
-    QUIET("client-default-resp", CONFIG_I64, "2"),
-    QUIET("tracking-table-max-keys", CONFIG_I64, "1000000"),
-    QUIET("max-new-connections-per-cycle", CONFIG_I64, "10"),
-    QUIET("max-new-tls-connections-per-cycle", CONFIG_I64, "1"),
-    KEPT("io-threads", CONFIG_I64, "1", "shards do that work: see shards"),
-    QUIET("io-threads-do-reads", CONFIG_BOOL, "no"),
-    QUIET("prefetch-batch-max-size", CONFIG_I64, "16"),
-    QUIET("events-per-io-thread", CONFIG_I64, "2"),
-    QUIET("socket-mark-id", CONFIG_I64, "0"),
-    U32("client-write-timeout-ms", client_write_timeout_ms, "60000", 0, INT32_MAX, MODE_LIVE),
+    {.name = "bind", .type = CONFIG_LIST, LIVE, .listens = true, .preset = "* -::*", .parse = config__parse_bind, .print = config__print_bind},
+    WORDS("bind-source-addr", "", NONE),
+    U32("port", port, "6379", 0, 65535, LIVE, .listens = true),
+    NUMBER("tls-port", "0", 0, 65535, REFUSED(LATER_TLS)),
+    TEXT("unixsocket", unixsocket, "", START),
+    {.name = "unixsocketperm", .type = CONFIG_OCTAL, START, .preset = "0", .target = &config.unixsocketperm, .max = 0777},
+    WORDS("unixsocketgroup", "", FIXED),
+    U32("tcp-backlog", tcp_backlog, "511", 0, INT32_MAX, START),
+    U32("tcp-keepalive", tcp_keepalive_s, "300", 0, INT32_MAX, LIVE),
+    U32("timeout", timeout_s, "0", 0, INT32_MAX, LIVE),
+    U32("maxclients", maxclients, "10000", 1, UINT32_MAX, LIVE, .check_live = config__check_live_maxclients),
+    BOOL("protected-mode", protected_mode, "yes", LIVE),
+    TEXT("requirepass", requirepass, "", LIVE, .sensitive = true),
+    SIZE("client-query-buffer-limit", client_query_buffer_limit, "1073741824", 1 << 20, INT64_MAX, LIVE),
+    {.name = "client-output-buffer-limit", .type = CONFIG_LIST, LIVE, .preset = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", .parse = config__parse_output_limit, .print = config__print_output_limit, .repeats = true},
+    BYTES("maxmemory-clients", "0", -100, INT64_MAX, .percent = true),
+    SIZE("proto-max-bulk-len", proto_max_bulk_len, "536870912", 1 << 20, STRING_BYTES_MAX, LIVE, .applied = apply_bulk),
+    NUMBER("client-default-resp", "2", 2, 3, FIXED),
+    NUMBER("tracking-table-max-keys", "1000000", I64, NONE),
+    NUMBER("max-new-connections-per-cycle", "10", 1, 1000, NONE),
+    NUMBER("max-new-tls-connections-per-cycle", "1", 1, 1000, NONE),
+    NUMBER("io-threads", "1", 1, 256, FIXED, TOLD("shards do that work: see shards")),
+    FLAG("io-threads-do-reads", "no", FIXED),
+    NUMBER("prefetch-batch-max-size", "16", 0, 128, NONE),
+    NUMBER("events-per-io-thread", "2", I32, NONE),
+    NUMBER("socket-mark-id", "0", 0, UINT32_MAX, FIXED),
+    U32("client-write-timeout-ms", client_write_timeout_ms, "60000", 0, INT32_MAX, LIVE),
     /* TLS */
-    QUIET("tls-cert-file", CONFIG_STRING, ""), QUIET("tls-key-file", CONFIG_STRING, ""), QUIET("tls-key-file-pass", CONFIG_STRING, ""),
-    QUIET("tls-client-cert-file", CONFIG_STRING, ""), QUIET("tls-client-key-file", CONFIG_STRING, ""), QUIET("tls-client-key-file-pass", CONFIG_STRING, ""),
-    QUIET("tls-ca-cert-file", CONFIG_STRING, ""), QUIET("tls-ca-cert-dir", CONFIG_STRING, ""), QUIET("tls-dh-params-file", CONFIG_STRING, ""),
-    QUIET("tls-protocols", CONFIG_STRING, ""), QUIET("tls-ciphers", CONFIG_STRING, ""), QUIET("tls-ciphersuites", CONFIG_STRING, ""),
-    {.name = "tls-auth-clients", .type = CONFIG_ENUM, .mode = MODE_SILENT, .preset = "yes", .target = &tls_auth_unused, .names = yes_no_optional},
-    REFUSED("tls-replication", CONFIG_BOOL, "no", LATER_TLS), REFUSED("tls-cluster", CONFIG_BOOL, "no", LATER_TLS),
-    QUIET("tls-prefer-server-ciphers", CONFIG_BOOL, "no"), QUIET("tls-session-caching", CONFIG_BOOL, "yes"),
-    QUIET("tls-session-cache-size", CONFIG_I64, "20480"), QUIET("tls-session-cache-timeout", CONFIG_I64, "300"),
+    WORDS("tls-cert-file", "", NONE), WORDS("tls-key-file", "", NONE), WORDS("tls-key-file-pass", "", .sensitive = true),
+    WORDS("tls-client-cert-file", "", NONE), WORDS("tls-client-key-file", "", NONE), WORDS("tls-client-key-file-pass", "", .sensitive = true),
+    WORDS("tls-ca-cert-file", "", NONE), WORDS("tls-ca-cert-dir", "", NONE), WORDS("tls-dh-params-file", "", NONE),
+    WORDS("tls-protocols", "", NONE), WORDS("tls-ciphers", "", NONE), WORDS("tls-ciphersuites", "", NONE),
+    CHOICE("tls-auth-clients", yes_no_optional, "yes", NONE),
+    FLAG("tls-replication", "no", REFUSED(LATER_TLS)), FLAG("tls-cluster", "no", REFUSED(LATER_TLS)),
+    FLAG("tls-prefer-server-ciphers", "no", NONE), FLAG("tls-session-caching", "yes", NONE),
+    NUMBER("tls-session-cache-size", "20480", I32, NONE), NUMBER("tls-session-cache-timeout", "300", I32, NONE),
     /* general */
-    REFUSED("daemonize", CONFIG_BOOL, "no", "let systemd or the shell run it in the background (deploy/README.md)"),
-    QUIET("supervised", CONFIG_STRING, "no"),
-    TEXT("pidfile", pidfile, "", MODE_START),
-    QUIET("always-show-logo", CONFIG_BOOL, "no"), QUIET("set-proc-title", CONFIG_BOOL, "yes"), QUIET("proc-title-template", CONFIG_STRING, "{title} {listen-addr} {server-mode}"),
-    {.name = "loglevel", .type = CONFIG_ENUM, .mode = MODE_LIVE, .preset = "notice", .target = &config.loglevel, .names = level_names, .applied = apply_log},
-    TEXT("logfile", logfile, "", MODE_START),
-    {.name = "log-format", .type = CONFIG_ENUM, .mode = MODE_LIVE, .preset = "text", .target = &config.log_format, .names = format_names, .applied = apply_log},
-    QUIET("log-timestamp-format", CONFIG_STRING, "legacy"), KEPT("syslog-enabled", CONFIG_BOOL, "no", "logs go to stdout or logfile"), QUIET("syslog-ident", CONFIG_STRING, "moon"), QUIET("syslog-facility", CONFIG_STRING, "local0"),
-    QUIET("crash-log-enabled", CONFIG_BOOL, "yes"), QUIET("crash-memcheck-enabled", CONFIG_BOOL, "yes"), QUIET("hide-user-data-from-log", CONFIG_BOOL, "yes"),
-    U32("databases", databases, "16", 1, DATABASES_MAX, MODE_START),
-    U32("hz", hz, "10", 1, 500, MODE_LIVE),
-    QUIET("dynamic-hz", CONFIG_BOOL, "yes"), QUIET("activerehashing", CONFIG_BOOL, "yes"), QUIET("active-expire-effort", CONFIG_I64, "1"),
-    ENUM("enable-debug-command", enable_debug_command, permit_names, "no", MODE_START),
-    ENUM("enable-protected-configs", enable_protected_configs, permit_names, "no", MODE_START),
-    QUIET("enable-module-command", CONFIG_STRING, "no"),
-    U32("shutdown-timeout", shutdown_timeout_s, "10", 0, INT32_MAX, MODE_LIVE),
-    QUIET("shutdown-on-sigint", CONFIG_STRING, "default"), QUIET("shutdown-on-sigterm", CONFIG_STRING, "default"),
-    QUIET("oom-score-adj", CONFIG_STRING, "no"), QUIET("oom-score-adj-values", CONFIG_STRING, "0 200 800"), QUIET("disable-thp", CONFIG_BOOL, "yes"),
-    QUIET("locale-collate", CONFIG_STRING, ""),
-    {.name = "busy-reply-threshold", .alias = "lua-time-limit", .type = CONFIG_I64, .mode = MODE_SILENT, .preset = "5000", .max = INT64_MAX},
-    QUIET("ignore-warnings", CONFIG_STRING, ""), QUIET("extended-redis-compatibility", CONFIG_BOOL, "no"), QUIET("availability-zone", CONFIG_STRING, ""),
-    {.name = "server-cpulist", .alias = "server_cpulist", .type = CONFIG_STRING, .mode = MODE_SILENT, .preset = ""},
-    {.name = "bio-cpulist", .alias = "bio_cpulist", .type = CONFIG_STRING, .mode = MODE_SILENT, .preset = ""},
+    FLAG("daemonize", "no", FIXED, REFUSED("let systemd or the shell run it in the background (deploy/README.md)")),
+    CHOICE("supervised", supervised_names, "no", FIXED),
+    TEXT("pidfile", pidfile, "", START),
+    FLAG("always-show-logo", "no", FIXED), FLAG("set-proc-title", "yes", FIXED), WORDS("proc-title-template", "{title} {listen-addr} {server-mode}", .check = config__check_title),
+    ENUM("loglevel", loglevel, level_names, "notice", LIVE, .applied = apply_log),
+    TEXT("logfile", logfile, "", START),
+    ENUM("log-format", log_format, format_names, "text", LIVE, .applied = apply_log),
+    CHOICE("log-timestamp-format", stamp_names, "legacy", NONE),
+    FLAG("syslog-enabled", "no", FIXED, TOLD("logs go to stdout or logfile")), WORDS("syslog-ident", "moon", FIXED), CHOICE("syslog-facility", facility_names, "local0", FIXED),
+    FLAG("crash-log-enabled", "yes", NONE), FLAG("crash-memcheck-enabled", "yes", NONE), FLAG("hide-user-data-from-log", "yes", NONE),
+    U32("databases", databases, "16", 1, DATABASES_MAX, START),
+    U32("hz", hz, "10", 0, INT32_MAX, LIVE, .least = 1, .most = 500),
+    FLAG("dynamic-hz", "yes", NONE), FLAG("activerehashing", "yes", NONE), NUMBER("active-expire-effort", "1", 1, 10, NONE),
+    ENUM("enable-debug-command", enable_debug_command, permit_names, "no", START),
+    ENUM("enable-protected-configs", enable_protected_configs, permit_names, "no", START),
+    CHOICE("enable-module-command", permit_names, "no", FIXED),
+    U32("shutdown-timeout", shutdown_timeout_s, "10", 0, INT32_MAX, LIVE),
+    WORDS("shutdown-on-sigint", "default", .check = config__check_shutdown_words), WORDS("shutdown-on-sigterm", "default", .check = config__check_shutdown_words),
+    CHOICE("oom-score-adj", oom_names, "no", NONE), WORDS("oom-score-adj-values", "0 200 800", .check = config__check_oom_values), FLAG("disable-thp", "yes", FIXED),
+    WORDS("locale-collate", "", NONE),
+    NUMBER("busy-reply-threshold", "5000", I64, ALSO("lua-time-limit")),
+    WORDS("ignore-warnings", "", NONE), FLAG("extended-redis-compatibility", "no", NONE), WORDS("availability-zone", "", NONE),
+    WORDS("server-cpulist", "", FIXED, ALSO("server_cpulist")), WORDS("bio-cpulist", "", FIXED, ALSO("bio_cpulist")),
+    WORDS("aof-rewrite-cpulist", "", FIXED, ALSO("aof_rewrite_cpulist")), WORDS("bgsave-cpulist", "", FIXED, ALSO("bgsave_cpulist")),
     /* memory, eviction, encodings */
-    {.name = "maxmemory", .type = CONFIG_SIZE, .mode = MODE_LIVE, .preset = "0", .target = &config.maxmemory, .max = INT64_MAX, .applied = apply_memory},
-    {.name = "maxmemory-policy", .type = CONFIG_ENUM, .mode = MODE_LIVE, .preset = "noeviction", .target = &policy_unused, .names = policy_names, .why = LATER_EVICT},
-    QUIET("maxmemory-samples", CONFIG_I64, "5"), QUIET("maxmemory-eviction-tenacity", CONFIG_I64, "10"), QUIET("lfu-log-factor", CONFIG_I64, "10"), QUIET("lfu-decay-time", CONFIG_I64, "1"),
-    QUIET("lazyfree-lazy-eviction", CONFIG_BOOL, "yes"), QUIET("lazyfree-lazy-expire", CONFIG_BOOL, "yes"), QUIET("lazyfree-lazy-server-del", CONFIG_BOOL, "yes"),
-    QUIET("lazyfree-lazy-user-del", CONFIG_BOOL, "yes"), QUIET("lazyfree-lazy-user-flush", CONFIG_BOOL, "yes"),
-    KEPT("activedefrag", CONFIG_BOOL, "no", NULL), QUIET("active-defrag-ignore-bytes", CONFIG_SIZE, "104857600"), QUIET("active-defrag-threshold-lower", CONFIG_I64, "10"), QUIET("active-defrag-threshold-upper", CONFIG_I64, "100"),
-    QUIET("active-defrag-cycle-min", CONFIG_I64, "1"), QUIET("active-defrag-cycle-max", CONFIG_I64, "25"), QUIET("active-defrag-max-scan-fields", CONFIG_I64, "1000"), QUIET("jemalloc-bg-thread", CONFIG_BOOL, "yes"),
-    LIMIT("hash-max-listpack-entries", "hash-max-ziplist-entries", hash_listpack_entries, "512", UINT32_MAX), LIMIT("hash-max-listpack-value", "hash-max-ziplist-value", hash_listpack_value, "64", UINT32_MAX),
-    {.name = "list-max-listpack-size", .alias = "list-max-ziplist-size", .type = CONFIG_U32, .mode = MODE_LIVE, .preset = "-2", .target = &type_limits.list_listpack_size, .min = INT32_MIN, .max = INT32_MAX},
-    LIMIT("list-compress-depth", NULL, list_compress_depth, "0", INT32_MAX),
-    LIMIT("set-max-intset-entries", NULL, set_intset_entries, "512", UINT32_MAX), LIMIT("set-max-listpack-entries", NULL, set_listpack_entries, "128", UINT32_MAX), LIMIT("set-max-listpack-value", NULL, set_listpack_value, "64", UINT32_MAX),
-    LIMIT("zset-max-listpack-entries", "zset-max-ziplist-entries", zset_listpack_entries, "128", UINT32_MAX), LIMIT("zset-max-listpack-value", "zset-max-ziplist-value", zset_listpack_value, "64", UINT32_MAX),
-    QUIET("hll-sparse-max-bytes", CONFIG_SIZE, "3000"), QUIET("stream-node-max-bytes", CONFIG_SIZE, "4096"), QUIET("stream-node-max-entries", CONFIG_I64, "100"),
-    REFUSED("notify-keyspace-events", CONFIG_STRING, "", "keyspace notifications come with pub/sub, which is not there yet"),
-    {.name = "slowlog-log-slower-than", .type = CONFIG_I64, .mode = MODE_LIVE, .preset = "10000", .target = &config.slowlog_us, .min = -1, .max = INT64_MAX, .applied = apply_slowlog},
-    U32("slowlog-max-len", slowlog_max_len, "128", 0, 1 << 20, MODE_LIVE),
-    QUIET("latency-monitor-threshold", CONFIG_I64, "0"),
-    BOOL("latency-tracking", latency_tracking, "yes", MODE_LIVE),
-    QUIET("latency-tracking-info-percentiles", CONFIG_STRING, "50 99 99.9"),
-    QUIET("commandlog-execution-slower-than", CONFIG_I64, "10000"), QUIET("commandlog-request-larger-than", CONFIG_I64, "1048576"), QUIET("commandlog-reply-larger-than", CONFIG_I64, "1048576"),
-    QUIET("commandlog-slow-execution-max-len", CONFIG_I64, "128"), QUIET("commandlog-large-request-max-len", CONFIG_I64, "128"), QUIET("commandlog-large-reply-max-len", CONFIG_I64, "128"),
+    SIZE("maxmemory", maxmemory, "0", 0, INT64_MAX, LIVE, .applied = apply_memory),
+    CHOICE("maxmemory-policy", policy_names, "noeviction", REFUSED(LATER_EVICT)),
+    NUMBER("maxmemory-samples", "5", 1, INT32_MAX, NONE), NUMBER("maxmemory-eviction-tenacity", "10", 0, 100, NONE), NUMBER("lfu-log-factor", "10", I32, NONE), NUMBER("lfu-decay-time", "1", I32, NONE),
+    FLAG("lazyfree-lazy-eviction", "yes", NONE), FLAG("lazyfree-lazy-expire", "yes", NONE), FLAG("lazyfree-lazy-server-del", "yes", NONE),
+    FLAG("lazyfree-lazy-user-del", "yes", NONE), FLAG("lazyfree-lazy-user-flush", "yes", NONE),
+    FLAG("activedefrag", "no", TOLD(NULL)), BYTES("active-defrag-ignore-bytes", "104857600", 1, INT64_MAX, NONE), NUMBER("active-defrag-threshold-lower", "10", 0, 1000, NONE), NUMBER("active-defrag-threshold-upper", "100", 0, 1000, NONE),
+    NUMBER("active-defrag-cycle-min", "1", 1, 99, NONE), NUMBER("active-defrag-cycle-max", "25", 1, 99, NONE), NUMBER("active-defrag-max-scan-fields", "1000", 1, INT64_MAX, NONE), FLAG("jemalloc-bg-thread", "yes", NONE),
+    LIMIT("hash-max-listpack-entries", "hash-max-ziplist-entries", CONFIG_I64, hash_listpack_entries, "512"), LIMIT("hash-max-listpack-value", "hash-max-ziplist-value", CONFIG_SIZE, hash_listpack_value, "64"),
+    {.name = "list-max-listpack-size", .alias = "list-max-ziplist-size", .type = CONFIG_U32, LIVE, .preset = "-2", .target = &type_limits.list_listpack_size, .min = INT32_MIN, .max = INT32_MAX},
+    {.name = "list-compress-depth", .type = CONFIG_U32, LIVE, .preset = "0", .target = &type_limits.list_compress_depth, .max = INT32_MAX},
+    LIMIT("set-max-intset-entries", NULL, CONFIG_I64, set_intset_entries, "512"), LIMIT("set-max-listpack-entries", NULL, CONFIG_I64, set_listpack_entries, "128"), LIMIT("set-max-listpack-value", NULL, CONFIG_I64, set_listpack_value, "64"),
+    LIMIT("zset-max-listpack-entries", "zset-max-ziplist-entries", CONFIG_I64, zset_listpack_entries, "128"), LIMIT("zset-max-listpack-value", "zset-max-ziplist-value", CONFIG_SIZE, zset_listpack_value, "64"),
+    BYTES("hll-sparse-max-bytes", "3000", I64, NONE), BYTES("stream-node-max-bytes", "4096", I64, NONE), NUMBER("stream-node-max-entries", "100", I64, NONE),
+    WORDS("notify-keyspace-events", "", REFUSED("keyspace notifications come with pub/sub, which is not there yet"), .check = config__check_events),
+    {.name = "slowlog-log-slower-than", .type = CONFIG_I64, LIVE, .preset = "10000", .target = &config.slowlog_us, .min = -1, .max = INT64_MAX, .applied = apply_slowlog},
+    {.name = "slowlog-max-len", .type = CONFIG_I64, LIVE, .preset = "128", .target = &config.slowlog_max_len, .max = INT64_MAX, .wide = true, .applied = apply_slowlog_len},
+    NUMBER("latency-monitor-threshold", "0", I64, NONE),
+    BOOL("latency-tracking", latency_tracking, "yes", LIVE),
+    {.name = "latency-tracking-info-percentiles", .type = CONFIG_LIST, LIVE, .preset = "50 99 99.9", .parse = config__parse_percentiles, .print = config__print_percentiles},
+    NUMBER("commandlog-execution-slower-than", "10000", -1, INT64_MAX, NONE), NUMBER("commandlog-request-larger-than", "1048576", -1, INT64_MAX, NONE), NUMBER("commandlog-reply-larger-than", "1048576", -1, INT64_MAX, NONE),
+    NUMBER("commandlog-slow-execution-max-len", "128", I64, NONE), NUMBER("commandlog-large-request-max-len", "128", I64, NONE), NUMBER("commandlog-large-reply-max-len", "128", I64, NONE),
     /* persistence */
-    {.name = "save", .type = CONFIG_STRING, .mode = MODE_KEPT, .preset = "3600 1 300 100 60 10000", .why = LATER_RDB, .repeats = true},
-    TEXT("dir", dir, ".", MODE_START),
-    QUIET("dbfilename", CONFIG_STRING, "dump.rdb"),
-    QUIET("rdbcompression", CONFIG_BOOL, "yes"), QUIET("rdbchecksum", CONFIG_BOOL, "yes"), QUIET("rdb-save-incremental-fsync", CONFIG_BOOL, "yes"), QUIET("rdb-del-sync-files", CONFIG_BOOL, "no"),
-    QUIET("stop-writes-on-bgsave-error", CONFIG_BOOL, "yes"), QUIET("sanitize-dump-payload", CONFIG_STRING, "no"),
-    {.name = "appendonly", .type = CONFIG_BOOL, .mode = MODE_START, .preset = "yes", .target = &config.appendonly, .denied_loading = true},
-    BOOL("log-repair", log_repair, "no", MODE_START),
-    QUIET("appendfilename", CONFIG_STRING, "appendonly.aof"), QUIET("appenddirname", CONFIG_STRING, "appendonlydir"),
-    {.name = "appendfsync", .type = CONFIG_ENUM, .mode = MODE_LIVE, .preset = "everysec", .target = &config.appendfsync, .names = fsync_names, .applied = apply_fsync},
-    {.name = "key-load-delay", .type = CONFIG_I64, .mode = MODE_LIVE, .preset = "0", .target = &config.key_load_delay, .min = INT32_MIN, .max = INT32_MAX, .hidden = true},
-    QUIET("no-appendfsync-on-rewrite", CONFIG_BOOL, "no"), QUIET("auto-aof-rewrite-percentage", CONFIG_I64, "100"), QUIET("auto-aof-rewrite-min-size", CONFIG_SIZE, "67108864"),
-    KEPT("aof-load-truncated", CONFIG_BOOL, "yes", "a torn tail is cut and told, damage refuses to start"), QUIET("aof-use-rdb-preamble", CONFIG_BOOL, "yes"), QUIET("aof-timestamp-enabled", CONFIG_BOOL, "no"),
-    QUIET("aof-rewrite-incremental-fsync", CONFIG_BOOL, "yes"), QUIET("aof-disable-auto-gc", CONFIG_BOOL, "no"),
+    WORDS("save", "3600 1 300 100 60 10000", TOLD(LATER_RDB), .check = config__check_save, .repeats = true),
+    TEXT("dir", dir, ".", LIVE, .guarded = true, .denied_loading = true, .check_live = config__check_live_dir),
+    WORDS("dbfilename", "dump.rdb", .guarded = true, .check = config__check_file_name),
+    FLAG("rdbcompression", "yes", NONE), FLAG("rdbchecksum", "yes", FIXED), FLAG("rdb-save-incremental-fsync", "yes", NONE), FLAG("rdb-del-sync-files", "no", NONE),
+    FLAG("stop-writes-on-bgsave-error", "yes", NONE), CHOICE("sanitize-dump-payload", sanitize_names, "no", NONE),
+    BOOL("appendonly", appendonly, "yes", LIVE, .denied_loading = true, .check_live = config__check_live_appendonly),
+    BOOL("log-repair", log_repair, "no", START),
+    WORDS("appendfilename", "appendonly.aof", FIXED), WORDS("appenddirname", "appendonlydir", FIXED),
+    ENUM("appendfsync", appendfsync, fsync_names, "everysec", LIVE),
+    {.name = "key-load-delay", .type = CONFIG_I64, LIVE, .preset = "0", .target = &config.key_load_delay, .min = INT32_MIN, .max = INT32_MAX, .hidden = true},
+    FLAG("no-appendfsync-on-rewrite", "no", NONE), NUMBER("auto-aof-rewrite-percentage", "100", I32, NONE), BYTES("auto-aof-rewrite-min-size", "67108864", I64, NONE),
+    FLAG("aof-load-truncated", "yes", TOLD("a torn tail is cut and told, damage refuses to start")), FLAG("aof-use-rdb-preamble", "yes", NONE), FLAG("aof-timestamp-enabled", "no", NONE),
+    FLAG("aof-rewrite-incremental-fsync", "yes", NONE), FLAG("aof-disable-auto-gc", "no", NONE),
     /* replication */
-    {.name = "replicaof", .alias = "slaveof", .type = CONFIG_STRING, .mode = MODE_REFUSED, .preset = "", .why = LATER_REPL},
-    {.name = "primaryauth", .alias = "masterauth", .type = CONFIG_STRING, .mode = MODE_SILENT, .preset = "", .sensitive = true}, {.name = "primaryuser", .alias = "masteruser", .type = CONFIG_STRING, .mode = MODE_SILENT, .preset = ""},
-    {.name = "replica-serve-stale-data", .alias = "slave-serve-stale-data", .type = CONFIG_BOOL, .mode = MODE_SILENT, .preset = "yes"}, {.name = "replica-read-only", .alias = "slave-read-only", .type = CONFIG_BOOL, .mode = MODE_SILENT, .preset = "yes"},
-    QUIET("repl-diskless-sync", CONFIG_BOOL, "yes"), QUIET("repl-diskless-sync-delay", CONFIG_I64, "5"), QUIET("repl-diskless-sync-max-replicas", CONFIG_I64, "0"), QUIET("repl-diskless-load", CONFIG_STRING, "disabled"),
-    QUIET("dual-channel-replication-enabled", CONFIG_BOOL, "no"),
-    {.name = "repl-ping-replica-period", .alias = "repl-ping-slave-period", .type = CONFIG_I64, .mode = MODE_SILENT, .preset = "10", .min = 1, .max = INT32_MAX},
-    QUIET("repl-timeout", CONFIG_I64, "60"), QUIET("repl-disable-tcp-nodelay", CONFIG_BOOL, "no"), QUIET("repl-backlog-size", CONFIG_SIZE, "10485760"), QUIET("repl-backlog-ttl", CONFIG_I64, "3600"),
-    {.name = "replica-priority", .alias = "slave-priority", .type = CONFIG_I64, .mode = MODE_SILENT, .preset = "100", .max = INT32_MAX}, QUIET("replica-announced", CONFIG_BOOL, "yes"),
-    {.name = "replica-announce-ip", .alias = "slave-announce-ip", .type = CONFIG_STRING, .mode = MODE_SILENT, .preset = ""}, {.name = "replica-announce-port", .alias = "slave-announce-port", .type = CONFIG_I64, .mode = MODE_SILENT, .preset = "0", .max = 65535},
-    {.name = "min-replicas-to-write", .alias = "min-slaves-to-write", .type = CONFIG_I64, .mode = MODE_REFUSED, .preset = "0", .max = INT32_MAX, .why = LATER_REPL}, {.name = "min-replicas-max-lag", .alias = "min-slaves-max-lag", .type = CONFIG_I64, .mode = MODE_SILENT, .preset = "10", .max = INT32_MAX},
-    {.name = "replica-lazy-flush", .alias = "slave-lazy-flush", .type = CONFIG_BOOL, .mode = MODE_SILENT, .preset = "yes"}, {.name = "replica-ignore-maxmemory", .alias = "slave-ignore-maxmemory", .type = CONFIG_BOOL, .mode = MODE_SILENT, .preset = "yes"},
-    QUIET("replica-ignore-disk-write-errors", CONFIG_BOOL, "no"), QUIET("propagation-error-behavior", CONFIG_STRING, "ignore"),
+    WORDS("replicaof", "", FIXED, ALSO("slaveof"), REFUSED(LATER_REPL)),
+    WORDS("primaryauth", "", ALSO("masterauth"), .sensitive = true), WORDS("primaryuser", "", ALSO("masteruser")),
+    FLAG("replica-serve-stale-data", "yes", ALSO("slave-serve-stale-data")), FLAG("replica-read-only", "yes", ALSO("slave-read-only")),
+    FLAG("repl-diskless-sync", "yes", NONE), NUMBER("repl-diskless-sync-delay", "5", I32, NONE), NUMBER("repl-diskless-sync-max-replicas", "0", I32, NONE), CHOICE("repl-diskless-load", diskless_names, "disabled", .denied_loading = true),
+    FLAG("dual-channel-replication-enabled", "no", NONE),
+    NUMBER("repl-ping-replica-period", "10", 1, INT32_MAX, ALSO("repl-ping-slave-period")),
+    NUMBER("repl-timeout", "60", 1, INT32_MAX, NONE), FLAG("repl-disable-tcp-nodelay", "no", NONE), BYTES("repl-backlog-size", "10485760", 1, INT64_MAX, .least = 16384, .most = INT64_MAX), NUMBER("repl-backlog-ttl", "3600", I64, NONE),
+    NUMBER("replica-priority", "100", I32, ALSO("slave-priority")), FLAG("replica-announced", "yes", NONE),
+    WORDS("replica-announce-ip", "", ALSO("slave-announce-ip")), NUMBER("replica-announce-port", "0", 0, 65535, ALSO("slave-announce-port")),
+    NUMBER("min-replicas-to-write", "0", I32, ALSO("min-slaves-to-write"), REFUSED(LATER_REPL)), NUMBER("min-replicas-max-lag", "10", I32, ALSO("min-slaves-max-lag")),
+    FLAG("replica-lazy-flush", "yes", ALSO("slave-lazy-flush")), FLAG("replica-ignore-maxmemory", "yes", ALSO("slave-ignore-maxmemory")),
+    FLAG("replica-ignore-disk-write-errors", "no", NONE), CHOICE("propagation-error-behavior", propagation_names, "ignore", NONE),
     /* cluster */
-    REFUSED("cluster-enabled", CONFIG_BOOL, "no", LATER_CLUSTER), QUIET("cluster-config-file", CONFIG_STRING, "nodes.conf"), QUIET("cluster-node-timeout", CONFIG_I64, "15000"), QUIET("cluster-port", CONFIG_I64, "0"),
-    {.name = "cluster-replica-validity-factor", .alias = "cluster-slave-validity-factor", .type = CONFIG_I64, .mode = MODE_SILENT, .preset = "10", .max = INT32_MAX}, QUIET("cluster-migration-barrier", CONFIG_I64, "1"), QUIET("cluster-allow-replica-migration", CONFIG_BOOL, "yes"),
-    QUIET("cluster-require-full-coverage", CONFIG_BOOL, "yes"), QUIET("cluster-allow-reads-when-down", CONFIG_BOOL, "no"), QUIET("cluster-allow-pubsubshard-when-down", CONFIG_BOOL, "yes"),
-    {.name = "cluster-replica-no-failover", .alias = "cluster-slave-no-failover", .type = CONFIG_BOOL, .mode = MODE_SILENT, .preset = "no"},
-    QUIET("cluster-announce-ip", CONFIG_STRING, ""), QUIET("cluster-announce-port", CONFIG_I64, "0"), QUIET("cluster-announce-tls-port", CONFIG_I64, "0"), QUIET("cluster-announce-bus-port", CONFIG_I64, "0"),
-    QUIET("cluster-announce-hostname", CONFIG_STRING, ""), QUIET("cluster-announce-human-nodename", CONFIG_STRING, ""), QUIET("cluster-announce-client-ipv4", CONFIG_STRING, ""), QUIET("cluster-announce-client-ipv6", CONFIG_STRING, ""),
-    QUIET("cluster-preferred-endpoint-type", CONFIG_STRING, "ip"), QUIET("cluster-link-sendbuf-limit", CONFIG_SIZE, "0"), QUIET("cluster-slot-stats-enabled", CONFIG_BOOL, "no"), QUIET("cluster-blacklist-ttl", CONFIG_I64, "60"),
-    QUIET("cluster-ping-interval", CONFIG_I64, "0"), QUIET("cluster-databases", CONFIG_I64, "1"),
+    FLAG("cluster-enabled", "no", FIXED, REFUSED(LATER_CLUSTER)), WORDS("cluster-config-file", "nodes.conf", FIXED), NUMBER("cluster-node-timeout", "15000", I64, NONE), NUMBER("cluster-port", "0", 0, 65535, FIXED),
+    NUMBER("cluster-replica-validity-factor", "10", I32, ALSO("cluster-slave-validity-factor")), NUMBER("cluster-migration-barrier", "1", I32, NONE), FLAG("cluster-allow-replica-migration", "yes", NONE),
+    FLAG("cluster-require-full-coverage", "yes", NONE), FLAG("cluster-allow-reads-when-down", "no", NONE), FLAG("cluster-allow-pubsubshard-when-down", "yes", NONE),
+    FLAG("cluster-replica-no-failover", "no", ALSO("cluster-slave-no-failover")),
+    WORDS("cluster-announce-ip", "", NONE), NUMBER("cluster-announce-port", "0", 0, 65535, NONE), NUMBER("cluster-announce-tls-port", "0", 0, 65535, NONE), NUMBER("cluster-announce-bus-port", "0", 0, 65535, NONE),
+    WORDS("cluster-announce-hostname", "", .check = config__check_hostname), WORDS("cluster-announce-human-nodename", "", .check = config__check_hostname), WORDS("cluster-announce-client-ipv4", "", NONE), WORDS("cluster-announce-client-ipv6", "", NONE),
+    CHOICE("cluster-preferred-endpoint-type", endpoint_names, "ip", NONE), BYTES("cluster-link-sendbuf-limit", "0", I64, NONE), FLAG("cluster-slot-stats-enabled", "no", NONE), NUMBER("cluster-blacklist-ttl", "60", I64, NONE),
+    NUMBER("cluster-ping-interval", "0", I32, .hidden = true), NUMBER("cluster-databases", "1", 1, INT32_MAX, FIXED),
     /* ACL */
-    REFUSED("aclfile", CONFIG_STRING, "", "users other than default are not there yet; requirepass is"), QUIET("acllog-max-len", CONFIG_I64, "128"), QUIET("acl-pubsub-default", CONFIG_STRING, "resetchannels"),
+    WORDS("aclfile", "", FIXED, REFUSED(LATER_USERS)), NUMBER("acllog-max-len", "128", I64, NONE), CHOICE("acl-pubsub-default", channel_names, "resetchannels", NONE),
     /* ours */
-    U32("shards", shards, "1", 0, SHARDS_MAX, MODE_START),
-    {.name = "profile", .type = CONFIG_ENUM, .mode = MODE_START, .preset = "none", .target = &profile_unused, .names = profile_names},
-    {.name = "io", .alias = "io-driver", .type = CONFIG_ENUM, .mode = MODE_START, .preset = "auto", .target = &config.io, .names = io_names},
-    U32("io-busy-poll-us", io_busy_poll_us, "0", 0, 1000000, MODE_START),
-    QUIET("initial-keyspace-hint", CONFIG_I64, "0"), QUIET("uring-entries", CONFIG_I64, "1024"), QUIET("conn-park-secs", CONFIG_I64, "60"),
-    REFUSED("pipeline-order", CONFIG_STRING, "relaxed", "strict order across shards comes with the transaction scheduler"),
+    U32("shards", shards, "1", 0, SHARDS_MAX, START),
+    CHOICE("profile", profile_names, "none", START),
+    ENUM("io", io, io_names, "auto", START, ALSO("io-driver")),
+    U32("io-busy-poll-us", io_busy_poll_us, "0", 0, 1000000, START),
+    NUMBER("initial-keyspace-hint", "0", I64, FIXED), NUMBER("uring-entries", "1024", 256, 32768, FIXED), NUMBER("conn-park-secs", "60", I32, NONE),
+    CHOICE("pipeline-order", order_names, "relaxed", REFUSED("strict order across shards comes with the transaction scheduler")),
+    /* The Rust Moon's storage: its files of settings are read, these say nothing here. */
+    CHOICE("wal-kv-log", on_off_auto, "auto", FIXED, TOLD(OTHER_STORAGE)), BYTES("wal-segment-size", "16777216", I64, FIXED, TOLD(OTHER_STORAGE)), BYTES("max-wal-size", "268435456", I64, FIXED, TOLD(OTHER_STORAGE)),
+    CHOICE("wal-fpi", fpi_names, "enable", FIXED, TOLD(OTHER_STORAGE)), WORDS("wal-compression", "lz4", FIXED, TOLD(OTHER_STORAGE)), NUMBER("wal-max-checkpoint-lag-ms", "10000", I64, FIXED, TOLD(OTHER_STORAGE)),
+    WORDS("pagecache-size", "", FIXED, TOLD(OTHER_STORAGE)), NUMBER("memory-arenas-cap", "8", 1, 256, FIXED, TOLD(OTHER_STORAGE)),
+    NUMBER("segment-warm-after", "3600", I64, FIXED, TOLD(OTHER_STORAGE)), NUMBER("segment-cold-after", "0", I64, FIXED, TOLD(OTHER_STORAGE)), WORDS("segment-cold-min-qps", "", FIXED, TOLD(OTHER_STORAGE)),
+    BYTES("vec-warm-mmap-budget", "2147483648", I64, FIXED, TOLD(OTHER_STORAGE)), CHOICE("vec-codes-mlock", fpi_names, "enable", FIXED, TOLD(OTHER_STORAGE)),
+    NUMBER("vec-diskann-beam-width", "0", I64, FIXED, TOLD(OTHER_STORAGE)), NUMBER("vec-diskann-cache-levels", "0", I64, FIXED, TOLD(OTHER_STORAGE)),
+    NUMBER("ft-search-workers", "0", I64, FIXED, TOLD(OTHER_STORAGE)), NUMBER("max-unflushed-immutable-segments", "20", I64, FIXED, TOLD(OTHER_STORAGE)),
+    NUMBER("graph-merge-max-segments", "8", I64, FIXED, TOLD(OTHER_STORAGE)), WORDS("graph-merge-dead-edge-trigger", "0.20", FIXED, TOLD(OTHER_STORAGE)),
+    NUMBER("mvcc-committed-prune-margin", "1000", I64, FIXED, TOLD(OTHER_STORAGE)), NUMBER("mvcc-old-snapshot-threshold-secs", "600", I64, FIXED, TOLD(OTHER_STORAGE)),
+    NUMBER("manifest-tombstone-retain-epochs", "2", I64, FIXED, TOLD(OTHER_STORAGE)), NUMBER("manifest-tombstone-retain-secs", "300", I64, FIXED, TOLD(OTHER_STORAGE)),
+    CHOICE("autovacuum", fpi_names, "enable", FIXED, TOLD(OTHER_STORAGE)), NUMBER("autovacuum-interval-secs", "30", I64, FIXED, TOLD(OTHER_STORAGE)), NUMBER("autovacuum-budget-ms-min", "5", I64, FIXED, TOLD(OTHER_STORAGE)),
+    NUMBER("autovacuum-budget-ms-max", "200", I64, FIXED, TOLD(OTHER_STORAGE)), NUMBER("autovacuum-target-p95-ms", "10", I64, FIXED, TOLD(OTHER_STORAGE)), NUMBER("autovacuum-starvation-cap-secs", "300", I64, FIXED, TOLD(OTHER_STORAGE)),
+    FLAG("unsafe-multishard-aof", "no", FIXED, TOLD(OTHER_STORAGE)), FLAG("experimental-per-shard-rewrite", "no", FIXED, TOLD(OTHER_STORAGE)),
 };
 // clang-format on
 const uint32_t config__count = COUNT_OF(config__table);

@@ -17,6 +17,7 @@ struct door {
 };
 static struct door doors[CONFIG_BIND_MAX + 1];
 static uint32_t doors_count;
+static bool accepting; /* worker 0 */
 static uint32_t next_worker;
 
 static const char max_clients_error[] = "-ERR max number of clients reached\r\n";
@@ -74,25 +75,34 @@ static bool bind_tcp(const char *address)
     return true;
 }
 
+static bool bind_all_tcp(void)
+{
+    if (config.port == 0) return true;
+    for (uint32_t i = 0; i < config.bind_count; i++)
+        if (!bind_tcp(config.bind[i])) return false;
+    return true;
+}
+
 bool listen__bind(void)
 {
-    if (config.port != 0)
-        for (uint32_t i = 0; i < config.bind_count; i++)
-            if (!bind_tcp(config.bind[i])) return false;
-    if (config.unixsocket[0] == 0) return true;
-    int fd = sock_listen_unix(config.unixsocket, config.unixsocketperm, (int)config.tcp_backlog);
-    if (fd < 0) {
-        log_warning("net", "cannot listen on the Unix socket %s: %s", config.unixsocket,
-                    strerror(-fd));
-        return false;
+    if (config.unixsocket[0] != 0) {
+        int fd =
+            sock_listen_unix(config.unixsocket, config.unixsocketperm, (int)config.tcp_backlog);
+        if (fd < 0) {
+            log_warning("net", "cannot listen on the Unix socket %s: %s", config.unixsocket,
+                        strerror(-fd));
+            return false;
+        }
+        doors[doors_count++] = (struct door){.fd = fd, .is_unix = true};
     }
-    doors[doors_count++] = (struct door){.fd = fd, .is_unix = true};
-    return true;
+    return bind_all_tcp();
 }
 
 bool listen__open(struct worker *w)
 {
+    accepting = true;
     for (uint32_t i = 0; i < doors_count; i++) {
+        if (doors[i].accepts) continue;
         doors[i].listener.on_accept = on_accept;
         enum rc rc = w->core.io->ops->listen(w->core.io, &doors[i].listener, doors[i].fd);
         doors[i].accepts = rc == RC_OK;
@@ -103,12 +113,28 @@ bool listen__open(struct worker *w)
     return true;
 }
 
-void listen__close(struct worker *w)
+static void close_doors(struct worker *w, bool tcp_only)
 {
-    for (uint32_t i = 0; i < doors_count; i++)
+    uint32_t kept = 0;
+    while (kept < doors_count && tcp_only && doors[kept].is_unix) /* bound first: it stays there */
+        kept++;
+    for (uint32_t i = kept; i < doors_count; i++)
         if (doors[i].accepts)
             w->core.io->ops->unlisten(w->core.io, &doors[i].listener);
         else
             (void)close(doors[i].fd);
+    doors_count = kept;
+}
+
+void listen__close(struct worker *w)
+{
+    close_doors(w, false);
     if (config.unixsocket[0] != 0) (void)unlink(config.unixsocket);
+}
+
+/* The new addresses may cover the old ones, so those are given up first. */
+bool listen__again(struct worker *w)
+{
+    close_doors(w, true);
+    return bind_all_tcp() && (!accepting || listen__open(w));
 }

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -94,19 +93,12 @@ struct journal_opts node_journal_opts(bool repair)
 
 static void raise_file_limit(void)
 {
-    struct rlimit limit;
-    rlim_t want = config.maxclients + 128;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want) return;
-    struct rlimit raised = {.rlim_cur = want,
-                            .rlim_max = limit.rlim_max > want ? limit.rlim_max : want};
-    if (setrlimit(RLIMIT_NOFILE, &raised) == 0) return;
-    raised = (struct rlimit){.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-    (void)setrlimit(RLIMIT_NOFILE, &raised);
-    uint32_t fits = limit.rlim_max > 128 ? (uint32_t)(limit.rlim_max - 128) : 1;
-    log_warning(
-        "start",
-        "maxclients %u needs %llu open files, the limit is %llu: maxclients is now %u (ulimit -n)",
-        config.maxclients, (unsigned long long)want, (unsigned long long)limit.rlim_max, fits);
+    uint32_t fits = config_fit_clients(config.maxclients);
+    if (fits >= config.maxclients) return;
+    log_warning("start",
+                "maxclients %u needs %u open files, more than the limit: maxclients is now %u "
+                "(ulimit -n)",
+                config.maxclients, config.maxclients + CONFIG_FILES_BESIDE_CLIENTS, fits);
     config.maxclients = fits;
 }
 

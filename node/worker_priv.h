@@ -28,6 +28,8 @@ void worker__give_up_gates(struct worker *w);
 /* Listeners, on worker 0: accepts and deals connections out round robin. False: logged why. */
 bool listen__open(struct worker *w);
 void listen__close(struct worker *w); /* also if they were only bound */
+/* After another port or other addresses were set (CONFIG SET). False: logged why; some may be open. */
+bool listen__again(struct worker *w);
 /* Sockets are bound before the shards start, so that a taken port is told at once. */
 bool listen__bind(void);
 
