@@ -88,13 +88,14 @@ static int64_t sleep_bound_us(const struct reactor *r)
 /* Returns what was dispatched. Spinning keeps sends and completions going. */
 static uint32_t spin(struct reactor *r, int64_t bound_us)
 {
-    uint64_t until =
-        clock_mono_ns(r->clock) + (uint64_t)(bound_us < r->spin_us ? bound_us : r->spin_us) * 1000;
+    uint64_t start = clock_mono_ns(r->clock), now = start;
+    uint64_t until = start + (uint64_t)(bound_us < r->spin_us ? bound_us : r->spin_us) * 1000;
     uint32_t count = io_turn(r->io, 0);
-    while (count == 0 && !work_waits(r) && clock_mono_ns(r->clock) < until) {
+    while (count == 0 && !work_waits(r) && (now = clock_mono_ns(r->clock)) < until) {
         cpu_relax();
         count = io_turn(r->io, 0);
     }
+    stat_bump(&r->spin_ns, now - start);
     return count;
 }
 

@@ -34,6 +34,7 @@ struct reactor {
     atomic_bool sleeping; /* peers: publish, then reactor_wake() */
     atomic_bool stop;
     uint64_t turns, sleeps, wakes_sent; /* others read them with stat_get() */
+    uint64_t spin_ns; /* spent spinning for answers, the turn that ended it not counted */
     uint32_t
         pass_cpu_every; /* measure every n-th pass with work: reading the CPU clock is a system call */
     struct stat_histogram pass_cpu; /* own thread CPU time of the measured passes */

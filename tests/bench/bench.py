@@ -129,7 +129,12 @@ class Bench:
             raise Failed(f"{server.side}: {test['first_error']}")
         return test
 
-    def run_side(self, server, row):
+    def half_rate(self, row):
+        """Half of what the second server answers when it is asked as fast as it answers."""
+        full = self.generate(self.servers[1], row.load, ["-c", str(self.options.conns), "-P", str(row.pipeline), "-d", "1"])
+        return int(full["ops_per_s"] / 2)
+
+    def run_side(self, server, row, rate):
         options = self.options
         count = options.keys * 2
         for words in row.before:
@@ -139,16 +144,21 @@ class Bench:
         if row.before or row.fill:
             time.sleep(SETTLE_SECONDS)
         amount = ["-n", str(count)] if row.requests else ["-d", str(options.seconds), "--warmup", str(options.warmup)]
-        if row.rate:
-            amount += ["--rate", str(row.rate)]
-        return self.generate(server, row.load, ["-c", str(options.conns), "-P", str(row.pipeline), *amount])
+        load = ["-c", str(options.conns), "-P", str(row.pipeline), *amount]
+        if not rate:
+            return self.generate(server, row.load, load)
+        cpu_us, spin_us = server.cpu_us(), server.spin_us()
+        run = self.generate(server, row.load, [*load, "--rate", str(rate)])
+        run["spin_share"] = (server.spin_us() - spin_us) / (server.cpu_us() - cpu_us)
+        return run
 
     def run_row(self, row):
         self.start_pair(row)
         pairs = []
+        rate = self.half_rate(row) if row.half_rate else 0
         for i in range(self.options.pairs):
             order = (0, 1) if i % 2 == 0 else (1, 0)  # A B, B A, …: a drift hits both alike
-            runs = {side: self.run_side(self.servers[side], row) for side in order}
+            runs = {side: self.run_side(self.servers[side], row, rate) for side in order}
             pairs.append((runs[0], runs[1]))
         return report.RowResult(row, pairs)
 

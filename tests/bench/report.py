@@ -48,7 +48,18 @@ def wait_share(run):
 
 
 def cpu(run):
-    return run["server"]["cpu_us_per_request"]
+    """Without what shards spend spinning for each other's answers: that is told apart (spin)."""
+    return run["server"]["cpu_us_per_request"] * (1 - run.get("spin_share", 0))
+
+
+def spin(run):
+    return run["server"]["cpu_us_per_request"] * run.get("spin_share", 0)
+
+
+def label(result):
+    """Two-shard rows say beside their name what was left out of both figures."""
+    spinning = result.side(0, spin)
+    return result.row.name + (f" (+ {spinning:.2f} µs spinning)" if spinning > 0 else "")
 
 
 def bound(row):
@@ -85,7 +96,7 @@ def print_head():
 
 
 def print_row(result):
-    print_line([result.row.name, *columns(result)])
+    print_line([label(result), *columns(result)])
 
 
 def group_ratios(results):
@@ -121,7 +132,7 @@ def table(head, lines):
 def markdown(conditions, results, groups, memory, skipped):
     lines = [f"- {name}: {value}" for name, value in conditions]
     if results:
-        lines += ["", *table(HEAD, [[r.row.name, *columns(r)] for r in results]), ""]
+        lines += ["", *table(HEAD, [[label(r), *columns(r)] for r in results]), ""]
     for group in groups:
         low, high, _ = median_interval(group.ratios)
         lines.append(f"{group.name}: **{median(group.ratios):.3f}** ({low:.3f}–{high:.3f}), target ≤ {group.target:.2f}: {group.verdict}.")

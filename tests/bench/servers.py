@@ -1,5 +1,6 @@
 """Server processes: started pinned on a free port, spoken to in RESP, looked at in /proc."""
 import os
+import re
 import shutil
 import signal
 import socket
@@ -30,13 +31,14 @@ class Server:
     def __init__(self, side, binary, folder, cpus, arguments):
         self.side, self.binary, self.folder, self.cpus, self.arguments = side, binary, folder, cpus, arguments
         self.process, self.port = None, 0
+        self.log_path = folder + ".log"  # not in the folder: it is the server's
 
     def start(self):
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
         self.port = free_port()
         argv = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder, *self.arguments]
-        with open(os.path.join(self.folder, "log"), "wb") as log:
+        with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=lambda: os.sched_setaffinity(0, self.cpus))
@@ -59,7 +61,7 @@ class Server:
         raise Failed(f"{self.binary} did not get ready: {log}")
 
     def log_tail(self):
-        with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as f:
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
             return " | ".join(line.strip() for line in f.readlines()[-3:])
 
     def command(self, *words):
@@ -90,6 +92,18 @@ class Server:
 
     def empty(self):
         self.must("FLUSHALL")
+
+    def cpu_us(self):
+        """User and system time of all threads so far."""
+        total = 0
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            with open(f"/proc/{self.process.pid}/task/{task}/schedstat", encoding="ascii") as f:
+                total += int(f.read().split()[0])
+        return total / 1000
+
+    def spin_us(self):
+        """What Moon's shards have spent waiting for each other's answers without sleeping."""
+        return sum(int(us) for us in re.findall(r"spin_usec=(\d+)", self.bulk("INFO", "shards").decode()))
 
     def rss_bytes(self):
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as f:
