@@ -19,9 +19,11 @@ static void run_del(struct exec *x)
 {
     int64_t deleted = 0;
     if (x->argc > 2) exec_log_group_begin(x);
-    for (uint32_t i = 1; i < x->argc; i++) {
+    struct exec_keys keys;
+    exec_keys_begin(&keys, 1, 1);
+    while (exec_keys_next(x, &keys)) {
         struct change c;
-        exec_open(x, x->argv[i], &c);
+        exec_open_at(x, *keys.key, &c);
         if (c.e.record == NULL) continue;
         delete_open(x, &c);
         deleted++;
@@ -33,8 +35,10 @@ static void run_del(struct exec *x)
 static void run_exists(struct exec *x)
 {
     int64_t found = 0;
-    for (uint32_t i = 1; i < x->argc; i++)
-        found += exec_look(x, x->argv[i]) != NULL;
+    struct exec_keys keys;
+    exec_keys_begin(&keys, 1, 1);
+    while (exec_keys_next(x, &keys))
+        found += exec_look_at(x, keys.key) != NULL;
     reply_i64(x->reply, found);
 }
 
@@ -42,8 +46,10 @@ static void run_touch(struct exec *x)
 {
     int64_t found = 0;
     x->no_touch = false; /* CLIENT NO-TOUCH is about all commands but this one */
-    for (uint32_t i = 1; i < x->argc; i++)
-        found += exec_read(x, x->argv[i]) != NULL;
+    struct exec_keys keys;
+    exec_keys_begin(&keys, 1, 1);
+    while (exec_keys_next(x, &keys))
+        found += exec_read_at(x, keys.key) != NULL;
     reply_i64(x->reply, found);
 }
 

@@ -456,8 +456,10 @@ static void run_incrbyfloat(struct exec *x)
 static void run_mget(struct exec *x)
 {
     reply_array(x->reply, (int64_t)x->argc - 1);
-    for (uint32_t i = 1; i < x->argc; i++) {
-        struct record *r = exec_read(x, x->argv[i]);
+    struct exec_keys keys;
+    exec_keys_begin(&keys, 1, 1);
+    while (exec_keys_next(x, &keys)) {
+        struct record *r = exec_read_at(x, keys.key);
         reply_string(x, r != NULL && record_type(r) == VALUE_STRING ? r : NULL);
     }
 }
@@ -471,11 +473,14 @@ static bool check_pairs(struct exec *x)
 
 static bool store_pairs(struct exec *x)
 {
-    for (uint32_t i = 1; i < x->argc; i += 2) {
+    struct exec_keys keys;
+    exec_keys_begin(&keys, 1, 2);
+    while (exec_keys_next(x, &keys)) {
         struct change c;
-        exec_open(x, x->argv[i], &c);
-        if (!store(x, &c, x->argv[i + 1], -1)) return false;
-        log_set(x, &c, x->argv[i + 1], -1);
+        struct bytes value = x->argv[keys.arg + 1];
+        exec_open_at(x, *keys.key, &c);
+        if (!store(x, &c, value, -1)) return false;
+        log_set(x, &c, value, -1);
     }
     return true;
 }
@@ -492,9 +497,10 @@ static void run_mset(struct exec *x)
 static void run_msetnx(struct exec *x)
 {
     if (!check_pairs(x)) return;
-    for (uint32_t i = 1; i < x->argc; i += 2) {
-        struct db_key key = exec_key(x, x->argv[i]);
-        if (exec_peek(x, &key) == NULL) continue;
+    struct exec_keys keys;
+    exec_keys_begin(&keys, 1, 2);
+    while (exec_keys_next(x, &keys)) {
+        if (exec_peek(x, keys.key) == NULL) continue;
         reply_i64(x->reply, 0);
         return;
     }

@@ -86,14 +86,8 @@ struct record *exec_peek(struct exec *x, const struct db_key *key)
     return find_live(x, key);
 }
 
-struct record *exec_look(struct exec *x, struct bytes name)
+struct record *exec_look_at(struct exec *x, const struct db_key *key)
 {
-    struct db_key other;
-    const struct db_key *key = &x->key;
-    if (unlikely(!is_routed(x, name))) {
-        other = db_key(x->key.db, name);
-        key = &other;
-    }
     struct record *r = find_live(x, key);
     if (r == NULL) {
         stat_bump(&x->core->stats.misses, 1);
@@ -104,11 +98,25 @@ struct record *exec_look(struct exec *x, struct bytes name)
     return r;
 }
 
-struct record *exec_read(struct exec *x, struct bytes name)
+struct record *exec_read_at(struct exec *x, const struct db_key *key)
 {
-    struct record *r = exec_look(x, name);
+    struct record *r = exec_look_at(x, key);
     if (likely(r != NULL) && !x->no_touch) db_touch(r, x->now_ms, x->rng);
     return r;
+}
+
+struct record *exec_look(struct exec *x, struct bytes name)
+{
+    if (likely(is_routed(x, name))) return exec_look_at(x, &x->key);
+    struct db_key key = db_key(x->key.db, name);
+    return exec_look_at(x, &key);
+}
+
+struct record *exec_read(struct exec *x, struct bytes name)
+{
+    if (likely(is_routed(x, name))) return exec_read_at(x, &x->key);
+    struct db_key key = db_key(x->key.db, name);
+    return exec_read_at(x, &key);
 }
 
 bool exec_read_as(struct exec *x, struct bytes name, enum value_type type,
@@ -119,6 +127,50 @@ bool exec_read_as(struct exec *x, struct bytes name, enum value_type type,
     if (likely(r == NULL || record_type(r) == type)) return true;
     reply_error(x->reply, ERR_WRONGTYPE);
     return false;
+}
+
+/* ---- many keys */
+
+void exec_keys_begin(struct exec_keys *k, uint32_t first, uint32_t step)
+{
+    k->key = NULL;
+    k->step = step;
+    k->next = first;
+    k->known = k->at = 0;
+}
+
+static void load_keys(const struct exec *x, const struct db_key *key, uint32_t n)
+{
+    uint32_t late[EXEC_KEYS_AHEAD], more = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        db_prefetch_bucket(x->ks, &key[i]);
+        if (x->spec->flags & CMD_WRITE) db_prefetch_counters(x->ks, &key[i]);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (db_prefetch_record(x->ks, &key[i])) late[more++] = i;
+    for (uint32_t i = 0; i < more; i++)
+        db_prefetch_overflow(x->ks, &key[late[i]]);
+}
+
+static void keys_ahead(const struct exec *x, struct exec_keys *k)
+{
+    k->at = k->known = 0;
+    for (uint32_t i = k->next; i < x->argc && k->known < EXEC_KEYS_AHEAD; i += k->step) {
+        struct db_key *key = &k->ahead[k->known++];
+        *key = exec_key(x, x->argv[i]);
+        db_prefetch_slot(x->ks, key);
+    }
+    if (k->known > 1) load_keys(x, k->ahead, k->known); /* a lone key came loaded */
+}
+
+bool exec_keys_next(struct exec *x, struct exec_keys *k)
+{
+    if (k->next >= x->argc) return false;
+    if (k->at == k->known) keys_ahead(x, k);
+    k->key = &k->ahead[k->at++];
+    k->arg = k->next;
+    k->next += k->step;
+    return true;
 }
 
 /* ---- changing */

@@ -82,6 +82,24 @@ struct record *exec_peek(struct exec *x, const struct db_key *key);
 MUST_CHECK bool exec_read_as(struct exec *x, struct bytes key, enum value_type type,
                              struct record **record_out);
 
+/* As exec_look and exec_read, of a key whose address is known. */
+struct record *exec_look_at(struct exec *x, const struct db_key *key);
+struct record *exec_read_at(struct exec *x, const struct db_key *key);
+
+/* ---- many keys: MGET, MSET, DEL … walk them in their order, while those behind are loaded.
+ *      struct exec_keys keys;
+ *      exec_keys_begin(&keys, 1, 2);
+ *      while (exec_keys_next(x, &keys)) … keys.key, x->argv[keys.arg + 1] … */
+#define EXEC_KEYS_AHEAD 16u
+struct exec_keys {
+    const struct db_key *key; /* the current one, and its argument: good until the next call */
+    uint32_t arg;
+    uint32_t step, next, known, at;
+    struct db_key ahead[EXEC_KEYS_AHEAD];
+};
+void exec_keys_begin(struct exec_keys *k, uint32_t first, uint32_t step);
+bool exec_keys_next(struct exec *x, struct exec_keys *k);
+
 /* ---- changing. */
 struct change {
     struct db_key key;
