@@ -276,7 +276,9 @@ static void deliver_to_raft(struct rl *rl, struct bytes message)
     (void)snprintf(address, sizeof address, "%s", rl__address_of(rl, m.server_id));
     m.server_address = address; /* a copy: members may change in the call */
     if (m.type == RAFT_IO_APPEND_ENTRIES && !rl__admit_append(rl, &m)) return;
+    int role = m.type == RAFT_IO_REQUEST_VOTE ? rl__before_vote(rl) : -1;
     rl->recv(&rl->io, &m);
+    rl__after_vote(rl, role);
 }
 
 static void deliver(struct rl *rl, const struct wire_head *head, struct bytes message)

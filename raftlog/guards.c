@@ -190,6 +190,33 @@ bool rl__admit_append(struct rl *rl, struct raft_message *m)
     return true;
 }
 
+/* A vote is given by what Raft knows, not by what our own copy of the members says: who was made a voter
+ * may not have that entry yet, and without its vote nobody could send it. And a leader that was silent for
+ * an election's time is none any more: libraft forgets it only when it stands for election itself, which
+ * a member without a vote never does. Returns our role to be restored, or -1. */
+int rl__before_vote(struct rl *rl)
+{
+    struct raft *r = &rl->raft;
+    if (!guard_on(GUARD_VOTE)) return -1;
+    if (r->state == RAFT_FOLLOWER && rl->now_ms - r->election_timer_start >= r->election_timeout)
+        r->follower_state.current_leader.id = 0;
+    for (uint32_t i = 0; i < r->configuration.n; i++) {
+        struct raft_server *own = &r->configuration.servers[i];
+        if (own->id != r->id || own->role == RAFT_VOTER) continue;
+        int role = own->role;
+        own->role = RAFT_VOTER;
+        return role;
+    }
+    return -1;
+}
+
+void rl__after_vote(struct rl *rl, int role)
+{
+    struct raft *r = &rl->raft;
+    for (uint32_t i = 0; role >= 0 && i < r->configuration.n; i++)
+        if (r->configuration.servers[i].id == r->id) r->configuration.servers[i].role = role;
+}
+
 /* ---- messages out (guard 11) */
 
 /* As many entries as fit; at least one. libraft takes all for sent: rl__after_call() mends that. */

@@ -29,6 +29,7 @@ enum rl_guard {
     GUARD_CHANGE = 14,        /* when members may change */
     GUARD_TRANSFER_VOTE = 15, /* a transfer ends with the leadership */
     GUARD_LONE_TERM = 16,     /* a lone voter begins a new term, too */
+    GUARD_VOTE = 17,          /* votes by what Raft knows, not by our copy of the members */
 };
 #ifdef MOON_TEST
 #define guard_on(g) ((rl_guards_off >> (g)&1u) == 0)
@@ -218,6 +219,8 @@ void rl__queue_message(struct rl *rl, uint64_t to, const char *address, struct b
 /* ---- guards.c: what is done to a message before libraft sees it, and after each call */
 bool rl__must_hold(const struct rl *rl, const struct wire_head *head);
 bool rl__admit_append(struct rl *rl, struct raft_message *m);
+int rl__before_vote(struct rl *rl);
+void rl__after_vote(struct rl *rl, int role);
 void rl__cut_append(struct rl *rl, const struct raft_message *in, struct raft_message *out);
 uint64_t rl__back_track(const struct rl *rl, uint64_t rejected, uint64_t last);
 void rl__after_call(struct rl *rl);

@@ -653,6 +653,25 @@ static void lone_term(struct net *n)
     reunite(n);
 }
 
+/* ---- 17: a new voter that does not know it */
+
+static void old_copy(struct net *n)
+{
+    struct rules r = {0};
+    net_run_ms(n, 300);
+    if (change(n, A, RL_ADD, B, RL_SPARE) != RC_OK) net_fail(n, "add is refused");
+    (void)net_run_until(n, admin_over, NULL, 1000);
+    if (change(n, A, RL_ASSIGN, B, RL_STANDBY) != RC_OK) net_fail(n, "assign is refused");
+    (void)net_run_until(n, admin_over, NULL, 1000);
+    net_run_ms(n, 500);
+    rule(n, &r, no_appends_at_all);
+    if (change(n, A, RL_ASSIGN, B, RL_VOTER) != RC_OK) net_fail(n, "promotion is refused");
+    if (!stored(n, A, last_index(n, A), 500)) net_fail(n, "not stored at A");
+    net_stop(n, A);
+    net_start(n, A);
+    reunite(n);
+}
+
 /* ---- all of them */
 
 struct scenario {
@@ -679,6 +698,7 @@ static const struct scenario scenarios[] = {
     {GUARD_CHANGE, "change rules", 4, 0, change_rules, 0, 0},
     {GUARD_TRANSFER_VOTE, "transfer vote", 3, 0, transfer_vote, 0, 0},
     {GUARD_LONE_TERM, "lone term", 1, 1, lone_term, 0, 0},
+    {GUARD_VOTE, "old copy of the members", 1, 1, old_copy, 0, 0},
 };
 static const struct scenario *now;
 
