@@ -1,7 +1,7 @@
 /* node/config.h: settings: one table (config.def) says name, type, default, range, live or not, effect.
  * Precedence: command line > environment MOON_<NAME> > file > profile > built-in. The struct below is
- * what the rest of the node reads; live fields change only on the thread that runs CONFIG SET and are
- * single words, read as they are (any shard may see the old value for one pass). */
+ * what the rest of the node reads as plain fields; live ones change only in CONFIG SET, while all other
+ * workers stand still (park.h). */
 #ifndef MOON_NODE_CONFIG_H
 #define MOON_NODE_CONFIG_H
 
@@ -56,8 +56,7 @@ struct config {
     uint32_t percentile_count;
 };
 extern struct config config;
-/* Held while directives are set or printed, by any thread. requirepass is compared under it; numbers and
- * flags are single words and read without. */
+/* Held while directives are set or printed; by main, which does not stand still, also to read them. */
 void config_lock(void);
 void config_unlock(void);
 /* Raises the limit of open files for so many clients; returns for how many it is enough. */

@@ -4,6 +4,7 @@
 #include "node/commands.h"
 #include "node/config_priv.h"
 #include "node/conn_priv.h"
+#include "node/park.h"
 #include "node/text.h"
 #include "node/worker_priv.h"
 #include "shard/base/glob.h"
@@ -133,6 +134,23 @@ static void apply_pair(const struct directive *d, struct bytes value)
     assert(ok); /* the same text was checked before */
 }
 
+#define STOPS_ERROR "ERR the server is shutting down"
+
+/* The other workers read settings as plain fields: they stand still while some change. False: the node
+ * stops. */
+static bool set_begin(struct worker *w)
+{
+    if (!park_begin(w)) return false;
+    config_lock(); /* free, or soon: a worker that holds it reaches its next pass */
+    return true;
+}
+
+static void set_end(void)
+{
+    config_unlock();
+    park_end();
+}
+
 static void set_fsync_part(struct worker *w, void *arg, struct buf *out)
 {
     (void)arg;
@@ -176,7 +194,10 @@ static void relisten_part(struct worker *w, void *arg, struct buf *out)
 {
     if (w->index != 0) return;
     static struct config before; /* worker 0's */
-    config_lock();
+    if (!set_begin(w)) {
+        buf_add_byte(out, 1);
+        return;
+    }
     before = config;
     apply_listening(arg);
     if (!listen__again(w)) {
@@ -186,17 +207,20 @@ static void relisten_part(struct worker *w, void *arg, struct buf *out)
         if (!listen__again(w)) log_warning("net", "the old addresses could not be taken again");
         buf_add_byte(out, 1);
     }
-    config_unlock();
+    set_end();
 }
 
 static void relisten_join(struct call *c, void *arg, const struct bytes *parts, uint32_t count)
 {
     (void)count;
     struct relisten *r = arg;
-    bool failed = parts[0].len > 0;
-    config_lock();
+    bool failed = parts[0].len > 0, stops = !set_begin(worker_self());
     for (uint32_t i = 0; i < r->pairs; i++) {
         const struct directive *d = pair_of(r, i);
+        if (stops) {
+            reply_error(c->reply, STOPS_ERROR);
+            break;
+        }
         if (failed && d->listens) {
             reply_errorf(
                 c->reply, "ERR CONFIG SET failed (possibly related to argument '%s') - %s", d->name,
@@ -206,8 +230,8 @@ static void relisten_join(struct call *c, void *arg, const struct bytes *parts, 
         }
         if (!failed && !d->listens) apply_pair(d, buf_bytes(&r->text[2 * i + 1]));
     }
-    config_unlock();
-    if (!failed) reply_ok(c->reply);
+    if (!stops) set_end();
+    if (!failed && !stops) reply_ok(c->reply);
     for (uint32_t i = 0; i < 2 * r->pairs; i++)
         buf_free(&r->text[i]);
     mem_free(MEM_NODE, r, sizeof *r + (size_t)r->pairs * 2 * sizeof *r->text);
@@ -252,14 +276,17 @@ static void run_set(struct call *c)
         reply_error(c->reply, ERR_SYNTAX);
         return;
     }
-    config_lock();
+    if (!set_begin(call_conn(c)->worker)) {
+        reply_error(c->reply, STOPS_ERROR);
+        return;
+    }
     bool ok = check_pairs(c), listens = ok && changes(c, is_listening),
          fsync = ok && changes(c, is_fsync);
     if (ok && listens && fsync)
         reply_error(c->reply, "ERR appendfsync cannot be set together with port or bind");
     for (uint32_t i = 2; ok && !listens && i < c->argc; i += 2)
         apply_pair(config__find(c->argv[i]), c->argv[i + 1]);
-    config_unlock();
+    set_end();
     if (!ok || (listens && fsync)) return;
     if (listens)
         relisten(c);

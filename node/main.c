@@ -191,6 +191,7 @@ static sigset_t block_signals(void)
 
 static void log_ready(void)
 {
+    config_lock(); /* clients may be setting them already */
     log_notice("start", "%u shard%s, %s, %s; data in %s", node.shards, node.shards == 1 ? "" : "s",
                node.io_name,
                !config.appendonly                       ? "appendonly no"
@@ -199,6 +200,7 @@ static void log_ready(void)
                                                         : "appendfsync no",
                node.dir);
     log_notice("start", "Ready to accept connections on port %u", config.port);
+    config_unlock();
 }
 
 static void init_node(cpu_set_t *usable)

@@ -22,6 +22,12 @@ struct node_load {
     _Atomic uint64_t replay_bytes;              /* what each worker reads of them */
 };
 
+struct node_park { /* park.h */
+    atomic_bool locked;
+    _Atomic uint64_t turn;
+    _Atomic uint32_t arrived;
+};
+
 struct node {
     struct core_shared shared;
     struct worker *workers[SHARDS_MAX];
@@ -34,6 +40,7 @@ struct node {
     _Atomic uint64_t next_client_id;
     _Atomic uint32_t clients; /* connected, all shards */
     struct node_load load;
+    struct node_park park;
     atomic_bool stopping;
     _Atomic uint32_t stop_quiet, stop_logs; /* workers that have taken that step: stop.c */
     const char *io_name;                    /* "io_uring" or "epoll" */

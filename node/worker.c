@@ -9,6 +9,7 @@
 #include "node/config.h"
 #include "node/conn_priv.h"
 #include "node/load.h"
+#include "node/park.h"
 #include "node/slowlog.h"
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
@@ -114,6 +115,7 @@ static void pass(void *ctx)
 {
     struct worker *w = ctx;
     struct touched touched = {.tail = &touched.head}, unreached = {.tail = &unreached.head};
+    park_here();
     core_pass_begin(&w->core);
     place__take_answers(w);
     run_batches(w, &touched);
@@ -132,7 +134,7 @@ static void pass(void *ctx)
 static bool pending(void *ctx)
 {
     struct worker *w = ctx;
-    return w->ready_head != NULL || w->room != NULL || place__pending(w);
+    return w->ready_head != NULL || w->room != NULL || place__pending(w) || park_wanted();
 }
 
 static bool expecting(void *ctx)
