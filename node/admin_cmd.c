@@ -197,6 +197,8 @@ static void section_persistence(struct info_writer *w, const struct sums *t)
     info_u64(w, "journal_syncs", j->syncs);
     info_u64(w, "journal_segments", j->segments);
     info_u64(w, "journal_last_sync_usec", j->last_sync_us);
+    info_i64(w, "journal_memory_newer_than_disk",
+             atomic_load_explicit(&node.shared.refuse_rc, memory_order_relaxed) == RC_IO);
     info_u64(w, "journal_refusing_shards",
              atomic_load_explicit(&node.shared.refusing, memory_order_relaxed));
 }

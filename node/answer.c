@@ -163,8 +163,7 @@ void place__durable(struct worker *w, uint64_t lsn)
 
 void place__fail_held(struct worker *w)
 {
-    static const char text[] =
-        "-IOERR the log failed while this was being written: its outcome is unknown\r\n";
+    static const char text[] = OUTCOME_UNKNOWN;
     while (w->held_head != NULL) {
         struct held_answer *h = w->held_head;
         w->held_head = h->next;

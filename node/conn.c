@@ -10,6 +10,7 @@
 #include "node/config.h"
 #include "node/conn_priv.h"
 #include "shard/base/log.h"
+#include "shard/resp/value.h"
 #include "shard/rt/sock.h"
 
 #define IN_PAUSE_BYTES                                                                             \
@@ -607,6 +608,41 @@ void conn__durable(struct worker *w, uint64_t lsn)
         } else {
             link = &c->gated_next;
         }
+    }
+}
+
+/* The replies behind open_end, one error for each; pushes among them are no replies. */
+static void fail_gated(struct conn *c)
+{
+    static const char text[] = OUTCOME_UNKNOWN;
+    size_t at = (size_t)(c->open_end - c->out_begin);
+    struct buf out;
+    buf_init(&out, MEM_CONN);
+    buf_add(&out, c->out.data, at);
+    while (at < c->out.len) {
+        int64_t len = resp_value_skip(c->out.data + at, c->out.len - at);
+        assert(len > 0); /* marks lie between whole replies */
+        bool push = c->out.data[at] == '>';
+        if (push)
+            buf_add(&out, c->out.data + at, (size_t)len);
+        else
+            buf_add(&out, text, sizeof text - 1);
+        if (!push) core_count_error(&c->worker->core, (const uint8_t *)text, sizeof text - 1);
+        at += (size_t)len;
+    }
+    buf_free(&c->out);
+    c->out = out;
+    c->marks_count = 0;
+    c->flags &= ~(uint32_t)CONN_GATED;
+    conn__dirty(c);
+}
+
+void conn__fail_gated(struct worker *w)
+{
+    while (w->gated != NULL) {
+        struct conn *c = w->gated;
+        w->gated = c->gated_next;
+        fail_gated(c);
     }
 }
 

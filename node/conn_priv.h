@@ -33,6 +33,10 @@ struct pend *conn__pend_at(struct conn *c, uint32_t number); /* NULL: gone */
 void conn__answer(struct conn *c, uint32_t number, struct bytes wire);
 /* The log's durable position moved. */
 void conn__durable(struct worker *w, uint64_t lsn);
+/* What waits for the log will not become durable: each such reply becomes OUTCOME_UNKNOWN. */
+#define OUTCOME_UNKNOWN                                                                            \
+    "-IOERR the log failed while this was being written: its outcome is unknown\r\n"
+void conn__fail_gated(struct worker *w);
 void conn__cron(struct conn *c, int64_t now_ms); /* timeouts, buffers of idle connections */
 /* Reads again after WAIT_ROOM or WAIT_ORDER. */
 void conn__unblock(struct conn *c, uint32_t flag);

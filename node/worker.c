@@ -155,8 +155,8 @@ static void on_durable(void *ctx, uint64_t lsn)
 void worker__fail_held(struct worker *w)
 {
     place__fail_held(w);
-    while (w->gated != NULL)
-        conn_close_now(w->gated);
+    conn__fail_gated(w);
+    io_wake(w->core.io); /* they leave in the next turn, which need not be near */
 }
 
 void worker__give_up_gates(struct worker *w)
@@ -165,20 +165,25 @@ void worker__give_up_gates(struct worker *w)
     worker__fail_held(w);
 }
 
+/* A log that lacks space may fail for good later: it counts once. */
 static void on_refuse(void *ctx, bool on, enum rc rc)
 {
     struct worker *w = ctx;
+    bool first = on && !w->refuses;
     if (on && rc == RC_IO) worker__give_up_gates(w);
-    if (on) {
-        atomic_store_explicit(&node.shared.refuse_rc, (uint32_t)rc, memory_order_relaxed);
-        atomic_fetch_add_explicit(&node.shared.refusing, 1, memory_order_relaxed);
-        log_warning("journal",
-                    "log %u cannot be written (%s): writes are refused on all shards, reads go on",
-                    w->index, rc_text(rc));
+    w->refuses = on;
+    if (!on) {
+        atomic_fetch_sub_explicit(&node.shared.refusing, 1, memory_order_relaxed);
+        log_notice("journal", "log %u is writable again", w->index);
         return;
     }
-    atomic_fetch_sub_explicit(&node.shared.refusing, 1, memory_order_relaxed);
-    log_notice("journal", "log %u is writable again", w->index);
+    /* The reason that is there for good is the one to tell. */
+    if (atomic_load_explicit(&node.shared.refuse_rc, memory_order_relaxed) != RC_IO)
+        atomic_store_explicit(&node.shared.refuse_rc, (uint32_t)rc, memory_order_relaxed);
+    if (first) atomic_fetch_add_explicit(&node.shared.refusing, 1, memory_order_relaxed);
+    log_warning("journal",
+                "log %u cannot be written (%s): writes are refused on all shards, reads go on",
+                w->index, rc_text(rc));
 }
 
 /* ---- once a second */

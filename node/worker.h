@@ -73,7 +73,8 @@ struct worker {
         int64_t at_ms;
         uint64_t commands_per_s, in_per_s, out_per_s;
     } ops;
-    _Atomic uint64_t replayed_bytes;                                      /* load.c */
+    bool refuses;                    /* its log cannot be written */
+    _Atomic uint64_t replayed_bytes; /* load.c */
     enum worker_stage { WORKER_RUNS, WORKER_STOPS, WORKER_LEAVES } stage; /* stop.c */
 };
 

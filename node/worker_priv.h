@@ -18,8 +18,7 @@ void *worker_main(void *worker_start);
 void worker__stop(struct worker *w);     /* stop.c */
 bool worker__open_log(struct worker *w); /* false: logged why */
 /* What waits for the log will not become durable, or nobody waits until it does. Nobody is told it is:
- * answers to peers become errors, connections with held replies close (their outcome is unknown, as of any
- * lost connection). */
+ * replies and answers to peers become errors that say so. */
 void worker__fail_held(struct worker *w);
 /* The log failed for good: that, and from here on reads answer from memory, which INFO calls newer than the
  * disk. */
