@@ -180,8 +180,10 @@ static struct record *make_result(struct exec *x, enum op op, const struct recor
     struct storing s = {.x = x, .result = start_result(x->argv[1], op, sets, count)};
     struct set_sink sink = {.take = add_new, .prefetch = prefetch_place, .ctx = &s};
     if (s.result == NULL) return NULL;
-    if (op == UNION) { /* the result finds what it has already: nothing has to be gathered */
-        sink.take = add_any;
+    if (op == UNION) {
+        if (record_encoding(s.result) != ENC_HASHTABLE && set_union_in_order(sets, count, &sink))
+            return s.result;
+        sink.take = add_any; /* a table finds by itself what it has already */
         set_each(sets, count, &sink);
     } else if (!run_op(op, sets, count, &sink)) {
         (void)added(&s, false);

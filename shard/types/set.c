@@ -298,17 +298,24 @@ static int intset_add(struct record **r, struct bytes member)
     return to_full(r, (uint64_t)count + 1) ? full_add(set_full(*r), member) : -1;
 }
 
+/* It is not there. */
+static int listpack_add_absent(struct record **r, struct bytes member, const struct lp_item *item)
+{
+    struct bytes blob = record_blob(*r);
+    if (lp_count(blob) < type_limits.set_listpack_entries &&
+        member.len <= type_limits.set_listpack_value && blob.len + member.len <= PACKED_BYTES_MAX) {
+        return packed_try_put(r, lp_end(blob), 0, item, 1, 1) ? 1 : -1;
+    }
+    return to_full(r, (uint64_t)lp_count(blob) + 1) ? full_add(set_full(*r), member) : -1;
+}
+
 static int listpack_add(struct record **r, struct bytes member)
 {
     struct bytes blob = record_blob(*r);
     struct lp_item item;
     lp_item_text(member, &item);
     if (lp_find(lp_begin(blob), lp_end(blob), &item, 1) != NULL) return 0;
-    if (lp_count(blob) < type_limits.set_listpack_entries &&
-        member.len <= type_limits.set_listpack_value && blob.len + member.len <= PACKED_BYTES_MAX) {
-        return packed_try_put(r, lp_end(blob), 0, &item, 1, 1) ? 1 : -1;
-    }
-    return to_full(r, (uint64_t)lp_count(blob) + 1) ? full_add(set_full(*r), member) : -1;
+    return listpack_add_absent(r, member, &item);
 }
 
 int set_add(struct record **r, struct bytes member)
@@ -507,7 +514,10 @@ bool set_add_absent(struct record **r, struct set_member *m)
 {
     if (encoding(*r) == ENC_HASHTABLE)
         return full_try_add_absent(set_full(*r), set_member_hash(m), set_member_text(m));
-    return set_add_member(r, m) > 0;
+    if (encoding(*r) == ENC_INTSET) return set_add_member(r, m) > 0;
+    struct lp_item item;
+    lp_item_text(set_member_text(m), &item);
+    return listpack_add_absent(r, m->text, &item) > 0;
 }
 
 struct record *set_try_new_result(struct bytes key, uint64_t at_least)

@@ -19,6 +19,10 @@ void set_inter(const struct record **sets, uint32_t count, const struct set_sink
 /* False: out of memory, nothing was told. */
 MUST_CHECK bool set_union(const struct record **sets, uint32_t count, const struct set_sink *sink);
 MUST_CHECK bool set_diff(const struct record **sets, uint32_t count, const struct set_sink *sink);
+/* The union with members in the order in which the sets, as given, have them first; needs no memory. False: so
+ * many sets that set_each() is the better way to it; nothing was told. */
+MUST_CHECK bool set_union_in_order(const struct record *const *sets, uint32_t count,
+                                   const struct set_sink *sink);
 /* All members of all sets, those of several sets several times: for a sink that sees to it itself. */
 void set_each(const struct record *const *sets, uint32_t count, const struct set_sink *sink);
 

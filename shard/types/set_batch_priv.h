@@ -23,6 +23,18 @@ struct batch {
     uint32_t count;       /* of them */
 };
 
+/* A listpack that is asked often: where its entries (of a sorted set: members) are, by a hash of their bytes. */
+#define BATCH_PLACES 512u
+struct batch_index {
+    uint16_t places[BATCH_PLACES]; /* offset of an entry; 0: free (there is the head) */
+};
+/* Of the first few of several sources, on the caller's stack. */
+#define BATCH_INDEXES 4u
+struct batch_indexes {
+    bool made[BATCH_INDEXES];
+    struct batch_index of[BATCH_INDEXES];
+};
+
 static inline bool batch_takes(const struct record *r)
 {
     return record_type(r) == VALUE_SET || record_type(r) == VALUE_ZSET;
@@ -30,12 +42,13 @@ static inline bool batch_takes(const struct record *r)
 void batch_start(const struct record *r, struct batch_source *s_out);
 /* The next members; count is 0 at the end. */
 void batch_fill(struct batch *b, struct batch_source *s);
-/* Is it a member of r, and with which score? */
-MUST_CHECK bool batch_find(const struct record *r, struct set_member *m, double *score_out);
+/* r is the i-th of the sources that will be asked for `members` members: makes an index if that pays. */
+void batch_index(struct batch_indexes *x, uint32_t i, const struct record *r, uint64_t members);
+/* Is it a member of r, the i-th source, and with which score? */
+MUST_CHECK bool batch_find(const struct batch_indexes *x, uint32_t i, const struct record *r,
+                           struct set_member *m, double *score_out);
 /* Starts loading what looking for the batch in r will read. */
 void batch_prefetch(struct batch *b, const struct record *r);
-/* Keeps those that r has (wanted), or those that it lacks. */
-void batch_filter(struct batch *b, const struct record *r, bool wanted);
 
 static inline struct set_member *batch_member(struct batch *b, uint32_t i)
 {

@@ -123,18 +123,18 @@ bool zset_union(struct zset_source *sources, uint32_t count, enum zset_aggregate
 
 /* ---- intersection */
 
-/* Keeps those that the source has, too; `own` are their scores in the first source, `scores` what has come
- * together. */
-static void intersect(struct batch *b, double *scores, const struct zset_source *s,
-                      const struct record *first, enum zset_aggregate how)
+/* Keeps those that another source has, too; `scores` is what has come together. */
+static void intersect(struct batch *b, double *scores, const struct batch_indexes *x,
+                      const struct zset_source *sources, uint32_t source, enum zset_aggregate how)
 {
+    const struct zset_source *s = &sources[source];
     uint32_t kept = 0;
-    bool same = s->record == first;
+    bool same = s->record == sources[0].record;
     if (!same) batch_prefetch(b, s->record);
     for (uint32_t i = 0; i < b->count; i++) {
         uint8_t at = b->left[i];
         double score = b->scores[at];
-        if (!same && !batch_find(s->record, &b->members[at], &score)) continue;
+        if (!same && !batch_find(x, source, s->record, &b->members[at], &score)) continue;
         scores[at] = aggregate(scores[at], score * s->weight, how);
         b->left[kept++] = at;
     }
@@ -148,12 +148,15 @@ static bool intersect_all(struct gather *out, const struct zset_source *sources,
     struct batch_source at;
     struct batch b;
     double scores[BATCH];
+    struct batch_indexes indexes;
+    for (uint32_t i = 1; i < count && i < BATCH_INDEXES; i++)
+        batch_index(&indexes, i, sources[i].record, value_len(first));
     batch_start(first, &at);
     for (batch_fill(&b, &at); b.count > 0; batch_fill(&b, &at)) {
         for (uint32_t i = 0; i < b.count; i++)
             scores[i] = first_score(b.scores[i], sources[0].weight);
         for (uint32_t i = 1; i < count && b.count > 0; i++)
-            intersect(&b, scores, &sources[i], first, how);
+            intersect(&b, scores, &indexes, sources, i, how);
         for (uint32_t i = 0; i < b.count; i++)
             if (!append(out, batch_member(&b, i), scores[b.left[i]])) return false;
     }

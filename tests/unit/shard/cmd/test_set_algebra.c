@@ -219,6 +219,19 @@ static void test_store(void **state)
     fixture_free(f);
 }
 
+/* A small set keeps the order in which its members came: that of the arguments, as in Redis. */
+static void test_store_order(void **state)
+{
+    (void)state;
+    struct fixture *f = start();
+    expect(f, ":1\r\n", "SADD", "z", "z");
+    expect(f, ":4\r\n", "SUNIONSTORE", "d", "z", "none", "bcd", "z");
+    expect(f, "*4\r\n$1\r\nz\r\n$1\r\nb\r\n$1\r\nc\r\n$1\r\nd\r\n", "SMEMBERS", "d");
+    expect(f, ":5\r\n", "SUNIONSTORE", "d", "cde", "abc");
+    expect(f, "*5\r\n$1\r\nc\r\n$1\r\nd\r\n$1\r\ne\r\n$1\r\na\r\n$1\r\nb\r\n", "SMEMBERS", "d");
+    fixture_free(f);
+}
+
 static void test_store_onto_a_source(void **state)
 {
     (void)state;
@@ -350,6 +363,9 @@ static void test_many_sets(void **state)
     }
     struct bytes wire = fixture_run(f, args);
     assert_memory_equal(wire.data, "*42\r\n", 5);
+    const char *store[44] = {"SUNIONSTORE", "u"};
+    memcpy(store + 2, args + 1, 40 * sizeof *args);
+    fixture_expect(f, ":42\r\n", store, __FILE__, __LINE__);
     args[0] = "SDIFF";
     args[1] = "i600";
     fill(f, "i600", "", 0, 600);
@@ -483,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_card_errors),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_store),
+        cmocka_unit_test(test_store_order),
         cmocka_unit_test(test_store_onto_a_source),
         cmocka_unit_test(test_store_nothing),
         cmocka_unit_test(test_store_and_time),

@@ -161,10 +161,55 @@ static void expect_each(const struct model *m, const struct choice *c)
     }
 }
 
+/* By way of members as they come: each where the first set has it. */
+struct in_order {
+    const struct choice *c;
+    uint32_t set, total;
+    struct set_iter it;
+    char tmp[NUM_I64_TEXT_MAX];
+};
+
+static bool take_in_order(void *ctx, struct set_member *m, double score)
+{
+    struct in_order *o = ctx;
+    struct bytes next;
+    (void)score;
+    for (;;) {
+        const struct record *r = o->c->sets[o->set];
+        if (r != NULL && set_iter_next(&o->it, o->tmp, &next)) {
+            if (bytes_equal(next, set_member_text(m))) break;
+            bool before = false; /* what is passed over stood in a set before */
+            for (uint32_t i = 0; i < o->set; i++)
+                before |= o->c->sets[i] != NULL && set_has(o->c->sets[i], next);
+            assert_true(before);
+            continue;
+        }
+        assert_true(++o->set < o->c->count);
+        if (o->c->sets[o->set] != NULL) set_iter_start(o->c->sets[o->set], &o->it);
+    }
+    o->total++;
+    return true;
+}
+
+/* True: it was done in order. */
+static bool expect_in_order(const struct choice *c, uint32_t total)
+{
+    struct in_order o = {.c = c};
+    if (c->sets[0] != NULL) set_iter_start(c->sets[0], &o.it);
+    if (!set_union_in_order(c->sets, c->count,
+                            &(struct set_sink){.take = take_in_order, .ctx = &o})) {
+        assert_int_equal(o.total, 0);
+        return false;
+    }
+    assert_int_equal(o.total, total);
+    return true;
+}
+
 static void test_against_arrays(void **state)
 {
     (void)state;
     static const uint32_t members[] = {12, 150, MEMBERS};
+    uint32_t in_order = 0;
     for (uint32_t limits = 0; limits < LIMITS_COUNT; limits++) {
         limits_set(limits);
         for (uint32_t k = 0; k < COUNT_OF(members); k++) {
@@ -175,11 +220,13 @@ static void test_against_arrays(void **state)
                 expect_each(m, &c);
                 for (enum op op = INTER; op < OPS; op++)
                     expect_limit(m, c, op, expect_op(m, c, op));
+                in_order += expect_in_order(&c, expect_op(m, c, UNION));
             }
             model_free(m);
         }
     }
     limits_set(0);
+    assert_in_range(in_order, 100, 400); /* both ways */
 }
 
 /* Where many sets are gathered any allocation may fail, and then nothing was told. */
