@@ -8,6 +8,7 @@ Programs come from MOON_BIN and MOON_REFERENCE_BIN (tests/README.md says what un
 import ctypes
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 10
 LOG_TAIL_BYTES = 4000
 PR_SET_PDEATHSIG = 1
+SANITIZERS_SAY = re.compile(r"(WARNING: ThreadSanitizer|ERROR: AddressSanitizer|runtime error:).*", re.DOTALL)
 LIBC = ctypes.CDLL(None)
 
 
@@ -108,6 +110,12 @@ class Server:
             f.seek(max(0, f.tell() - LOG_TAIL_BYTES))
             return f.read().decode("utf-8", "replace")
 
+    def sanitizers_report(self):
+        """Of a program built with them; None: nothing found."""
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            found = SANITIZERS_SAY.search(f.read())
+        return found and found.group(0)[:LOG_TAIL_BYTES]
+
     def wait_ready(self):
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
@@ -143,7 +151,9 @@ class Server:
             except subprocess.TimeoutExpired:
                 self.signal(signal.SIGKILL)
         self.process.wait()
+        report = self.sanitizers_report()
         self.forget_folder()
+        assert report is None, report
         return self.process.returncode
 
     def kill(self):
