@@ -4,6 +4,7 @@ appear, and what one recovery showed the next shows too.
 
 MOON_CRASH_ROUNDS says how many rounds (12; `full` runs 100), MOON_SEED replays the draws.
 """
+import collections
 import os
 import random
 import threading
@@ -12,7 +13,7 @@ import time
 import pytest
 
 from moonlib.resp import Disconnected
-from moonlib.server import start_moon
+from moonlib.server import Server, free_port, moon_binary, start_moon
 
 ROUNDS = int(os.environ.get("MOON_CRASH_ROUNDS", "12"))
 SEED = int(os.environ.get("MOON_SEED", "1"))
@@ -64,7 +65,8 @@ class Writer(threading.Thread):
                     replies = client.pipeline([command for command, _ in batch])
                     for (_, settled), reply in zip(batch, replies):
                         if isinstance(reply, Exception):
-                            raise AssertionError(f"{settled}: {reply}")
+                            self.state.failures.append(f"{settled}: {reply}")
+                            return
                         for key, value in settled:
                             self.state.acked[key] = max(value, self.state.acked.get(key, 0))
         except (Disconnected, OSError, EOFError, TimeoutError):
@@ -73,14 +75,17 @@ class Writer(threading.Thread):
 
 class State:
     def __init__(self):
-        self.sent, self.acked = {}, {}
+        self.sent, self.acked, self.known = {}, {}, {}
+        self.failures = []  # of its writer: what was not acknowledged though nobody was killed yet
+        self.checked = 0  # acknowledged writes that a start was asked for
 
     def check(self, client, where):
         for key in sorted(self.sent):
             value = self.stored(client, key)
             acked, sent = self.acked.get(key, 0), self.sent[key]
+            self.checked += acked - self.known.get(key, 0)
             assert acked <= value <= sent, f"{where}: {key} holds {value}, acknowledged {acked}, sent {sent}"
-            self.sent[key] = self.acked[key] = value
+            self.sent[key] = self.acked[key] = self.known[key] = value
 
     @staticmethod
     def stored(client, key):
@@ -91,14 +96,28 @@ class State:
         return len(items)
 
 
+def kill_while_loading(folder, shards, seconds):
+    port = free_port()
+    argv = [moon_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--shards", str(shards),
+            "--key-load-delay", "200"]
+    server = Server(argv, port, str(folder), False)
+    time.sleep(seconds)
+    server.kill()
+
+
 def test_no_acknowledged_write_is_missing(tmp_path):
     rng = random.Random(SEED)
     states = [State() for _ in range(WRITERS)]
+    drawn, begin = collections.Counter(), time.monotonic()
     for number in range(ROUNDS):
         shards = rng.choice([1, 2, 3, 4, 8])
         io = rng.choice(["uring", "epoll"])
         fsync = rng.choice(["always", "everysec", "everysec", "no"])
+        drawn.update([f"{shards} shards", io, fsync])
         where = f"seed {SEED} round {number} shards {shards} io {io} appendfsync {fsync}"
+        if rng.random() < 0.2:
+            kill_while_loading(tmp_path, shards, rng.uniform(0.02, 0.4))
+            drawn.update(["killed while loading"])
         server = start_moon(shards=shards, io=io, appendonly="yes", folder=str(tmp_path), args=["--appendfsync", fsync])
         try:
             with server.client() as client:
@@ -112,9 +131,12 @@ def test_no_acknowledged_write_is_missing(tmp_path):
             for writer in writers:
                 writer.join(30)
                 assert not writer.is_alive()
+            assert not [failure for state in states for failure in state.failures], where
         finally:
             server.kill()
     written = sum(sum(state.acked.values()) for state in states)
+    print(f"{ROUNDS} rounds in {time.monotonic() - begin:.0f} s, {sum(state.checked for state in states)} acknowledged writes "
+          f"checked; rounds by draw: {dict(sorted(drawn.items()))}")
     assert written > ROUNDS * 100, "hardly anything was written: the test says nothing"
 
 
