@@ -63,8 +63,16 @@ static void count_answer(struct peer *p, const struct queued *q, size_t len)
     p->over++;
 }
 
+void answer__took_block(struct worker *w, const struct queued *q)
+{
+    struct peer *theirs = &node.workers[q->from]->peers[w->index];
+    atomic_fetch_sub_explicit(&theirs->block_bytes, q->block_bytes, memory_order_seq_cst);
+    w->peers[q->from].owes_wake = true;
+}
+
 static void give_back(struct worker *w, const struct queued *q)
 {
+    if (q->block != NULL) answer__took_block(w, q);
     size_t bytes = q->block != NULL ? 0 : place__args_bytes(q->rq.argv, q->rq.argc);
     struct returned *r = mem_alloc(MEM_REPLY, sizeof *r + bytes);
     *r = (struct returned){.shard = w->index,
@@ -199,6 +207,8 @@ static void send_returned(struct worker *w, struct conn *c, struct returned *r)
     m->taken = c->far_bytes != NULL ? c->far_bytes[r->shard] : 0;
     mailbox_push(p->requests_out, sizeof *m + r->inline_bytes);
     mem_free(MEM_REPLY, r, sizeof *r + r->inline_bytes);
+    if (m->block != NULL)
+        atomic_fetch_add_explicit(&p->block_bytes, m->block_bytes, memory_order_relaxed);
     p->outstanding++;
     w->outstanding++;
     c->due++;
@@ -220,7 +230,7 @@ static void send_round(struct worker *w, struct conn *c)
             struct returned *r = p->returned;
             if (c->due > 0 && c->due >= may) return;
             if (!place__has_room(w, r->shard)) {
-                place__wait_room(w, c);
+                place__wait_room(w, c, r->shard);
                 return;
             }
             p->returned = r->next;
@@ -326,14 +336,5 @@ void place__take_answers(struct worker *w)
             take_answer(w, s, a);
         }
         if (any) mailbox_release(p->answers_in);
-    }
-    if (w->room == NULL) return;
-    struct conn *list = w->room;
-    w->room = NULL;
-    while (list != NULL) {
-        struct conn *c = list;
-        list = c->room_next;
-        conn__unblock(c, CONN_WAIT_ROOM);
-        if (unlikely(c->returned_count > 0)) place__resend(c);
     }
 }

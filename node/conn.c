@@ -111,7 +111,7 @@ void conn_close_now(struct conn *c)
     struct worker *w = c->worker;
     if (c->flags & CONN_DIRTY) UNLINK(w->dirty, c, dirty_next);
     if (c->flags & CONN_GATED) UNLINK(w->gated, c, gated_next);
-    if (c->flags & CONN_WAIT_ROOM) UNLINK(w->room, c, room_next);
+    if (c->flags & CONN_WAIT_ROOM) place__leave_room(w, c);
     /* The ready list and the batch may be under way: they skip what is closing; settle unlinks it. */
     c->flags = (c->flags & (CONN_READY | CONN_UNIX)) | CONN_CLOSING;
     for (uint32_t i = 0; i < c->pends_count; i++) {

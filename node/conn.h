@@ -31,7 +31,7 @@ enum conn_flag {
     CONN_CLOSE_AFTER_REPLY = 1 << 0, /* QUIT, protocol error: send what is there, then close */
     CONN_CLOSING = 1 << 1,           /* stream_close was called; waiting for on_gone */
     CONN_WAIT_ORDER = 1 << 2,        /* not parsed until all earlier replies are there */
-    CONN_WAIT_ROOM = 1 << 3,         /* a mailbox was full: tried again next pass */
+    CONN_WAIT_ROOM = 1 << 3,         /* a mailbox was full or the disk is behind: see room_for */
     CONN_WAIT_OUTPUT = 1 << 4, /* unsent output over OUT_PAUSE_BYTES, or requests were given back:
                                       * not parsed */
     CONN_RECV_PAUSED = 1 << 5, /* io_stream_pause in force */
@@ -79,6 +79,7 @@ struct conn {
     size_t far_last;     /* size of the last counted answer */
     uint64_t *far_bytes; /* counted answers by shard; NULL: none so far */
     struct conn *ready_next, *dirty_next, *gated_next, *room_next;
+    uint8_t room_for;          /* CONN_WAIT_ROOM: a shard, or ROOM_LOG */
     struct conn *touched_next; /* had input in this pass: settled at its end */
     uint64_t
         skip_batch; /* the rest of its requests in this batch are not run: parsed again later */

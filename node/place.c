@@ -11,6 +11,8 @@
 #include "shard/rt/sock.h"
 
 #define CREDIT_MAX (MAILBOX_BYTES / 2 / (sizeof(struct msg_answer) + ANSWER_INLINE_MAX))
+/* Of such blocks on their way to one shard, and one more of any size. */
+#define REQUEST_BLOCKS_MAX (8u << 20)
 /* Of peers per batch: a request taken must run, so what a batch may add to the log is bounded. */
 #define TAKE_BLOCK_BYTES (1u << 20)
 
@@ -19,6 +21,7 @@
 static bool peer_has_room(const struct peer *p)
 {
     return p->outstanding < CREDIT_MAX &&
+           atomic_load_explicit(&p->block_bytes, memory_order_seq_cst) < REQUEST_BLOCKS_MAX &&
            mailbox_room(p->requests_out) >= sizeof(struct msg_request) + REQUEST_INLINE_MAX;
 }
 
@@ -76,6 +79,7 @@ static void send_request(struct worker *w, uint32_t to, const struct request *rq
     if (!inline_args) {
         args = m->block = mem_alloc(MEM_REPLY, bytes);
         m->block_bytes = bytes;
+        atomic_fetch_add_explicit(&p->block_bytes, bytes, memory_order_relaxed);
     }
     place__write_args(args, rq->argv, rq->argc);
     mailbox_push(p->requests_out, sizeof *m + (inline_args ? bytes : 0));
@@ -86,21 +90,79 @@ static void send_request(struct worker *w, uint32_t to, const struct request *rq
 
 /* ---- running a request of a connection */
 
-void place__wait_room(struct worker *w, struct conn *c)
+/* Writers wait for the disk instead of being refused. */
+static bool log_behind(const struct worker *w)
+{
+    return w->core.journal != NULL && journal_behind(w->core.journal);
+}
+
+void place__wait_room(struct worker *w, struct conn *c, uint32_t wanted)
 {
     if (c->flags & CONN_WAIT_ROOM) return;
     c->flags |= CONN_WAIT_ROOM;
-    c->room_next = w->room;
-    w->room = c;
+    c->room_for = (uint8_t)wanted;
+    /* Who got something in this pass goes behind all who got nothing. */
+    struct conn **link = c->consumed > 0 ? w->room_tail : w->room_front;
+    c->room_next = *link;
+    *link = c;
+    if (c->room_next == NULL) w->room_tail = &c->room_next;
+    if (c->consumed == 0) w->room_front = &c->room_next;
+    if (wanted == ROOM_LOG)
+        w->room_log = true;
+    else
+        w->room_shards |= UINT64_C(1) << wanted;
 }
 
+void place__leave_room(struct worker *w, struct conn *c)
+{
+    struct conn **link = &w->room;
+    while (*link != c)
+        link = &(*link)->room_next;
+    *link = c->room_next;
+    if (w->room_tail == &c->room_next) w->room_tail = link;
+    if (w->room_front == &c->room_next) w->room_front = link;
+}
+
+static bool room_came(const struct worker *w)
+{
+    if (w->room_log && !log_behind(w)) return true;
+    for (uint64_t left = w->room_shards; left != 0; left &= left - 1)
+        if (peer_has_room(&w->peers[__builtin_ctzll(left)])) return true;
+    return false;
+}
+
+void place__retry_room(struct worker *w)
+{
+    if (likely(w->room == NULL) || !room_came(w)) return;
+    struct conn *list = w->room;
+    w->room = NULL;
+    w->room_tail = w->room_front = &w->room;
+    w->room_shards = 0;
+    w->room_log = false;
+    while (list != NULL) {
+        struct conn *c = list;
+        list = c->room_next;
+        c->flags &= ~(uint32_t)CONN_WAIT_ROOM;
+        if (c->room_for == ROOM_LOG ? log_behind(w) : !peer_has_room(&w->peers[c->room_for])) {
+            place__wait_room(w, c, c->room_for);
+            continue;
+        }
+        conn__unblock(c, CONN_WAIT_ROOM);
+        if (unlikely(c->returned_count > 0)) place__resend(c);
+    }
+}
+
+/* The rest of what c has in this batch is not run. */
 static void stall(struct worker *w, struct conn *c, uint32_t flag)
 {
+    c->flags |= flag;
     c->skip_batch = w->batch_id;
-    if (flag == CONN_WAIT_ROOM)
-        place__wait_room(w, c);
-    else
-        c->flags |= flag;
+}
+
+static void stall_for_room(struct worker *w, struct conn *c, uint32_t wanted)
+{
+    place__wait_room(w, c, wanted);
+    c->skip_batch = w->batch_id;
 }
 
 static void reply_in_order(struct conn *c, const char *error)
@@ -128,7 +190,7 @@ static void run_here(struct worker *w, struct conn *c, struct request *rq)
 static void run_there(struct worker *w, struct conn *c, struct request *rq, uint32_t shard)
 {
     if (!peer_has_room(&w->peers[shard])) {
-        stall(w, c, CONN_WAIT_ROOM);
+        stall_for_room(w, c, shard);
         return;
     }
     rq->key.db = c->session.db;
@@ -159,11 +221,16 @@ static void part_here(struct worker *w, struct conn *c, struct request *rq, uint
     merge__part(c, number, m, w->index, bytes_view(NULL, 0));
 }
 
-static bool all_have_room(struct worker *w, const uint32_t *arguments)
+/* NULL: all shards. True: c waits for one that has no room. */
+static bool must_wait_for_room(struct worker *w, struct conn *c, const uint32_t *arguments)
 {
-    for (uint32_t s = 0; s < w->core.count; s++)
-        if (s != w->index && arguments[s] > 0 && !peer_has_room(&w->peers[s])) return false;
-    return true;
+    for (uint32_t s = 0; s < w->core.count; s++) {
+        if (s == w->index || (arguments != NULL && arguments[s] == 0)) continue;
+        if (likely(peer_has_room(&w->peers[s]))) continue;
+        stall_for_room(w, c, s);
+        return true;
+    }
+    return false;
 }
 
 /* Sends each shard with arguments its part, the own part last so that the others work meanwhile. */
@@ -214,10 +281,7 @@ static void run_split(struct worker *w, struct conn *c, struct request *rq)
         run_on(w, c, rq, uneven ? w->index : only);
         return;
     }
-    if (!all_have_room(w, argc)) {
-        stall(w, c, CONN_WAIT_ROOM);
-        return;
-    }
+    if (must_wait_for_room(w, c, argc)) return;
     for (uint32_t s = 0; s < shards; s++) {
         if (argc[s] == 0) continue;
         argv[s] = arena_alloc(&w->args, (argc[s] + first) * sizeof **argv);
@@ -246,10 +310,7 @@ static void run_everywhere(struct worker *w, struct conn *c, struct request *rq)
         argv[s] = (struct bytes *)(uintptr_t)rq->argv;
         argc[s] = rq->argc;
     }
-    if (!all_have_room(w, argc)) {
-        stall(w, c, CONN_WAIT_ROOM);
-        return;
-    }
+    if (must_wait_for_room(w, c, argc)) return;
     send_parts(w, c, rq, argv, argc,
                merge__new(rq->spec->spread, w->core.count, 0, c->session.proto));
 }
@@ -307,24 +368,14 @@ static uint32_t shard_by_keys(struct worker *w, uint8_t db)
     return w->index;
 }
 
-/* Any of them may be about every worker: worker_everywhere() counts on room for one message to each. */
-static bool everyone_has_room(const struct worker *w)
-{
-    for (uint32_t s = 0; s < w->core.count; s++)
-        if (s != w->index && !peer_has_room(&w->peers[s])) return false;
-    return true;
-}
-
 static void run_conn(struct worker *w, struct conn *c, struct request *rq)
 {
     if (c->pends_count > 0) { /* settings, MULTI, SELECT …: after all that came before */
         stall(w, c, CONN_WAIT_ORDER);
         return;
     }
-    if (unlikely(!everyone_has_room(w))) {
-        stall(w, c, CONN_WAIT_ROOM);
-        return;
-    }
+    /* Any of them may be about every worker: worker_everywhere() counts on room for one message to each. */
+    if (must_wait_for_room(w, c, NULL)) return;
     size_t start;
     struct reply reply = conn__reply_begin(c, &start);
     struct call call = {
@@ -485,12 +536,6 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
     }
 }
 
-/* Writers wait for the disk instead of being refused. */
-static bool log_behind(const struct worker *w)
-{
-    return w->core.journal != NULL && journal_behind(w->core.journal);
-}
-
 static void run_queued_conn(struct worker *w, struct queued *q)
 {
     struct conn *c = q->conn;
@@ -511,7 +556,7 @@ static void run_queued_conn(struct worker *w, struct queued *q)
     }
     if (unlikely(log_behind(w)) && q->rq.argc > 0 && q->rq.spec != NULL &&
         (q->rq.spec->flags & CMD_WRITE)) {
-        stall(w, c, CONN_WAIT_ROOM);
+        stall_for_room(w, c, ROOM_LOG);
         return;
     }
     if (likely(q->rq.argc > 0)) {
@@ -537,7 +582,10 @@ static void run_queued_peer(struct worker *w, struct queued *q)
     core_run(&w->core, &q->rq, &reply);
     if (unlikely(reply.errored)) core_count_error(&w->core, w->part_reply.data, w->part_reply.len);
     answer__send(w, q, &w->part_reply);
-    if (q->block != NULL) mem_free(MEM_REPLY, q->block, q->block_bytes);
+    if (unlikely(q->block != NULL)) {
+        mem_free(MEM_REPLY, q->block, q->block_bytes);
+        answer__took_block(w, q);
+    }
 }
 
 /* Requests whose lines are brought near together. A core keeps some twenty misses in flight, and a prefetch
@@ -698,8 +746,10 @@ void place__publish(struct worker *w)
     for (uint32_t s = 0; s < w->core.count; s++) {
         if (s == w->index) continue;
         struct peer *p = &w->peers[s];
-        mailbox_release(p->requests_in);
-        bool news = mailbox_publish(p->requests_out);
+        bool news = mailbox_release(p->requests_in);
+        news |= p->owes_wake;
+        p->owes_wake = false;
+        news |= mailbox_publish(p->requests_out);
         news |= mailbox_publish(p->answers_out);
         if (news) reactor_wake(&p->worker->core.reactor);
     }
@@ -709,10 +759,10 @@ bool place__pending(struct worker *w)
 {
     for (uint32_t s = 0; s < w->core.count; s++) {
         if (s == w->index) continue;
-        if (mailbox_pending(w->peers[s].requests_in) || mailbox_pending(w->peers[s].answers_in))
-            return true;
+        if (mailbox_pending(w->peers[s].answers_in)) return true;
+        if (mailbox_pending(w->peers[s].requests_in) && !log_behind(w)) return true;
     }
-    return false;
+    return unlikely(w->room != NULL) && room_came(w);
 }
 
 bool place__hand_over(struct worker *w, struct worker *to, int fd, bool is_unix)

@@ -84,11 +84,15 @@ void merge__part(struct conn *c, uint32_t number, struct merge *m, uint32_t part
 size_t place__args_bytes(const struct bytes *argv, uint32_t argc); /* in a message */
 void place__write_args(uint8_t *to, const struct bytes *argv, uint32_t argc);
 bool place__has_room(const struct worker *w, uint32_t to); /* for a request to that shard */
-/* c has a request that found no room: it is seen to again when there may be some. */
-void place__wait_room(struct worker *w, struct conn *c);
+/* c has a request that found no room in the mailbox of that shard (or, ROOM_LOG, in the log): it is seen to
+ * again when there is some. */
+#define ROOM_LOG SHARDS_MAX
+void place__wait_room(struct worker *w, struct conn *c, uint32_t wanted);
 
 /* ---- answer.c */
 /* True: too much is on its way to the connection that asks; the request went back to it. */
+/* The block of a request of a peer is done with: its sender may send the next. */
+void answer__took_block(struct worker *w, const struct queued *q);
 bool answer__gave_back(struct worker *w, const struct queued *q);
 /* The reply to a request of a peer: now, or (gated) when the log is durable. Empties `out`. */
 void answer__send(struct worker *w, const struct queued *q, struct buf *out);

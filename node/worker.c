@@ -118,6 +118,7 @@ static void pass(void *ctx)
     park_here();
     core_pass_begin(&w->core);
     place__take_answers(w);
+    place__retry_room(w);
     run_batches(w, &touched);
     /* What stayed in the ready list was not reached in time: its views end too. */
     for (struct conn *c = w->ready_head; c != NULL; c = c->ready_next)
@@ -134,7 +135,7 @@ static void pass(void *ctx)
 static bool pending(void *ctx)
 {
     struct worker *w = ctx;
-    return w->ready_head != NULL || w->room != NULL || place__pending(w) || park_wanted();
+    return w->ready_head != NULL || place__pending(w) || park_wanted();
 }
 
 static bool expecting(void *ctx)
@@ -225,6 +226,7 @@ struct worker *worker_new(uint32_t index)
     struct worker *w = mem_zalloc(MEM_CONN, sizeof *w);
     w->index = index;
     w->ready_tail = &w->ready_head;
+    w->room_tail = w->room_front = &w->room;
     w->held_tail = &w->held_head;
     w->batch = mem_alloc(MEM_CONN, BATCH_MAX * sizeof *w->batch);
     arena_init(&w->args);

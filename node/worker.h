@@ -19,8 +19,10 @@ struct peer {
     struct worker *worker;
     struct mailbox *requests_out, *requests_in;
     struct mailbox *answers_out, *answers_in;
-    uint32_t outstanding; /* requests sent, not yet answered */
-    struct flow *flows;   /* answers on their way to its connections, by index (answer.c) */
+    uint32_t outstanding;       /* requests sent, not yet answered */
+    _Atomic size_t block_bytes; /* of them, in blocks; the peer takes off what it has run */
+    bool owes_wake;             /* we took such bytes off */
+    struct flow *flows;         /* answers on their way to its connections, by index (answer.c) */
     uint32_t flows_cap;
     uint32_t over; /* flows over their bound */
 };
@@ -58,7 +60,10 @@ struct worker {
     struct conn *ready_head, **ready_tail;
     struct conn *dirty;
     struct conn *gated;
-    struct conn *room; /* CONN_WAIT_ROOM */
+    struct conn *room, **room_tail; /* CONN_WAIT_ROOM, who waits longest first */
+    struct conn **room_front;       /* behind those who got nothing in this pass */
+    uint64_t room_shards;           /* bits: those whose mailbox somebody waits for */
+    bool room_log;                  /* somebody waits for the disk */
     struct queued *batch;
     uint32_t batch_count;
     uint64_t batch_id;

@@ -315,7 +315,7 @@ static COLD enum rc reserve_slow(struct journal *j, size_t body_bytes)
 
 bool journal_behind(const struct journal *j)
 {
-    return journal__lsn(j) - j->written > JOURNAL_GATHER_BYTES_MAX / 2;
+    return !j->refusing && journal__lsn(j) - j->written > JOURNAL_GATHER_BYTES_MAX / 2;
 }
 
 enum rc journal_reserve(struct journal *j, size_t body_bytes)

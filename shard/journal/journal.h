@@ -105,7 +105,7 @@ void journal_close(struct journal *j, bool clean);
 MUST_CHECK enum rc journal_reserve(struct journal *j, size_t body_bytes);
 
 /* So much waits for the disk (half of what RC_AGAIN allows) that writers which can wait should: the rest
- * is for those that are under way already. Hot. */
+ * is for those that are under way already. Never while writes are refused. Hot. */
 bool journal_behind(const struct journal *j);
 
 struct journal_head {

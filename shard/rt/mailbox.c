@@ -134,7 +134,7 @@ size_t mailbox_room(const struct mailbox *m)
 {
     size_t room = room_from(m, m->taken_seen); /* asked per message: spares the other core's line */
     if (room == m->size / 4) return room;
-    return room_from(m, atomic_load_explicit(&m->taken, memory_order_acquire));
+    return room_from(m, atomic_load_explicit(&m->taken, memory_order_seq_cst));
 }
 
 bool mailbox_next(struct mailbox *m, void **message_out, size_t *bytes_out)
@@ -154,10 +154,19 @@ bool mailbox_next(struct mailbox *m, void **message_out, size_t *bytes_out)
     }
 }
 
-void mailbox_release(struct mailbox *m)
+/* A producer waits when at least 7/8 are taken up. If we saw no more than a quarter of that, another half
+ * becomes visible to us before the ring is empty, and the release after it rings. That one is sequentially
+ * consistent, as published above: the producer, about to sleep, sees it, or we see it asleep. */
+bool mailbox_release(struct mailbox *m)
 {
-    if (atomic_load_explicit(&m->taken, memory_order_relaxed) == m->head) return;
-    atomic_store_explicit(&m->taken, m->head, memory_order_release);
+    uint64_t before = atomic_load_explicit(&m->taken, memory_order_relaxed);
+    if (before == m->head) return false;
+    if (likely(m->published_seen - before <= m->size / 4)) {
+        atomic_store_explicit(&m->taken, m->head, memory_order_release);
+        return false;
+    }
+    atomic_store_explicit(&m->taken, m->head, memory_order_seq_cst);
+    return true;
 }
 
 bool mailbox_pending(const struct mailbox *m)

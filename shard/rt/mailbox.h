@@ -23,7 +23,9 @@ mailbox_room(const struct mailbox *m); /* largest message that surely fits now, 
 
 /* Consumer. Next message or false; valid until mailbox_release(). */
 MUST_CHECK bool mailbox_next(struct mailbox *m, void **message_out, size_t *bytes_out);
-void mailbox_release(struct mailbox *m);
+/* True: the ring was so full that the producer may be asleep waiting for this room: wake it. Holds for
+ * producers that wait for no more than a sixteenth of the ring and look again when they are about to sleep. */
+bool mailbox_release(struct mailbox *m);
 /* Consumer: anything published and not yet taken? Safe before sleeping (acquire). */
 bool mailbox_pending(const struct mailbox *m);
 

@@ -205,6 +205,31 @@ static void test_no_space_then_space(void **state)
     }
 }
 
+/* Writers wait for a disk that is behind, but are refused, and readers are not kept, when it takes nothing. */
+static void test_nobody_waits_for_a_disk_that_refuses(void **state)
+{
+    (void)state;
+    struct life l;
+    open_disk(&l, 10);
+    live(&l, JOURNAL_EVERYSEC);
+    struct journal *j = l.w.log[0].j;
+    io_sim_fault(l.w.sim, IO_SIM_WRITE | IO_SIM_ALLOC | IO_SIM_OPEN, 1, -ENOSPC, true);
+    for (uint32_t i = 0; i < 300; i++) {
+        assert_int_equal(journal_reserve(j, 60000), RC_OK);
+        jmodel_append(&l.m, &l.w, 0, 60000, 0, 0, false);
+    }
+    assert_true(journal_behind(j));
+    assert_false(jworld_settle(&l.w, 3000000));
+    assert_true(l.w.log[0].refusing);
+    assert_false(journal_behind(j));
+    assert_int_equal(journal_reserve(j, 1), RC_NOSPACE);
+    io_sim_heal(l.w.sim);
+    assert_true(jworld_settle(&l.w, 30000000));
+    assert_false(journal_behind(j));
+    jworld_free(&l.w);
+    jmodel_free(&l.m);
+}
+
 /* After a failed sync nothing is tried again, and nothing more is promised. */
 static void test_failed_sync_is_final(void **state)
 {
@@ -308,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_every_operation_of_a_restart_fails_once),
         cmocka_unit_test(test_power_fails_during_recovery),
         cmocka_unit_test(test_no_space_then_space),
+        cmocka_unit_test(test_nobody_waits_for_a_disk_that_refuses),
         cmocka_unit_test(test_failed_sync_is_final),
         cmocka_unit_test(test_every_allocation_fails_once),
         cmocka_unit_test(test_reservation_without_memory),

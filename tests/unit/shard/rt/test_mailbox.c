@@ -83,8 +83,9 @@ static void test_full_and_given_back(void **state)
     assert_true(mailbox_publish(m));
     assert_false(mailbox_publish(m));
     assert_true(mailbox_next(m, &at, &len));
-    assert_null(mailbox_reserve(m, 100)); /* taken, not released */
-    mailbox_release(m);
+    assert_null(mailbox_reserve(m, 100));     /* taken, not released */
+    assert_true(mailbox_release(m));          /* the producer may be waiting for it */
+    assert_false(mailbox_release(m));         /* nothing new */
     assert_non_null(mailbox_reserve(m, 100)); /* but not pushed: given up */
     assert_non_null(mailbox_reserve(m, 90));
     mailbox_push(m, 0);
@@ -97,8 +98,43 @@ static void test_full_and_given_back(void **state)
     assert_int_equal(len, 0);
     assert_false(mailbox_next(m, &at, &len));
     assert_false(mailbox_pending(m));
-    mailbox_release(m);
+    assert_true(mailbox_release(m));
     assert_int_equal(mailbox_room(m), 256);
+    for (uint32_t i = 0; i < 20; i++) { /* nearly empty: nobody can be waiting */
+        assert_non_null(mailbox_reserve(m, 100));
+        mailbox_push(m, 100);
+        assert_true(mailbox_publish(m));
+        assert_true(mailbox_next(m, &at, &len));
+        assert_false(mailbox_release(m));
+    }
+    mailbox_free(m);
+}
+
+/* Whatever the steps of both sides: before the ring is empty, a producer without room is rung for. */
+static void test_a_producer_without_room_is_rung_for(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_seed(&rng, 15);
+    struct mailbox *m = mailbox_new(16384);
+    void *at;
+    size_t len;
+    for (uint32_t round = 0; round < 5000; round++) {
+        while (mailbox_room(m) >= 1024) {
+            assert_non_null(mailbox_reserve(m, 1024));
+            mailbox_push(m, rng_below(&rng, 1025));
+            if (rng_below(&rng, 4) == 0) (void)mailbox_publish(m);
+            if (rng_below(&rng, 4) == 0 && mailbox_next(m, &at, &len)) (void)mailbox_release(m);
+        }
+        (void)mailbox_publish(m); /* and now it sleeps */
+        bool rung = false;
+        while (mailbox_pending(m)) {
+            for (uint64_t take = 1 + rng_below(&rng, 30); take > 0; take--)
+                if (!mailbox_next(m, &at, &len)) break;
+            if (mailbox_release(m) && mailbox_room(m) >= 1024) rung = true;
+        }
+        assert_true(rung);
+    }
     mailbox_free(m);
 }
 
@@ -196,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_lengths_and_batches),
         cmocka_unit_test(test_full_and_given_back),
+        cmocka_unit_test(test_a_producer_without_room_is_rung_for),
         cmocka_unit_test(test_two_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
