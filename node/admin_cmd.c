@@ -459,25 +459,39 @@ static void run_time(struct call *c)
     reply_bulk_i64(c->reply, us % 1000000);
 }
 
+/* SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] | ABORT */
+static bool parse_shutdown(const struct call *c, bool *abort_out, bool *save_out)
+{
+    bool abort = false, save = false, nosave = false, other = false;
+    for (uint32_t i = 1; i < c->argc; i++) {
+        if (bytes_is(c->argv[i], "abort"))
+            abort = true;
+        else if (bytes_is(c->argv[i], "save"))
+            save = true;
+        else if (bytes_is(c->argv[i], "nosave"))
+            nosave = true;
+        else if (bytes_is(c->argv[i], "now") || bytes_is(c->argv[i], "force"))
+            other = true;
+        else
+            return false;
+    }
+    *abort_out = abort;
+    *save_out = save;
+    return !(save && nosave) && !(abort && (save || nosave || other));
+}
+
 static void run_shutdown(struct call *c)
 {
-    for (uint32_t i = 1; i < c->argc; i++) {
-        if (bytes_is(c->argv[i], "abort")) {
-            reply_error(c->reply, "ERR No shutdown in progress.");
-            return;
-        }
-        if (bytes_is(c->argv[i], "save")) {
-            reply_error(c->reply, "ERR SHUTDOWN SAVE: snapshots are not there yet; the log "
-                                  "(appendonly yes) keeps the data");
-            return;
-        }
-        if (bytes_is(c->argv[i], "nosave") || bytes_is(c->argv[i], "now") ||
-            bytes_is(c->argv[i], "force"))
-            continue;
+    bool abort, save;
+    if (!parse_shutdown(c, &abort, &save))
         reply_error(c->reply, ERR_SYNTAX);
-        return;
-    }
-    node_stop(); /* no reply: the connection closes when the log is safe */
+    else if (abort)
+        reply_error(c->reply, "ERR No shutdown in progress.");
+    else if (save)
+        reply_error(c->reply, "ERR SHUTDOWN SAVE: snapshots are not there yet; the log "
+                              "(appendonly yes) keeps the data");
+    else
+        node_stop(); /* no reply: the connection closes when the log is safe */
 }
 
 static void run_lastsave(struct call *c)

@@ -1,4 +1,5 @@
 /* Commands about the connection itself: PING, AUTH, HELLO, SELECT …, and CLIENT. */
+#include <limits.h>
 #include <stdio.h>
 
 #include "node/commands.h"
@@ -33,12 +34,15 @@ static void run_quit(struct call *c)
 static void run_select(struct call *c)
 {
     int64_t db;
-    if (!num_parse_i64(c->argv[1], &db)) {
-        reply_error(c->reply, "ERR invalid DB index");
-        return;
-    }
-    if (db < 0 || db >= (int64_t)config.databases) {
-        reply_error(c->reply, "ERR DB index is out of range");
+    const char *error = NULL;
+    if (!num_parse_i64(c->argv[1], &db))
+        error = ERR_NOT_INT;
+    else if (db < INT_MIN || db > INT_MAX)
+        error = "ERR value is out of range, value must between -2147483648 and 2147483647";
+    else if (db < 0 || db >= (int64_t)config.databases)
+        error = "ERR DB index is out of range";
+    if (error != NULL) {
+        reply_error(c->reply, error);
         return;
     }
     call_conn(c)->session.db = (uint8_t)db;
@@ -398,10 +402,11 @@ static void kill_join(struct call *c, void *arg, const struct bytes *parts, uint
     mem_free(MEM_EXEC, f, sizeof *f);
 }
 
-static bool parse_id(struct call *c, uint32_t i, const char *error, uint64_t *out)
+/* LIST takes any number, KILL only what may be one. */
+static bool parse_id(struct call *c, uint32_t i, int64_t min, const char *error, uint64_t *out)
 {
     int64_t v;
-    if (num_parse_i64(c->argv[i], &v) && v > 0) {
+    if (num_parse_i64(c->argv[i], &v) && v >= min) {
         *out = (uint64_t)v;
         return true;
     }
@@ -430,7 +435,8 @@ static bool parse_list(struct call *c, struct filter *f)
         return false;
     }
     for (uint32_t i = 3; i < c->argc && f->ids_count < IDS_MAX; i++)
-        if (!parse_id(c, i, "ERR Invalid client ID", &f->ids[f->ids_count++])) return false;
+        if (!parse_id(c, i, INT64_MIN, "ERR Invalid client ID", &f->ids[f->ids_count++]))
+            return false;
     return true;
 }
 
@@ -455,7 +461,7 @@ static bool parse_kill_option(struct call *c, uint32_t i, struct filter *f)
     struct bytes option = c->argv[i], value = c->argv[i + 1];
     if (bytes_is(option, "id")) {
         if (f->ids_count == IDS_MAX) return true;
-        return parse_id(c, i + 1, "ERR client-id should be greater than 0",
+        return parse_id(c, i + 1, 1, "ERR client-id should be greater than 0",
                         &f->ids[f->ids_count++]);
     }
     if (bytes_is(option, "type")) return parse_type(c, value, f);

@@ -214,9 +214,10 @@ static void run_get(struct call *c)
 {
     int64_t count = GET_DEFAULT;
     if (c->argc > 3) {
-        reply_error(
+        reply_errorf(
             c->reply,
-            "ERR unknown subcommand or wrong number of arguments for 'GET'. Try SLOWLOG HELP.");
+            "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try SLOWLOG HELP.",
+            (int)c->argv[1].len, (const char *)c->argv[1].data);
         return;
     }
     if (c->argc == 3 && (!num_parse_i64(c->argv[2], &count) || count < -1)) {

@@ -21,21 +21,24 @@ static int64_t find_begin(const struct cmd_key_spec *k, const struct bytes *argv
     return -1;
 }
 
-static uint32_t add_spec(const struct cmd_key_spec *k, const struct bytes *argv, uint32_t argc,
-                         uint32_t *out, uint32_t n)
+/* False: a count of keys is no number, or of more than there are. */
+static bool add_spec(const struct cmd_key_spec *k, const struct bytes *argv, uint32_t argc,
+                     uint32_t *out, uint32_t *n)
 {
     int64_t begin = find_begin(k, argv, argc);
-    if (begin < 1 || begin >= (int64_t)argc || (k->flags & KEY_NOT_KEY)) return n;
+    if (begin < 1 || begin >= (int64_t)argc || (k->flags & KEY_NOT_KEY)) return true;
     if (!k->keynum) {
         int64_t last = k->last_key >= 0 ? begin + k->last_key : (int64_t)argc + k->last_key;
-        return add_range(begin, last, k->step, argc, out, n);
+        *n = add_range(begin, last, k->step, argc, out, *n);
+        return true;
     }
     int64_t count;
     int64_t at = begin + k->keynum_index;
-    if (at >= (int64_t)argc || !num_parse_i64(argv[at], &count) || count < 1) return n;
+    if (at >= (int64_t)argc || !num_parse_i64(argv[at], &count) || count < 1) return false;
     int64_t first = begin + k->first_key, step = k->step < 1 ? 1 : k->step;
-    if (count > (int64_t)argc || first + (count - 1) * step >= (int64_t)argc) return n;
-    return add_range(first, first + (count - 1) * step, step, argc, out, n);
+    if (count > (int64_t)argc || first + (count - 1) * step >= (int64_t)argc) return false;
+    *n = add_range(first, first + (count - 1) * step, step, argc, out, *n);
+    return true;
 }
 
 uint32_t spec_key_positions(const struct cmd_spec *spec, const struct bytes *argv, uint32_t argc,
@@ -44,7 +47,7 @@ uint32_t spec_key_positions(const struct cmd_spec *spec, const struct bytes *arg
     if (spec->key_specs_count > 0) {
         uint32_t n = 0;
         for (uint32_t i = 0; i < spec->key_specs_count; i++)
-            n = add_spec(&spec->key_specs[i], argv, argc, positions_out, n);
+            if (!add_spec(&spec->key_specs[i], argv, argc, positions_out, &n)) return 0;
         return n;
     }
     if (spec->keys.first <= 0) return 0;

@@ -242,7 +242,8 @@ def test_histogram_in_resp2_is_flat(client):
 @pytest.mark.parametrize("resp", [2, 3])
 @pytest.mark.parametrize("line", [
     "LATENCY LATEST", "LATENCY HISTORY command", "LATENCY RESET", "LATENCY RESET command fork", "LATENCY GRAPH command",
-    "LATENCY HISTORY", "LATENCY", "LATENCY NOSUCH", "LATENCY HISTOGRAM nosuch", "SLOWLOG GET 0", "SLOWLOG GET -2"])
+    "LATENCY HISTORY", "LATENCY", "LATENCY NOSUCH", "LATENCY HISTOGRAM nosuch", "SLOWLOG GET 0", "SLOWLOG GET -2",
+    "SLOWLOG GET 1 2", "slowlog get 1 2"])
 def test_replies_are_those_of_the_reference(moon, oracle, resp, line):
     ours, theirs = (s.client(resp=resp).call_raw(*line.split()) for s in (moon, oracle))
     assert ours == theirs
