@@ -58,11 +58,15 @@ static void on_accept(struct io_listener *l, int fd)
     if (to == w || !place__hand_over(w, to, fd, d->is_unix)) worker_adopt(w, fd, d->is_unix);
 }
 
-static bool bind_tcp(const char *address)
+/* At the start: how long the listener of a node that was killed just before may be left. */
+#define BIND_WAIT_MS 2000u
+
+static bool bind_tcp(const char *address, uint32_t wait_ms)
 {
     /* "-::*": no error if the address is not there (Redis). */
     bool optional = address[0] == '-';
-    int fd = sock_listen_tcp(address + optional, (uint16_t)config.port, (int)config.tcp_backlog);
+    int fd = sock_listen_tcp_wait(address + optional, (uint16_t)config.port,
+                                  (int)config.tcp_backlog, wait_ms);
     if (fd < 0) {
         if (optional) return true;
         log_warning("net",
@@ -75,11 +79,11 @@ static bool bind_tcp(const char *address)
     return true;
 }
 
-static bool bind_all_tcp(void)
+static bool bind_all_tcp(uint32_t wait_ms)
 {
     if (config.port == 0) return true;
     for (uint32_t i = 0; i < config.bind_count; i++)
-        if (!bind_tcp(config.bind[i])) return false;
+        if (!bind_tcp(config.bind[i], wait_ms)) return false;
     return true;
 }
 
@@ -95,7 +99,7 @@ bool listen__bind(void)
         }
         doors[doors_count++] = (struct door){.fd = fd, .is_unix = true};
     }
-    return bind_all_tcp();
+    return bind_all_tcp(BIND_WAIT_MS);
 }
 
 bool listen__open(struct worker *w)
@@ -136,5 +140,5 @@ void listen__close(struct worker *w)
 bool listen__again(struct worker *w)
 {
     close_doors(w, true);
-    return bind_all_tcp() && (!accepting || listen__open(w));
+    return bind_all_tcp(0) && (!accepting || listen__open(w));
 }

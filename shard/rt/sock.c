@@ -15,10 +15,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shard/base/assert.h"
 #include "shard/base/attr.h"
+
+#define WAIT_STEP_MS 10u
 
 static void set_int(int fd, int level, int name, int value)
 {
@@ -74,6 +77,17 @@ int sock_listen_tcp(const char *address, uint16_t port, int backlog)
         fd = bind_and_listen(a, backlog);
     freeaddrinfo(list);
     return fd;
+}
+
+int sock_listen_tcp_wait(const char *address, uint16_t port, int backlog, uint32_t wait_ms)
+{
+    const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000};
+    for (;;) {
+        int fd = sock_listen_tcp(address, port, backlog);
+        if (fd != -EADDRINUSE || wait_ms < WAIT_STEP_MS) return fd;
+        (void)nanosleep(&step, NULL);
+        wait_ms -= WAIT_STEP_MS;
+    }
 }
 
 int sock_connect_tcp(const char *address, uint16_t port)

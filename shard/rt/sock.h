@@ -11,6 +11,9 @@
 
 /* Listening socket on a numeric or named address ("*" any IPv4, "::*" any IPv6), or -errno. */
 int sock_listen_tcp(const char *address, uint16_t port, int backlog);
+/* The same, but waits up to wait_ms for a port in use, blocking: for starts only. A process that was killed
+ * leaves its listener to the kernel, which ends an io_uring some time after the process is reaped. */
+int sock_listen_tcp_wait(const char *address, uint16_t port, int backlog, uint32_t wait_ms);
 int sock_listen_unix(const char *path, uint32_t mode,
                      int backlog);                        /* removes a stale socket file */
 int sock_connect_tcp(const char *address, uint16_t port); /* non-blocking; -errno */
