@@ -88,6 +88,8 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply)
     x->argc = rq->argc;
     x->key = rq->key;
     x->no_touch = rq->no_touch;
+    /* May have been set by the command before, in this very pass. */
+    x->string_bytes_max = atomic_load_explicit(&c->shared->string_bytes_max, memory_order_relaxed);
     spec->run(x);
     arena_rewind(&c->scratch, mark);
     /* Not bound to slots: KEYS and RANDOMKEY show what any write of this shard made. */

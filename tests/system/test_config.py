@@ -11,7 +11,7 @@ import time
 import pytest
 
 from moonlib.resp import Client, Disconnected, ReplyError, encode, parse, to_python
-from moonlib.server import free_port, moon_binary, start_moon, start_oracle
+from moonlib.server import StartFailed, free_port, moon_binary, start_moon, start_oracle
 
 VALUES = ("", "abc", "-1", "0", "1", "2", "3", "yes", "no", "YES", "99999999999999999999", "1gb", "1.5", "a b", "50%",
           "101%", "-100", "1 2", "1001", "70000", "true")
@@ -630,3 +630,19 @@ def test_the_tables_agree():
         assert isinstance(raw, dict) and len(raw) > 240
         with pytest.raises(ReplyError):
             c.call("CONFIG", "SET", "no-such-thing", "1")
+
+
+@pytest.mark.parametrize("io", ("epoll", "uring"))
+def test_a_setting_is_in_force_for_the_next_command_of_its_pipeline(io):
+    try:
+        node = start_moon(io=io)
+    except StartFailed as error:
+        if "no way to do input and output" in str(error):
+            pytest.skip("the kernel refuses io_uring")
+        raise
+    with node, node.client() as c:
+        replies = c.pipeline([("CONFIG", "SET", "proto-max-bulk-len", "1mb"), ("SETRANGE", "k", "2000000", "x"),
+                              ("CONFIG", "SET", "proto-max-bulk-len", "3mb"), ("SETRANGE", "k", "2000000", "x")])
+    assert replies[0] == replies[2] == b"OK"
+    assert isinstance(replies[1], ReplyError) and b"maximum allowed size" in replies[1].text
+    assert replies[3] == 2000001
