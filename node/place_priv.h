@@ -87,12 +87,13 @@ bool place__has_room(const struct worker *w, uint32_t to); /* for a request to t
 /* c has a request that found no room in the mailbox of that shard (or, ROOM_LOG, in the log): it is seen to
  * again when there is some. */
 #define ROOM_LOG SHARDS_MAX
+static_assert(SHARDS_MAX <= 64, "worker.room_shards has a bit for each");
 void place__wait_room(struct worker *w, struct conn *c, uint32_t wanted);
 
 /* ---- answer.c */
-/* True: too much is on its way to the connection that asks; the request went back to it. */
 /* The block of a request of a peer is done with: its sender may send the next. */
 void answer__took_block(struct worker *w, const struct queued *q);
+/* True: too much is on its way to the connection that asks; the request went back to it. */
 bool answer__gave_back(struct worker *w, const struct queued *q);
 /* The reply to a request of a peer: now, or (gated) when the log is durable. Empties `out`. */
 void answer__send(struct worker *w, const struct queued *q, struct buf *out);
