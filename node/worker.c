@@ -22,6 +22,12 @@ struct worker *worker_self(void)
     return self;
 }
 
+uint64_t node_txid(struct worker *w)
+{
+    static_assert(SHARDS_MAX <= 64, "the shard is the low 6 bits");
+    return ++w->txids << 6 | w->index;
+}
+
 void worker_adopt(struct worker *w, int fd, bool is_unix)
 {
     if (likely(w->stage == WORKER_RUNS)) {
@@ -298,6 +304,7 @@ bool worker__open_log(struct worker *w)
     }
     journal_set_fsync(j,
                       config.appendfsync); /* it may have been set since the directory was opened */
+    w->txids = journal_set_txid(node.journal_set) >> 6;
     core_set_journal(&w->core, j, config.appendfsync == JOURNAL_ALWAYS);
     return true;
 }

@@ -78,6 +78,7 @@ struct worker {
         int64_t at_ms;
         uint64_t commands_per_s, in_per_s, out_per_s;
     } ops;
+    uint64_t txids;                  /* node_txid(): the number of the last one */
     bool refuses;                    /* its log cannot be written */
     _Atomic uint64_t replayed_bytes; /* load.c */
     enum worker_stage { WORKER_RUNS, WORKER_STOPS, WORKER_LEAVES } stage; /* stop.c */
@@ -85,6 +86,9 @@ struct worker {
 
 /* The worker this thread runs; NULL on other threads. */
 struct worker *worker_self(void);
+/* Names a transaction that w coordinates (core_tx_begin): unique among those in the logs and those of this
+ * start. Positions are told by generation, so the generation is not in it. */
+uint64_t node_txid(struct worker *w);
 /* Takes a connected socket over, on the worker's own thread. */
 void worker_adopt(struct worker *w, int fd, bool is_unix);
 

@@ -100,6 +100,44 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply)
     c->ticks = now;
 }
 
+/* ---- transactions */
+
+#define TX_MARK_BYTES 64u
+
+void core_tx_begin(struct core *c, uint64_t txid, uint64_t shards_mask)
+{
+    assert(!c->tx.open);
+    assert((txid == 0) == (shards_mask == 0));
+    if (c->journal == NULL) return;
+    /* A log that refuses gets its marker all the same: it waits in memory like all that was appended. */
+    enum rc rc = journal_reserve(c->journal, TX_MARK_BYTES);
+    (void)rc;
+    c->tx = (struct core_tx){.txid = txid,
+                             .shards_mask = shards_mask,
+                             .begin_lsn = journal_lsn(c->journal),
+                             .open = true};
+    journal_group_begin(c->journal);
+}
+
+/* The other shards' parts name this one: without a part here recovery would drop theirs. */
+static void mark_part(struct core *c)
+{
+    struct journal_head head = {.opcode = OP_TX,
+                                .slot = JOURNAL_SLOT_ALL,
+                                .txid = c->tx.txid,
+                                .shards_mask = c->tx.shards_mask};
+    journal_append(c->journal, &head, NULL, 0);
+}
+
+void core_tx_end(struct core *c)
+{
+    if (c->journal == NULL) return;
+    assert(c->tx.open);
+    if (c->tx.txid != 0 && journal_lsn(c->journal) == c->tx.begin_lsn) mark_part(c);
+    journal_group_end(c->journal);
+    c->tx = (struct core_tx){.open = false};
+}
+
 void core_show_log(struct core *c)
 {
     struct core_log_stats *to = &c->log_stats;
@@ -193,6 +231,7 @@ static bool replay_unit(void *ctx, const struct journal_unit *u)
 {
     struct core_replay *p = ctx;
     struct core *c = p->core;
+    if (unlikely(u->opcode == OP_TX && u->engine == 0)) return true;
     const struct cmd_spec *spec = u->opcode < c->opcodes ? c->by_opcode[u->opcode] : NULL;
     if (spec == NULL || u->engine != 0 || u->db >= c->databases) {
         p->bad = spec == NULL ? "an opcode this version does not know"

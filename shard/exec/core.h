@@ -50,6 +50,13 @@ struct request {
     bool no_touch;
 };
 
+/* The transaction whose part runs on this shard: core_tx_begin(). */
+struct core_tx {
+    uint64_t txid, shards_mask; /* 0: on this shard alone */
+    uint64_t begin_lsn;
+    bool open;
+};
+
 struct garbage;
 struct core {
     struct reactor reactor;
@@ -67,7 +74,8 @@ struct core {
     bool gated;         /* appendfsync always: replies wait for the log */
     uint64_t gate_lsn;  /* of the running command: newest position it looked at or made */
     uint64_t *slot_lsn; /* newest position per slot, kept while gated */
-    uint64_t ticks;     /* clock_ticks() at the end of the last command */
+    struct core_tx tx;
+    uint64_t ticks; /* clock_ticks() at the end of the last command */
     const struct cmd_spec *const *by_opcode;
     uint32_t opcodes;
     struct core_cmd_stats *cmd_stats; /* by spec->id */
@@ -119,6 +127,13 @@ void core_start_upkeep(struct core *c);
 /* Runs one data command to its end; the reply is written by it. Counts it. Sets c->gate_lsn to the
  * position that must be durable before the reply may leave (0: none). */
 void core_run(struct core *c, const struct request *rq, struct reply *reply);
+/* Between the two, all that is logged here is one group (exec_log_group_… nest in it and do nothing), each
+ * unit naming txid and the shards that have a part: recovery replays all parts of it or none. Every shard
+ * of the mask must begin and end it, once; if it changed nothing there a marker stands for its part. With
+ * txid 0 and mask 0: one group on this shard alone (EXEC). On the thread that works on c, not across the end
+ * of a pass; only for transactions that may write. Without a log nothing happens. */
+void core_tx_begin(struct core *c, uint64_t txid, uint64_t shards_mask);
+void core_tx_end(struct core *c);
 /* Start of a pass: memory pressure, tick reading. */
 void core_pass_begin(struct core *c);
 /* What the log says of itself becomes visible to other threads. */

@@ -301,7 +301,11 @@ void exec_log(struct exec *x, const struct change *c, enum opcode op, const stru
 {
     struct core *core = x->core;
     if (core->journal == NULL || x->replay) return;
-    struct journal_head head = {.opcode = op, .slot = c->key.slot, .db = c->key.db};
+    struct journal_head head = {.opcode = op,
+                                .slot = c->key.slot,
+                                .db = c->key.db,
+                                .txid = core->tx.txid,
+                                .shards_mask = core->tx.shards_mask};
     journal_append(core->journal, &head, args, argc);
     if (unlikely(core->gated)) {
         core->slot_lsn[c->key.slot] = journal_lsn(core->journal);
@@ -315,14 +319,19 @@ void exec_log_same(struct exec *x, const struct change *c)
     exec_log(x, c, (enum opcode)x->spec->opcode, x->argv + 1, x->argc - 1);
 }
 
+static bool has_own_group(const struct exec *x)
+{
+    return x->core->journal != NULL && !x->replay && !x->core->tx.open;
+}
+
 void exec_log_group_begin(struct exec *x)
 {
-    if (x->core->journal != NULL && !x->replay) journal_group_begin(x->core->journal);
+    if (has_own_group(x)) journal_group_begin(x->core->journal);
 }
 
 void exec_log_group_end(struct exec *x)
 {
-    if (x->core->journal != NULL && !x->replay) journal_group_end(x->core->journal);
+    if (has_own_group(x)) journal_group_end(x->core->journal);
 }
 
 void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes *args,
@@ -330,7 +339,11 @@ void exec_log_all(struct exec *x, uint8_t db, enum opcode op, const struct bytes
 {
     struct core *core = x->core;
     if (core->journal == NULL || x->replay) return;
-    struct journal_head head = {.opcode = op, .slot = JOURNAL_SLOT_ALL, .db = db};
+    struct journal_head head = {.opcode = op,
+                                .slot = JOURNAL_SLOT_ALL,
+                                .db = db,
+                                .txid = core->tx.txid,
+                                .shards_mask = core->tx.shards_mask};
     journal_append(core->journal, &head, args, argc);
     if (!core->gated) return;
     core->gate_lsn = journal_lsn(core->journal);

@@ -143,7 +143,7 @@ size_t exec_value_log_bytes(const struct record *r);
 /* The same if the value is logged under another key. */
 size_t exec_value_log_bytes_as(const struct record *r, struct bytes key);
 /* Units between the two are replayed whole or not at all. A command that logs more than one unit opens
- * a group; not nested. */
+ * a group; not nested in another, but inside of a transaction (core_tx_begin), whose group it joins. */
 void exec_log_group_begin(struct exec *x);
 void exec_log_group_end(struct exec *x);
 /* A unit not bound to one slot: FLUSHDB, SWAPDB. */

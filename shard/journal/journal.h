@@ -78,6 +78,9 @@ MUST_CHECK enum rc journal_set_replay(struct journal_set *set, struct io *io,
                                       const struct journal_replay_opts *opts, struct buf *why);
 /* What a replay reads: all logs up to the cut. */
 uint64_t journal_set_bytes(const struct journal_set *set);
+/* The largest txid of any unit in the logs, 0: there is none. Later ones must be larger: a clean stop and
+ * start goes on in the same generation, where one txid may name one transaction only. */
+uint64_t journal_set_txid(const struct journal_set *set);
 /* After replay, before any append: ends the old generation durably and opens the next, unless the
  * last stop was clean with the same number of logs. Blocking. */
 MUST_CHECK enum rc journal_set_start(struct journal_set *set, struct buf *why);

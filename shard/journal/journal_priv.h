@@ -57,6 +57,7 @@ struct journal_set {
     bool given_up;        /* the repair drops generations */
     uint32_t newest;      /* the highest generation number ever used here */
     int64_t hlc_us;       /* the highest any frame names */
+    uint64_t txid;        /* the highest any unit names */
     uint64_t total_bytes; /* of log below the cut: what replay reads */
     uint64_t files_bytes, checked_bytes, told_bytes; /* for opts.watch */
 };

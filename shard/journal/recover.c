@@ -15,6 +15,7 @@
 struct tally { /* of one generation */
     struct journal_part *parts;
     size_t count, cap;
+    uint64_t txid; /* the largest */
     uint16_t log;
     bool no_memory;
 };
@@ -37,6 +38,7 @@ static bool note_part(void *ctx, const struct journal_unit_raw *raw,
     struct tally *t = ctx;
     (void)unit;
     if ((raw->flags & UNIT_TX) == 0) return true;
+    if (raw->txid > t->txid) t->txid = raw->txid;
     struct journal_part *last = t->count == 0 ? NULL : &t->parts[t->count - 1];
     bool same =
         last != NULL && last->log == t->log && last->lsn == group_at && last->txid == raw->txid;
@@ -224,6 +226,7 @@ static enum rc recover_log(struct journal_set *set, struct journal__generation *
     t->log = (uint16_t)log_index;
     log->apply_end = log->end;
     rc = take_frames(set, &w, g, log, t);
+    if (t->txid > set->txid) set->txid = t->txid;
     if (rc == RC_NOTFOUND || rc == RC_CORRUPT)
         rc = judge_end(set, &w, g, log, rc == RC_CORRUPT, why);
     if (rc == RC_IO && why->len == 0) {

@@ -111,6 +111,11 @@ enum rc journal_set_open(const struct journal_opts *opts, struct io *io, struct 
     return RC_OK;
 }
 
+uint64_t journal_set_txid(const struct journal_set *set)
+{
+    return set->txid;
+}
+
 void journal_set_close(struct journal_set *set)
 {
     if (set->lock_fd >= 0) (void)set->io->ops->file_close(set->io, set->lock_fd);

@@ -49,7 +49,7 @@ struct fixture *fixture_open(const struct cmd_table *const *tables, uint32_t ind
 void fixture_free(struct fixture *f); /* after fixture_check() */
 
 /* Runs one request as the node would: finds the row (a subcommand's in its container), checks the arity,
- * ends the pass. The reply is valid until the next request. Arguments are C strings. */
+ * ends the pass (unless core_tx_begin() was called: then the caller does). The reply is valid until the next request. Arguments are C strings. */
 #define run(f, ...) fixture_run((f), (const char *const[]){__VA_ARGS__, NULL})
 struct bytes fixture_run(struct fixture *f, const char *const *args);
 struct bytes fixture_run_bytes(struct fixture *f, const struct bytes *argv, uint32_t argc);

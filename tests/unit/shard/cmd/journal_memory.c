@@ -20,6 +20,7 @@
 /* What a unit takes beside its arguments: length, flags, opcode, slot, database; a count per argument. */
 #define UNIT_BYTES 16
 #define ARG_BYTES 5
+#define TX_BYTES 18 /* txid, shards */
 
 struct unit {
     struct unit *next;
@@ -102,6 +103,7 @@ static void check_unit(struct journal *j, const struct journal_head *head, const
                        uint32_t argc, size_t bytes)
 {
     size_t takes = bytes + UNIT_BYTES + argc * (size_t)(ARG_BYTES - 4);
+    if (head->txid != 0) takes += TX_BYTES;
     if (takes > j->room)
         fail_msg("unit of opcode %u takes %zu bytes, room is left for %zu", head->opcode, takes,
                  j->room);
@@ -176,6 +178,14 @@ void journal_stats_read(const struct journal *j, struct journal_stats *out)
 void journal_memory_crash(struct journal_set *set, uint64_t units)
 {
     set->crash = units;
+}
+
+struct journal_head journal_memory_head(const struct journal_set *set, uint64_t number)
+{
+    const struct unit *u = set->log[0].units;
+    for (; number > 0; number--)
+        u = u->next;
+    return u->head;
 }
 
 /* How many of the log's units are found. */

@@ -8,5 +8,7 @@
  * beginning of a group that did not get there whole (as the real one does: tests/unit/shard/journal/test_crash.c).
  * UINT64_MAX: all. */
 void journal_memory_crash(struct journal_set *set, uint64_t units);
+/* Of the given unit of log 0. */
+struct journal_head journal_memory_head(const struct journal_set *set, uint64_t number);
 
 #endif

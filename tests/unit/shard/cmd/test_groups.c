@@ -1,5 +1,5 @@
 /* A crash in the middle of what a command logs leaves all of it or nothing: every command that logs several
- * units, cut after each of them. MULTI and the scheduler build on this. */
+ * units, cut after each of them. MULTI and the scheduler build on this, and on core_tx_begin(). */
 #include "shard/cmd/cmd.h"
 
 #include <setjmp.h>
@@ -146,12 +146,86 @@ static void test_expired_on_the_way(void **state)
     fixture_free(f);
 }
 
+/* ---- core_tx_begin: several commands, one group */
+
+static void run_in_tx(struct fixture *f, uint64_t txid, uint64_t mask)
+{
+    core_tx_begin(&f->core, txid, mask);
+    expect(f, ":3\r\n", "DEL", "s1", "s2", "l1"); /* a group of its own elsewhere */
+    expect(f, "+OK\r\n", "MSET", "n1", "x", "n2", "y");
+    expect(f, "+OK\r\n", "SET", "n1", "z");
+    core_tx_end(&f->core);
+    journal_pass(f->core.journal, 0);
+}
+
+static void test_tx_is_one_group(void **state)
+{
+    (void)state;
+    for (uint64_t txid = 0; txid < 2; txid++) {
+        struct fixture *f = start();
+        uint64_t first = units(f), before = fixture_digest(f);
+        run_in_tx(f, txid * 77, txid * 1);
+        uint64_t last = units(f);
+        assert_int_equal(last - first, 6);
+        for (uint64_t cut = first; cut < last; cut++)
+            assert_true(digest_after(f, cut) == before);
+        assert_true(digest_after(f, last) == fixture_digest(f));
+        for (uint64_t i = first; i < last; i++) {
+            struct journal_head head = journal_memory_head(f->set, i);
+            assert_int_equal(head.txid, txid * 77);
+            assert_int_equal(head.shards_mask, txid);
+        }
+        expect(f, "+OK\r\n", "SET", "n1", "after");
+        assert_int_equal(journal_memory_head(f->set, last).txid, 0);
+        fixture_upkeep(f);
+        fixture_free(f);
+    }
+}
+
+/* A part that changed nothing is marked, so that the others are not dropped; EXEC on one shard is not. */
+static void test_tx_without_change(void **state)
+{
+    (void)state;
+    struct fixture *f = start();
+    uint64_t first = units(f), before = fixture_digest(f);
+    core_tx_begin(&f->core, 77, 3);
+    expect(f, ":0\r\n", "DEL", "nothing");
+    core_tx_end(&f->core);
+    assert_int_equal(units(f), first + 1);
+    struct journal_head head = journal_memory_head(f->set, first);
+    assert_int_equal(head.opcode, OP_TX);
+    assert_int_equal(head.txid, 77);
+    assert_int_equal(head.shards_mask, 3);
+    journal_pass(f->core.journal, 0);
+    core_tx_begin(&f->core, 0, 0);
+    expect(f, "$1\r\n1\r\n", "GET", "s1");
+    core_tx_end(&f->core);
+    assert_int_equal(units(f), first + 1);
+    for (uint32_t shards = 1; shards <= 3; shards++)
+        assert_true(fixture_replay_digest(f, shards) == before);
+    fixture_free(f);
+}
+
+static void test_tx_without_log(void **state)
+{
+    (void)state;
+    struct fixture *f = start();
+    struct journal *j = f->core.journal;
+    core_set_journal(&f->core, NULL, false);
+    core_tx_begin(&f->core, 77, 3);
+    expect(f, "+OK\r\n", "SET", "s1", "9");
+    core_tx_end(&f->core);
+    expect(f, "+OK\r\n", "SET", "s1", "1");
+    core_set_journal(&f->core, j, false);
+    fixture_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_or_nothing),
-        cmocka_unit_test(test_between_commands),
-        cmocka_unit_test(test_expired_on_the_way),
+        cmocka_unit_test(test_all_or_nothing),     cmocka_unit_test(test_between_commands),
+        cmocka_unit_test(test_expired_on_the_way), cmocka_unit_test(test_tx_is_one_group),
+        cmocka_unit_test(test_tx_without_change),  cmocka_unit_test(test_tx_without_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

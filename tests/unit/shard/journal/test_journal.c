@@ -104,6 +104,29 @@ static void test_clean_stop_continues_the_generation(void **state)
 }
 
 /* A unit over a frame, one over many segments, one that is exactly a frame; groups that overflow. */
+/* A clean stop and start goes on in the generation: a txid of before would make one transaction of two. */
+static void test_txids_of_before_are_known(void **state)
+{
+    (void)state;
+    struct jworld w;
+    struct jmodel m = {0};
+    open_world(&w, 1, 2, JOURNAL_ALWAYS);
+    assert_int_equal(journal_set_txid(w.set), 0);
+    jmodel_add_run(&m, 2);
+    jmodel_append(&m, &w, 0, 10, 9, 3, false);
+    jmodel_append(&m, &w, 1, 10, 9, 3, false);
+    jmodel_append(&m, &w, 1, 10, 77, 2, false);
+    jmodel_append(&m, &w, 0, 10, 8, 1, false);
+    for (uint32_t start = 0; start < 3; start++) {
+        jworld_close(&w, start != 1);
+        reopen(&w, 2 + start);
+        assert_int_equal(journal_set_txid(w.set), 77);
+        assert_int_equal(jworld_start(&w), RC_OK);
+    }
+    jworld_free(&w);
+    jmodel_free(&m);
+}
+
 static void test_large_units_and_groups(void **state)
 {
     (void)state;
@@ -469,6 +492,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_restarts),
         cmocka_unit_test(test_clean_stop_continues_the_generation),
+        cmocka_unit_test(test_txids_of_before_are_known),
         cmocka_unit_test(test_large_units_and_groups),
         cmocka_unit_test(test_group_is_durable_as_one),
         cmocka_unit_test(test_leftovers_go),
