@@ -279,6 +279,8 @@ static bool answer_conn(struct worker *w, uint32_t from, const struct msg_answer
         keep_returned(c, p, (struct returned *)(void *)a->block);
     else if (p->merge != NULL)
         merge__part(c, a->pend, p->merge, a->part, wire);
+    else if (unlikely(p->join != NULL))
+        multi__join(c, a->pend, wire);
     else
         conn__answer(c, a->pend, wire);
     if (unlikely(c->returned_count > 0)) place__resend(c);
@@ -299,7 +301,12 @@ void answer__everywhere(struct worker *w, struct everywhere *e)
     for (uint32_t i = 0; i < e->count; i++)
         parts[i] = buf_bytes(&e->out[i]);
     e->join(&call, e->arg, parts, e->count);
-    if (c != NULL && !(c->flags & CONN_CLOSING)) conn__answer(c, e->pend, buf_bytes(&joined));
+    if (c != NULL && !(c->flags & CONN_CLOSING)) {
+        if (e->in_exec)
+            multi__element(c, e->pend, e->element, buf_bytes(&joined));
+        else
+            conn__answer(c, e->pend, buf_bytes(&joined));
+    }
     buf_free(&joined);
     for (uint32_t i = 0; i < e->count; i++)
         buf_free(&e->out[i]);

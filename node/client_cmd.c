@@ -62,6 +62,7 @@ static void set_text(char **to, struct bytes from)
 static void run_reset(struct call *c)
 {
     struct session *s = &call_conn(c)->session;
+    multi__reset(call_conn(c));
     set_text(&s->name, bytes_view("", 0));
     s->db = 0;
     s->proto = 2;
@@ -281,22 +282,23 @@ static void add_line(struct conn *c, struct buf *out)
 {
     int64_t now_ms = reactor_now_ms(&c->worker->core.reactor);
     char flags[4] = "N";
+    if (c->flags & CONN_MULTI) memcpy(flags, "x", 2);
     if (c->flags & CONN_CLOSE_AFTER_REPLY) memcpy(flags, "c", 2);
     if (c->flags & CONN_UNIX) memcpy(flags, "U", 2);
     const struct session *s = &c->session;
     buf_addf(out,
              "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u sub=0 "
-             "psub=0 ssub=0 multi=-1 "
-             "qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 rbs=%zu rbp=0 obl=%zu oll=0 omem=%zu "
+             "psub=0 ssub=0 multi=%lld "
+             "qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=%zu rbs=%zu rbp=0 obl=%zu oll=0 omem=%zu "
              "tot-mem=%zu events=r "
              "cmd=%s user=default redir=-1 resp=%u lib-name=%s lib-ver=%s",
              (unsigned long long)c->id, c->peer, c->local, c->stream.fd,
              s->name != NULL ? s->name : "", (long long)((now_ms - c->created_ms) / 1000),
-             (long long)((now_ms - c->active_ms) / 1000), flags, s->db, c->in.len,
-             c->in.cap - c->in.len, c->out.cap, c->out.len, conn_output_bytes(c),
-             conn_memory_bytes(c), c->last_spec != NULL ? commands_full_name(c->last_spec) : "NULL",
-             s->proto, s->lib_name != NULL ? s->lib_name : "",
-             s->lib_ver != NULL ? s->lib_ver : "");
+             (long long)((now_ms - c->active_ms) / 1000), flags, s->db, (long long)multi_queued(c),
+             c->in.len, c->in.cap - c->in.len, multi_bytes(c), c->out.cap, c->out.len,
+             conn_output_bytes(c), conn_memory_bytes(c),
+             c->last_spec != NULL ? commands_full_name(c->last_spec) : "NULL", s->proto,
+             s->lib_name != NULL ? s->lib_name : "", s->lib_ver != NULL ? s->lib_ver : "");
 }
 
 static void run_info(struct call *c)
@@ -579,8 +581,8 @@ static const struct cmd_spec rows[] = {
     {.name = "ECHO", .run_conn = run_echo, .arity = 2, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, CONN_ROW, .since = "1.0.0", .summary = "Returns its argument.", .syntax = "message"},
     {.name = "HELLO", .run_conn = run_hello, .arity = -1, .flags = CONN_FLAGS | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY, CONN_ROW, .since = "6.0.0", .summary = "Greets the server: protocol version, authentication, name.", .syntax = "[protover [AUTH username password] [SETNAME clientname]]"},
     {.name = "PING", .run_conn = run_ping, .arity = -1, .flags = CMD_FAST, CONN_ROW, .since = "1.0.0", .summary = "Returns PONG, or its argument.", .syntax = "[message]", .tips = "request_policy:all_shards response_policy:all_succeeded"},
-    {.name = "QUIT", .run_conn = run_quit, .arity = -1, .flags = CONN_FLAGS | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY, CONN_ROW, .since = "1.0.0", .summary = "Closes the connection.", .syntax = ""},
-    {.name = "RESET", .run_conn = run_reset, .arity = 1, .flags = CONN_FLAGS | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY, CONN_ROW, .since = "6.2.0", .summary = "Puts the connection back into its first state.", .syntax = ""},
+    {.name = "QUIT", .run_conn = run_quit, .arity = -1, .flags = CONN_FLAGS | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_AT_ONCE, CONN_ROW, .since = "1.0.0", .summary = "Closes the connection.", .syntax = ""},
+    {.name = "RESET", .run_conn = run_reset, .arity = 1, .flags = CONN_FLAGS | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY | CMD_AT_ONCE, CONN_ROW, .since = "6.2.0", .summary = "Puts the connection back into its first state.", .syntax = ""},
     {.name = "SELECT", .run_conn = run_select, .arity = 2, .flags = CMD_LOADING | CMD_STALE | CMD_FAST, CONN_ROW, .since = "1.0.0", .summary = "Changes the database of the connection.", .syntax = "index"},
 };
 // clang-format on

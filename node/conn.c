@@ -117,9 +117,12 @@ void conn_close_now(struct conn *c)
     for (uint32_t i = 0; i < c->pends_count; i++) {
         struct pend *p = &c->pends[(c->pends_head + i) & (c->pends_cap - 1)];
         if (p->merge != NULL) place__merge_drop(p->merge);
+        if (p->join != NULL) multi__join_drop(p->join);
         p->merge = NULL;
+        p->join = NULL;
         place__drop_returned(p->returned);
     }
+    multi__close(c);
     w->returned -= c->returned_count;
     c->pends_count = c->returned_count = 0;
     w->conns[c->index] = NULL;
@@ -138,7 +141,7 @@ void conn_close_after_reply(struct conn *c)
 size_t conn_memory_bytes(const struct conn *c)
 {
     return sizeof *c + c->in.cap + c->out.cap + c->sending.cap + c->held.cap +
-           c->marks_cap * sizeof *c->marks + c->pends_cap * sizeof *c->pends;
+           c->marks_cap * sizeof *c->marks + c->pends_cap * sizeof *c->pends + multi_bytes(c);
 }
 
 /* ---- input */

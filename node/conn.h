@@ -11,6 +11,8 @@
 
 struct worker;
 struct merge;
+struct join;
+struct multi;
 struct returned;
 
 /* One place in the order of replies. While an answer of another shard is outstanding, every later reply
@@ -20,6 +22,7 @@ struct pend {
     uint32_t parts_left; /* 0: ready */
     bool muted;          /* CLIENT REPLY OFF or SKIP was in force: the answer is dropped */
     struct merge *merge; /* several shards answer: how they become one reply; NULL: one answer */
+    struct join *join;   /* of an EXEC: its data commands, then what this core says (multi.c) */
     struct returned *returned; /* requests that other shards gave back (answer.c) */
 };
 /* Output up to `end` (counted in bytes since the connection began) waits for the log to reach lsn. */
@@ -43,6 +46,8 @@ enum conn_flag {
     CONN_SENDING = 1 << 11, /* `sending` is with the kernel */
     CONN_UNHEARD = 1 << 12, /* input was dropped, or will be, because the connection ends */
     CONN_FIN = 1 << 13,     /* at a stop: all was sent, and the end of it */
+    CONN_MULTI = 1 << 14,   /* between MULTI and its end: commands are queued (multi.c) */
+    CONN_RAN = 1 << 15,     /* of a batch that stops here the last request did run */
 };
 
 struct conn {
@@ -88,6 +93,10 @@ struct conn {
     /* Facts for CLIENT LIST and limits. */
     int64_t created_ms, active_ms;
     const struct cmd_spec *last_spec;
+    /* Transactions (multi.c). */
+    struct multi *multi; /* NULL: none so far */
+    bool in_exec;        /* a command of the EXEC at exec_pend runs, the one at exec_element */
+    uint32_t exec_pend, exec_element;
     uint64_t commands, in_bytes, out_bytes;
     char peer[64], local[64];
 };
@@ -106,6 +115,8 @@ static inline size_t conn_output_bytes(const struct conn *c)
 {
     return c->out.len + c->sending.len + c->held.len;
 }
+int64_t multi_queued(const struct conn *c); /* -1: not in MULTI */
+size_t multi_bytes(const struct conn *c);
 size_t conn_memory_bytes(const struct conn *c);
 
 #endif

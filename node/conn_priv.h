@@ -64,4 +64,9 @@ void place__fail_held(struct worker *w);
 bool place__hand_over(struct worker *w, struct worker *to, int fd, bool is_unix);
 void place__merge_drop(struct merge *m); /* the connection is gone */
 
+/* ---- multi.c */
+void multi__reset(struct conn *c); /* DISCARD, and UNWATCH */
+void multi__close(struct conn *c); /* the connection ends */
+void multi__join_drop(struct join *j);
+
 #endif

@@ -49,6 +49,35 @@ void place__write_args(uint8_t *to, const struct bytes *argv, uint32_t argc)
     }
 }
 
+void place__read_args(const uint8_t *from, struct bytes *argv, uint32_t argc)
+{
+    const uint8_t *data = from + (size_t)argc * sizeof(uint32_t);
+    for (uint32_t i = 0; i < argc; i++) {
+        uint32_t len;
+        memcpy(&len, from + (size_t)i * sizeof len, sizeof len);
+        argv[i] = bytes_view(data, len);
+        data += len;
+    }
+}
+
+void place__send(struct conn *c, uint32_t to, struct msg_request *m)
+{
+    struct worker *w = c->worker;
+    struct peer *p = &w->peers[to];
+    m->conn_index = c->index;
+    m->conn_id = c->id;
+    m->pend = conn__pend(c, 1, NULL);
+    m->round = c->round;
+    m->taken = c->far_bytes != NULL ? c->far_bytes[to] : 0;
+    struct msg_request *sent = mailbox_reserve(p->requests_out, sizeof *m);
+    assert(sent != NULL); /* the caller looked */
+    *sent = *m;
+    mailbox_push(p->requests_out, sizeof *m);
+    p->outstanding++;
+    w->outstanding++;
+    c->due++;
+}
+
 /* The caller checked peer_has_room(). */
 static void send_request(struct worker *w, uint32_t to, const struct request *rq, struct conn *c,
                          uint32_t pend, uint32_t part)
@@ -344,7 +373,7 @@ static bool one_shard(struct worker *w, struct request *rq, uint32_t *shard_out)
     return true;
 }
 
-static uint32_t shard_of_cursor(const struct worker *w, const struct request *rq)
+uint32_t place__shard_of_cursor(const struct worker *w, const struct request *rq)
 {
     uint64_t cursor;
     if (rq->argc < 2 || !num_parse_u64(rq->argv[1], &cursor))
@@ -368,18 +397,18 @@ static uint32_t shard_by_keys(struct worker *w, uint8_t db)
     return w->index;
 }
 
-static void run_conn(struct worker *w, struct conn *c, struct request *rq)
+/* Any of them may be about every worker: worker_everywhere() counts on room for one message to each. */
+bool place__everyone_has_room(const struct worker *w)
 {
-    if (c->pends_count > 0) { /* settings, MULTI, SELECT …: after all that came before */
-        stall(w, c, CONN_WAIT_ORDER);
-        return;
-    }
-    /* Any of them may be about every worker: worker_everywhere() counts on room for one message to each. */
-    if (must_wait_for_room(w, c, NULL)) return;
-    size_t start;
-    struct reply reply = conn__reply_begin(c, &start);
+    for (uint32_t s = 0; s < w->core.count; s++)
+        if (s != w->index && !peer_has_room(&w->peers[s])) return false;
+    return true;
+}
+
+void place__call(struct worker *w, struct conn *c, const struct request *rq, struct reply *reply)
+{
     struct call call = {
-        .spec = rq->spec, .argv = rq->argv, .argc = rq->argc, .reply = &reply, .conn = c};
+        .spec = rq->spec, .argv = rq->argv, .argc = rq->argc, .reply = reply, .conn = c};
     stat_bump(&w->core.stats.commands, 1);
     uint64_t ticks = clock_ticks();
     rq->spec->run_conn(&call);
@@ -389,10 +418,20 @@ static void run_conn(struct worker *w, struct conn *c, struct request *rq)
     core_count_call(s, spent, spent_ns);
     slowlog_judge(w, rq, spent_ns);
     w->core.ticks = clock_ticks();
-    if (reply.errored) {
-        stat_bump(&s->failed, 1);
-        core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
+    if (reply->errored) stat_bump(&s->failed, 1);
+}
+
+static void run_conn(struct worker *w, struct conn *c, struct request *rq)
+{
+    if (c->pends_count > 0) { /* settings, MULTI, SELECT …: after all that came before */
+        stall(w, c, CONN_WAIT_ORDER);
+        return;
     }
+    if (must_wait_for_room(w, c, NULL)) return;
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    place__call(w, c, rq, &reply);
+    if (reply.errored) core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
     if (w->core.gated && c->gate_lsn < core_newest_lsn(&w->core))
         c->gate_lsn = core_newest_lsn(&w->core);
     /* worker_everywhere() may have opened a place for the reply; then nothing was written here. */
@@ -433,8 +472,22 @@ static void reply_unknown_sub(struct conn *c, const struct request *rq)
     conn__reply_end(c, &reply, start);
 }
 
+/* Of an EXEC, whose end a refusal is. */
+static void refuse_exec(struct conn *c, const char *why)
+{
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    multi__refuse_exec(c, &reply, why);
+    core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
+    conn__reply_end(c, &reply, start);
+}
+
 static void reply_arity(struct conn *c, const struct cmd_spec *spec)
 {
+    if (unlikely(spec->run_conn == multi__exec)) {
+        refuse_exec(c, "wrong number of arguments for 'exec' command");
+        return;
+    }
     size_t start;
     struct reply reply = conn__reply_begin(c, &start);
     reply_errorf(&reply, "ERR wrong number of arguments for '%s' command",
@@ -492,7 +545,10 @@ static bool admit(struct conn *c, const struct request *rq)
         return false;
     }
     if (unlikely(!c->session.authenticated) && !(spec->flags & CMD_NO_AUTH)) {
-        reply_in_order(c, "NOAUTH Authentication required.");
+        if (spec->run_conn == multi__exec)
+            refuse_exec(c, "NOAUTH Authentication required.");
+        else
+            reply_in_order(c, "NOAUTH Authentication required.");
         return false;
     }
     if (unlikely(node_loading()) && !(spec->flags & CMD_LOADING)) {
@@ -528,7 +584,7 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
         run_everywhere(w, c, rq);
         return;
     case SPREAD_CURSOR:
-        run_on(w, c, rq, shard_of_cursor(w, rq));
+        run_on(w, c, rq, place__shard_of_cursor(w, rq));
         return;
     case SPREAD_ANY:
         run_on(w, c, rq, shard_by_keys(w, c->session.db));
@@ -536,24 +592,64 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
     }
 }
 
-static void run_queued_conn(struct worker *w, struct queued *q)
+/* A request between MULTI and its end. */
+static void run_in_multi(struct worker *w, struct queued *q)
 {
     struct conn *c = q->conn;
-    if (unlikely((c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY)) ||
-                 c->skip_batch == w->batch_id))
+    const struct cmd_spec *spec = q->rq.spec;
+    if (log_behind(w) && spec != NULL && spec->run_conn == multi__exec && multi__writes(c)) {
+        stall_for_room(w, c, ROOM_LOG);
         return;
+    }
+    c->commands++;
+    w->running = c;
+    if (spec != NULL) c->last_spec = spec;
+    if (!admit(c, &q->rq))
+        multi__abort(c);
+    else if (spec->flags & CMD_AT_ONCE)
+        place(w, c, &q->rq);
+    else
+        multi__queue(c, &q->rq);
+    if (c->skip_batch == w->batch_id && !(c->flags & CONN_RAN)) {
+        c->commands--;
+        return;
+    }
+    c->flags &= ~(uint32_t)CONN_RAN;
+    c->consumed = q->end;
+}
+
+/* Protocol errors, and output beyond its bounds; true: nothing is to be run. */
+HOT_INLINE bool may_not_run(struct worker *w, struct queued *q)
+{
+    struct conn *c = q->conn;
     if (unlikely(q->bad != NULL)) {
         char text[256];
         (void)snprintf(text, sizeof text, "ERR %s", q->bad);
         reply_in_order(c, text);
         conn_close_after_reply(c);
-        return;
+        return true;
     }
     /* What one pass may answer is not bounded by what it takes: 512 GETs of a megabyte each. */
     if (unlikely(conn_output_bytes(c) > OUT_PAUSE_BYTES)) {
         stall(w, c, CONN_WAIT_OUTPUT);
-        return;
+        return true;
     }
+    return false;
+}
+
+static void run_queued_conn(struct worker *w, struct queued *q)
+{
+    struct conn *c = q->conn;
+    if (unlikely((c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY | CONN_MULTI)) ||
+                 c->skip_batch == w->batch_id)) {
+        if ((c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY)) || c->skip_batch == w->batch_id)
+            return;
+        if (q->rq.argc > 0) {
+            if (!may_not_run(w, q)) run_in_multi(w, q);
+            return;
+        }
+    }
+    if (unlikely(may_not_run(w, q))) return;
     if (unlikely(log_behind(w)) && q->rq.argc > 0 && q->rq.spec != NULL &&
         (q->rq.spec->flags & CMD_WRITE)) {
         stall_for_room(w, c, ROOM_LOG);
@@ -681,14 +777,8 @@ static void take_request(struct worker *w, uint32_t from, const struct msg_reque
                .no_touch = m->no_touch},
     };
     const uint8_t *lengths = m->kind == MSG_BLOCK ? m->block : (const uint8_t *)(m + 1);
-    const uint8_t *data = lengths + (size_t)m->argc * sizeof(uint32_t);
     struct bytes *argv = arena_alloc(&w->args, m->argc * sizeof *argv);
-    for (uint32_t i = 0; i < m->argc; i++) {
-        uint32_t len;
-        memcpy(&len, lengths + (size_t)i * sizeof len, sizeof len);
-        argv[i] = bytes_view(data, len);
-        data += len;
-    }
+    place__read_args(lengths, argv, m->argc);
     q->rq.argv = argv;
     q->rq.key = (struct db_key){.hash = m->hash, .slot = m->slot, .db = m->db};
     if (m->spec->keys.first > 0 && (uint32_t)m->spec->keys.first < m->argc) {
@@ -736,6 +826,17 @@ void place__take_requests(struct worker *w)
             case MSG_EVERYWHERE:
                 everywhere_here(w, s, m->everywhere);
                 break;
+            case MSG_EXEC:
+                block_bytes += m->block_bytes;
+                multi__take_exec(w, s, m);
+                break;
+            case MSG_WATCH:
+                block_bytes += m->block_bytes;
+                multi__take_watch(w, s, m);
+                break;
+            case MSG_UNWATCH:
+                (void)core_unwatch(&w->core, m->hash);
+                break;
             }
         }
     }
@@ -749,6 +850,7 @@ void place__publish(struct worker *w)
         bool news = mailbox_release(p->requests_in);
         news |= p->owes_wake;
         p->owes_wake = false;
+        if (unlikely(p->unwatch.len > 0)) multi__publish(w, s);
         news |= mailbox_publish(p->requests_out);
         news |= mailbox_publish(p->answers_out);
         if (news) reactor_wake(&p->worker->core.reactor);
@@ -792,7 +894,10 @@ void worker_everywhere(struct call *call, everywhere_part *part, everywhere_join
                              .count = w->core.count};
     for (uint32_t i = 0; i < e->count; i++)
         buf_init(&e->out[i], MEM_REPLY);
-    e->pend = conn__pend(c, 1, NULL);
+    e->in_exec = c->in_exec;
+    e->element = c->exec_element;
+    e->pend = c->in_exec ? c->exec_pend : conn__pend(c, 1, NULL);
+    if (e->in_exec) multi__element_due(c);
     for (uint32_t s = 0; s < w->core.count; s++) {
         if (s == w->index) continue;
         struct peer *p = &w->peers[s];

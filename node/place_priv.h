@@ -8,7 +8,15 @@
 /* Requests above this travel as a block on the heap, the ring carries its address. */
 #define REQUEST_INLINE_MAX (16u << 10)
 
-enum msg_kind { MSG_REQUEST, MSG_BLOCK, MSG_SOCKET, MSG_EVERYWHERE };
+enum msg_kind {
+    MSG_REQUEST,
+    MSG_BLOCK,
+    MSG_SOCKET,
+    MSG_EVERYWHERE,
+    MSG_EXEC,
+    MSG_WATCH,
+    MSG_UNWATCH
+};
 
 struct
     msg_request { /* then: uint32_t lengths[argc], the arguments' bytes; or (MSG_BLOCK) in block */
@@ -16,7 +24,8 @@ struct
     uint32_t argc;
     uint32_t conn_index, pend, part;
     uint32_t wire_bytes;
-    uint64_t conn_id, hash;
+    uint64_t conn_id;
+    uint64_t hash; /* MSG_EXEC: bytes used of the block; MSG_WATCH, MSG_UNWATCH: the watcher */
     const struct cmd_spec *spec;
     void *block;
     size_t block_bytes;
@@ -63,6 +72,8 @@ struct everywhere {
     const struct cmd_spec *spec;
     uint64_t conn_id;
     uint32_t conn_index, pend, left, count;
+    bool in_exec; /* the joined reply is an element of the EXEC at pend */
+    uint32_t element;
     struct buf out[SHARDS_MAX];
 };
 /* How the answers of several shards become one. */
@@ -83,12 +94,35 @@ void merge__part(struct conn *c, uint32_t number, struct merge *m, uint32_t part
 /* ---- place.c */
 size_t place__args_bytes(const struct bytes *argv, uint32_t argc); /* in a message */
 void place__write_args(uint8_t *to, const struct bytes *argv, uint32_t argc);
+void place__read_args(const uint8_t *from, struct bytes *argv, uint32_t argc); /* as views */
+bool place__everyone_has_room(const struct worker *w);
+uint32_t place__shard_of_cursor(const struct worker *w, const struct request *rq);
+/* A message that will be answered, for which there is room: fills in whose it is, and its place. */
+void place__send(struct conn *c, uint32_t to, struct msg_request *m);
+/* A command about the connection: runs and counts it. */
+void place__call(struct worker *w, struct conn *c, const struct request *rq, struct reply *reply);
 bool place__has_room(const struct worker *w, uint32_t to); /* for a request to that shard */
 /* c has a request that found no room in the mailbox of that shard (or, ROOM_LOG, in the log): it is seen to
  * again when there is some. */
 #define ROOM_LOG SHARDS_MAX
 static_assert(SHARDS_MAX <= 64, "worker.room_shards has a bit for each");
 void place__wait_room(struct worker *w, struct conn *c, uint32_t wanted);
+
+/* ---- multi.c */
+void multi__queue(struct conn *c, const struct request *rq); /* it was admitted */
+void multi__abort(struct conn *c);                           /* it was not */
+bool multi__writes(const struct conn *c);                    /* one of the queued commands does */
+void multi__exec(struct call *call);
+/* An EXEC that cannot even be looked at ends the transaction all the same. */
+void multi__refuse_exec(struct conn *c, struct reply *reply, const char *why);
+void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request *r);
+void multi__take_watch(struct worker *w, uint32_t from, const struct msg_request *r);
+void multi__publish(struct worker *w, uint32_t to);
+/* The shard has answered: the reply, or its parts. */
+void multi__join(struct conn *c, uint32_t number, struct bytes wire);
+/* worker_everywhere() inside an EXEC: one more part is due; and it is there. */
+void multi__element_due(struct conn *c);
+void multi__element(struct conn *c, uint32_t number, uint32_t element, struct bytes wire);
 
 /* ---- answer.c */
 /* The block of a request of a peer is done with: its sender may send the next. */

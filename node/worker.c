@@ -237,6 +237,8 @@ struct worker *worker_new(uint32_t index)
     w->batch = mem_alloc(MEM_CONN, BATCH_MAX * sizeof *w->batch);
     arena_init(&w->args);
     buf_init(&w->part_reply, MEM_REPLY);
+    for (uint32_t i = 0; i < SHARDS_MAX; i++)
+        buf_init(&w->peers[i].unwatch, MEM_CONN);
     w->cron = (struct timer){.fire = cron};
     return w;
 }

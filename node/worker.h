@@ -24,7 +24,8 @@ struct peer {
     bool owes_wake;             /* we took such bytes off */
     struct flow *flows;         /* answers on their way to its connections, by index (answer.c) */
     uint32_t flows_cap;
-    uint32_t over; /* flows over their bound */
+    uint32_t over;      /* flows over their bound */
+    struct buf unwatch; /* numbers of watchers that are to be forgotten there (multi.c) */
 };
 
 struct queued { /* one request of a batch */
@@ -72,6 +73,7 @@ struct worker {
     struct buf part_reply;                      /* an answer to a peer while it is written */
     struct held_answer *held_head, **held_tail; /* answers waiting for the log */
     struct timer cron;
+    uint64_t watchers;       /* numbers given so far (multi.c) */
     struct slowlog *slowlog; /* node/slowlog.c */
     struct ops_sample {      /* instantaneous_* of INFO, by cron */
         uint64_t commands, in_bytes, out_bytes;

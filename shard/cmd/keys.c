@@ -231,6 +231,7 @@ static void remove_open(struct exec *x, struct change *c)
 {
     c->e.record = NULL;
     bool removed = db_commit(x->ks, &c->key, &c->e);
+    exec_touch_removed(x, &c->key);
     assert(removed); /* only inserts allocate */
 }
 

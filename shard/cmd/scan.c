@@ -212,6 +212,7 @@ static bool flush_options(struct exec *x)
 static void run_flushdb(struct exec *x)
 {
     if (!flush_options(x)) return;
+    exec_touch_db(x, x->key.db, -1);
     uint64_t keys = flush(x, x->key.db);
     if (keys > 0) exec_log_all(x, x->key.db, OP_FLUSHDB, NULL, 0);
     stat_bump(&x->core->stats.dirty, keys);
@@ -222,8 +223,10 @@ static void run_flushall(struct exec *x)
 {
     if (!flush_options(x)) return;
     uint64_t keys = 0;
-    for (uint32_t db = 0; db < x->databases; db++)
+    for (uint32_t db = 0; db < x->databases; db++) {
+        exec_touch_db(x, (uint8_t)db, -1);
         keys += flush(x, (uint8_t)db);
+    }
     if (keys > 0) exec_log_all(x, 0, OP_FLUSHALL, NULL, 0);
     stat_bump(&x->core->stats.dirty, keys);
     reply_ok(x->reply);
@@ -237,6 +240,10 @@ static void run_swapdb(struct exec *x)
     if (a < 0 || a >= x->databases || b < 0 || b >= x->databases) {
         reply_error(x->reply, "ERR DB index is out of range");
         return;
+    }
+    if (a != b) {
+        exec_touch_db(x, (uint8_t)a, (int32_t)b);
+        exec_touch_db(x, (uint8_t)b, (int32_t)a);
     }
     if (x->replay)
         db_swap_slots(x->ks, (uint8_t)a, (uint8_t)b, owns_slot, x);

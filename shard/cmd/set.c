@@ -37,7 +37,10 @@ static void run_sadd(struct exec *x)
         exec_abandon(x, &c);
         return;
     }
-    if (!exec_commit(x, &c, NOTIFY_SET, added > 0 ? "sadd" : NULL)) return;
+    if (added == 0)
+        exec_put_back(x, &c);
+    else if (!exec_commit(x, &c, NOTIFY_SET, "sadd"))
+        return;
     if (added > 0) exec_log(x, &c, OP_SADD, x->argv + 1, done - 1); /* exactly what was applied */
     if (done < x->argc)
         exec_reply_nomem(x);
@@ -57,7 +60,10 @@ static void run_srem(struct exec *x)
     for (uint32_t i = 2; i < x->argc && set_len(c.e.record) > 0; i++)
         removed += set_remove(&c.e.record, x->argv[i]);
     if (removed > 0) exec_log_same(x, &c);
-    if (!exec_commit(x, &c, NOTIFY_SET, removed > 0 ? "srem" : NULL)) return;
+    if (removed > 0)
+        (void)exec_commit(x, &c, NOTIFY_SET, "srem"); /* it was there: cannot fail */
+    else
+        exec_put_back(x, &c);
     reply_i64(x->reply, removed);
 }
 

@@ -169,7 +169,10 @@ static void add_generic(struct exec *x, uint32_t how)
         return;
     }
     const char *event = z.how & ZSET_INCR ? "zincr" : "zadd";
-    if (!exec_commit(x, &c, NOTIFY_ZSET, changed ? event : NULL)) return;
+    if (unlikely(!changed))
+        exec_put_back(x, &c);
+    else if (!exec_commit(x, &c, NOTIFY_ZSET, event))
+        return;
     if (likely(changed)) log_zadd(x, &c, &z);
     reply_zadd(x, &z);
 }
@@ -198,7 +201,10 @@ static void run_zrem(struct exec *x)
     for (uint32_t i = 2; i < x->argc && zset_len(c.e.record) > 0; i++)
         removed += zset_remove(&c.e.record, x->argv[i]);
     if (removed > 0) exec_log_same(x, &c);
-    if (!exec_commit(x, &c, NOTIFY_ZSET, removed > 0 ? "zrem" : NULL)) return;
+    if (removed > 0)
+        (void)exec_commit(x, &c, NOTIFY_ZSET, "zrem"); /* it was there: cannot fail */
+    else
+        exec_put_back(x, &c);
     reply_i64(x->reply, removed);
 }
 

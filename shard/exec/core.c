@@ -29,8 +29,18 @@ void core__exec_init(struct core *c, struct exec *x, struct reply *reply)
     init_exec(c, x, reply);
 }
 
+static inline size_t log_bytes(const struct request *rq)
+{
+    return (size_t)rq->wire_bytes * 2 + (size_t)rq->argc * 16 + EXEC_RESERVE_SLACK;
+}
+
+size_t core_log_bytes(const struct request *rq)
+{
+    return log_bytes(rq);
+}
+
 /* What may refuse a write before it runs. False: the error was replied. */
-static bool admit_write(struct core *c, const struct request *rq, struct reply *reply)
+static bool admit_bytes(struct core *c, size_t bytes, struct reply *reply)
 {
     if (unlikely(atomic_load_explicit(&c->shared->refusing, memory_order_relaxed) != 0)) {
         exec__reply_refused(
@@ -38,11 +48,19 @@ static bool admit_write(struct core *c, const struct request *rq, struct reply *
         return false;
     }
     if (c->journal == NULL) return true;
-    enum rc rc = journal_reserve(c->journal, (size_t)rq->wire_bytes * 2 + (size_t)rq->argc * 16 +
-                                                 EXEC_RESERVE_SLACK);
+    enum rc rc = journal_reserve(c->journal, bytes);
     if (likely(rc == RC_OK)) return true;
     exec__reply_refused(reply, rc);
     return false;
+}
+
+bool core_admit(struct core *c, uint32_t flags, size_t bytes, struct reply *reply)
+{
+    if (unlikely(c->oom) && (flags & CMD_DENYOOM)) {
+        reply_error(reply, ERR_OOM);
+        return false;
+    }
+    return !(flags & CMD_WRITE) || admit_bytes(c, bytes, reply);
 }
 
 void core_count_call(struct core_cmd_stats *s, uint64_t ticks, uint64_t ns)
@@ -76,7 +94,7 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply)
         stat_bump(&c->cmd_stats[spec->id].rejected, 1);
         return;
     }
-    if ((spec->flags & CMD_WRITE) && unlikely(!admit_write(c, rq, reply))) {
+    if ((spec->flags & CMD_WRITE) && unlikely(!admit_bytes(c, log_bytes(rq), reply))) {
         stat_bump(&c->cmd_stats[spec->id].rejected, 1);
         return;
     }
@@ -361,6 +379,7 @@ void core_set_journal(struct core *c, struct journal *j, bool gated)
 void core_fini(struct core *c)
 {
     core__upkeep_fini(c);
+    watches_free(&c->watches);
     keyspace_free(c->ks);
     for (uint32_t i = 0; i < c->cmd_count; i++)
         mem_free(MEM_NODE, c->cmd_stats[i].latency, sizeof *c->cmd_stats[i].latency);

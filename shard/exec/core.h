@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "shard/base/stat.h"
+#include "shard/db/watch.h"
 #include "shard/exec/exec.h"
 #include "shard/journal/journal.h"
 #include "shard/rt/reactor.h"
@@ -75,7 +76,8 @@ struct core {
     uint64_t gate_lsn;  /* of the running command: newest position it looked at or made */
     uint64_t *slot_lsn; /* newest position per slot, kept while gated */
     struct core_tx tx;
-    uint64_t ticks; /* clock_ticks() at the end of the last command */
+    uint64_t ticks;         /* clock_ticks() at the end of the last command */
+    struct watches watches; /* keys of this shard that transactions wait on */
     const struct cmd_spec *const *by_opcode;
     uint32_t opcodes;
     struct core_cmd_stats *cmd_stats; /* by spec->id */
@@ -134,6 +136,16 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply);
  * of a pass; only for transactions that may write. Without a log nothing happens. */
 void core_tx_begin(struct core *c, uint64_t txid, uint64_t shards_mask);
 void core_tx_end(struct core *c);
+/* Before a transaction: room in the log for all of it (log_bytes: the sum of core_log_bytes()), memory for what needs some
+ * (flags: those of its rows). False: the error was replied. */
+MUST_CHECK bool core_admit(struct core *c, uint32_t flags, size_t log_bytes, struct reply *reply);
+size_t core_log_bytes(const struct request *rq);
+/* WATCH (watching.c): the keys, all of this shard. A watcher is a number that is never used twice. False: no
+ * memory; those before the one that found none are watched. */
+MUST_CHECK bool core_watch(struct core *c, uint64_t watcher, uint8_t db, const struct bytes *keys,
+                           uint32_t count);
+/* Forgets them; true: one was changed, or is past its time now. */
+bool core_unwatch(struct core *c, uint64_t watcher);
 /* Start of a pass: memory pressure, tick reading. */
 void core_pass_begin(struct core *c);
 /* What the log says of itself becomes visible to other threads. */

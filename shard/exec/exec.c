@@ -209,6 +209,17 @@ bool exec_open_as(struct exec *x, struct bytes name, enum value_type type, struc
     return false;
 }
 
+static inline void touch_watched(struct exec *x, const struct db_key *key, bool is_there)
+{
+    struct watches *ws = &x->core->watches;
+    if (unlikely(ws->count != 0)) watch_touch(ws, key, is_there);
+}
+
+void exec_touch_removed(struct exec *x, const struct db_key *key)
+{
+    touch_watched(x, key, false);
+}
+
 static bool is_empty_collection(const struct record *r)
 {
     return record_type(r) != VALUE_STRING && record_type(r) != VALUE_STREAM && value_len(r) == 0;
@@ -232,21 +243,28 @@ bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const 
     /* Replay knows no time: what it builds counts as never used. */
     if ((added || !x->no_touch) && !x->replay) db_touch(r, x->now_ms, x->rng);
     stat_bump(&x->core->stats.dirty, 1);
+    touch_watched(x, &c->key, true);
     if (added) tell(x, &c->key, NOTIFY_NEW, "new");
     tell(x, &c->key, cls, event);
     return true;
 }
 
-void exec_abandon(struct exec *x, struct change *c)
+void exec_put_back(struct exec *x, struct change *c)
 {
     struct record *r = c->e.record;
     if (c->e.was != NULL) {
         assert(r != NULL);
         bool ok = db_commit(x->ks, &c->key, &c->e);
         assert(ok); /* only inserts allocate */
+        if (!x->no_touch && !x->replay) db_touch(r, x->now_ms, x->rng);
     } else if (r != NULL) {
         record_free(r);
     }
+}
+
+void exec_abandon(struct exec *x, struct change *c)
+{
+    exec_put_back(x, c);
     exec_reply_nomem(x);
 }
 
@@ -262,6 +280,7 @@ void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const 
         told.key.name.data = copy;
     }
     if (c->e.was != NULL) {
+        touch_watched(x, &c->key, false); /* the name may lie in the record */
         db_move_bytes(x->ks, &c->key, -(int64_t)value_bytes(r)); /* freed after the commit */
         c->e.record = NULL;
         bool ok = db_commit(x->ks, &c->key, &c->e);

@@ -117,11 +117,18 @@ bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const 
  * NULL) is freed, one that was there is put back where it lies now (a try that failed may have moved it).
  * Replies the error; log nothing. */
 void exec_abandon(struct exec *x, struct change *c);
+/* Instead of exec_commit() when nothing was changed: the record, which a type may have moved, is put back, or freed
+ * if there was none. Nobody is told. */
+void exec_put_back(struct exec *x, struct change *c);
 /* Deletes the open key: frees the value (in slices if big). event NULL: none; e.g. "del", "expired". */
 void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const char *event);
 /* An event about a key beyond the one exec_commit told. */
 void exec_notify(struct exec *x, const struct db_key *key, enum notify_class cls,
                  const char *event);
+/* To watchers (WATCH): a key went without exec_delete(), its record being another's now; and, before it is
+ * done, a database is emptied (with: -1) or becomes what the database `with` is. */
+void exec_touch_removed(struct exec *x, const struct db_key *key);
+void exec_touch_db(struct exec *x, uint8_t db, int32_t with);
 /* Frees a record that is in no table, in slices when big (never stalls). */
 void exec_free_record(struct exec *x, struct record *r);
 /* The same for one that stood under c's key until a commit put another in its place. */

@@ -45,6 +45,7 @@ enum cmd_flag { /* names and meaning as COMMAND INFO; the order is that of Redis
                 /* ours, not shown */
                 CMD_SHRINKS =
                     1u << 24, /* passes every memory and disk-space refusal (DEL, EXPIRE, …) */
+                CMD_AT_ONCE = 1u << 25, /* inside MULTI it runs instead of being queued */
 };
 enum cmd_acl { /* categories beyond those that follow from flags (@read @write @fast @slow @admin …) */
                ACL_KEYSPACE = 1u << 0,

@@ -34,7 +34,7 @@ class Writer(threading.Thread):
     def command(self):
         """A command, and the places of `state` that its acknowledgement settles."""
         state, n = self.state, self.number
-        kind = self.rng.randrange(4)
+        kind = self.rng.randrange(5)
         if kind == 0:
             key = f"s:{n}:{self.rng.randrange(KEYS)}"
             value = state.sent.get(key, 0) + 1
@@ -47,9 +47,23 @@ class Writer(threading.Thread):
             key = f"l:{n}"
             value = state.sent.get(key, 0) + 1
             return ("RPUSH", key, value), [(key, value)]
+        if kind == 4:  # whole or not at all: State.check compares the two
+            keys = [f"t:{{{n}}}a", f"t:{{{n}}}b"]
+            value = state.sent.get(keys[0], 0) + 1
+            return ("EXEC", *[("SET", key, value) for key in keys]), [(key, value) for key in keys]
         keys = [f"s:{n}:{k}" for k in self.rng.sample(range(KEYS), 4)]
         settled = [(key, state.sent.get(key, 0) + 1) for key in keys]
         return ("MSET", *[x for pair in settled for x in pair]), settled
+
+    @staticmethod
+    def answers(client, commands):
+        """One reply per command; a transaction is sent as what it is."""
+        sent, last = [], []
+        for command in commands:
+            sent += [("MULTI",), *command[1:], ("EXEC",)] if command[0] == "EXEC" else [command]
+            last.append(len(sent) - 1)
+        replies = client.pipeline(sent)
+        return [replies[i] for i in last]
 
     def run(self):
         from moonlib.resp import Client
@@ -62,7 +76,7 @@ class Writer(threading.Thread):
                         batch.append((command, settled))
                         for key, value in settled:
                             self.state.sent[key] = value
-                    replies = client.pipeline([command for command, _ in batch])
+                    replies = self.answers(client, [command for command, _ in batch])
                     for (_, settled), reply in zip(batch, replies):
                         if isinstance(reply, Exception):
                             self.state.failures.append(f"{settled}: {reply}")
@@ -86,6 +100,8 @@ class State:
             self.checked += acked - self.known.get(key, 0)
             assert acked <= value <= sent, f"{where}: {key} holds {value}, acknowledged {acked}, sent {sent}"
             self.sent[key] = self.acked[key] = self.known[key] = value
+        for key in (key for key in self.sent if key.startswith("t:") and key.endswith("a")):
+            assert self.sent[key] == self.sent[key[:-1] + "b"], f"{where}: half a transaction at {key}"
 
     @staticmethod
     def stored(client, key):

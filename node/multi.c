@@ -1,0 +1,663 @@
+/* MULTI, EXEC, DISCARD, WATCH, UNWATCH of transactions whose keys, watched ones included, lie on one shard.
+ *
+ * Commands are queued with the connection as one block of bytes: struct body, then for each command a struct
+ * entry and its arguments. EXEC runs the block on the shard of its keys, here or by one message that takes
+ * the block along: data commands in their order, nothing in between, their effects one group of the log.
+ * Commands about the connection run on its own core when that is done, and take their places in the reply;
+ * what they mean for the data commands behind them (SELECT, HELLO, CLIENT NO-TOUCH) is worked out before. */
+#include "node/commands.h"
+#include "node/config.h"
+#include "node/place_priv.h"
+#include "shard/base/log.h"
+#include "shard/resp/value.h"
+
+#define NO_SHARD UINT32_MAX
+#define KEEP_BYTES 4096u /* of the queue's memory, for the next transaction */
+#define ABORTED "EXECABORT Transaction discarded because of"
+#define NO_MEMORY "OOM out of memory: the allocator refused to watch these keys"
+#define APART                                                                                      \
+    "CROSSSLOT keys of this transaction lie on several shards of this node, which it cannot join " \
+    "yet; give them one {hash tag} or start with --shards 1"
+
+struct body {
+    size_t log_bytes;
+    uint64_t watcher;
+    uint32_t count, data_count; /* commands; those that run on the shard */
+    uint32_t flags;             /* of their rows, or-ed */
+    uint8_t proto;
+    bool watches;
+};
+struct entry {
+    const struct cmd_spec *spec;
+    uint64_t hash;
+    uint32_t argc, wire_bytes;
+    size_t bytes; /* to the next one: then lengths and data, as place__write_args */
+    uint16_t slot;
+    uint8_t db, proto;
+    bool no_touch;
+};
+static_assert(sizeof(struct body) % 8 == 0 && sizeof(struct entry) % 8 == 0,
+              "what lies behind is aligned");
+
+struct multi {
+    struct buf queue;
+    uint64_t watcher;
+    uint32_t shard;       /* of all keys so far, watched ones included */
+    uint32_t watch_shard; /* NO_SHARD: nothing is watched */
+    bool several;         /* there are keys on other shards, too */
+    bool aborted;         /* a command was refused while queueing */
+};
+
+struct join { /* a reply that is made of answers of the shard and of the connection's core */
+    struct buf body;
+    uint32_t count, left;
+    bool busy, dropped;
+    struct buf element[];
+};
+
+static struct body *body_of(struct buf *queue)
+{
+    return (struct body *)(void *)queue->data;
+}
+
+static struct entry *entry_at(const struct buf *queue, size_t at)
+{
+    return (struct entry *)(void *)(queue->data + at);
+}
+
+static struct multi *get(struct conn *c)
+{
+    if (c->multi != NULL) return c->multi;
+    struct multi *m = mem_zalloc(MEM_CONN, sizeof *m);
+    m->shard = m->watch_shard = NO_SHARD;
+    buf_init(&m->queue, MEM_REPLY); /* its memory travels as a message's block */
+    return c->multi = m;
+}
+
+/* ---- leaving */
+
+/* Another shard hears of it when there is room for the message: numbers are not used twice, so late is not wrong. */
+static void unwatch(struct conn *c)
+{
+    struct multi *m = c->multi;
+    struct worker *w = c->worker;
+    if (m == NULL || m->watch_shard == NO_SHARD) return;
+    if (m->watch_shard == w->index)
+        (void)core_unwatch(&w->core, m->watcher);
+    else
+        buf_add(&w->peers[m->watch_shard].unwatch, &m->watcher, sizeof m->watcher);
+    m->watch_shard = NO_SHARD;
+}
+
+void multi__publish(struct worker *w, uint32_t to)
+{
+    struct peer *p = &w->peers[to];
+    size_t sent = 0;
+    for (; sent < p->unwatch.len && place__has_room(w, to); sent += sizeof(uint64_t)) {
+        struct msg_request *r = mailbox_reserve(p->requests_out, sizeof *r);
+        assert(r != NULL);
+        *r = (struct msg_request){.kind = MSG_UNWATCH};
+        memcpy(&r->hash, p->unwatch.data + sent, sizeof r->hash);
+        mailbox_push(p->requests_out, sizeof *r);
+    }
+    if (sent > 0) buf_consume(&p->unwatch, sent);
+}
+
+static void end_multi(struct conn *c)
+{
+    c->flags &= ~(uint32_t)CONN_MULTI;
+    c->multi->queue.len = 0;
+    if (c->multi->queue.cap > KEEP_BYTES) buf_free(&c->multi->queue);
+}
+
+void multi__reset(struct conn *c)
+{
+    if (c->multi == NULL) return;
+    unwatch(c);
+    end_multi(c);
+}
+
+void multi__close(struct conn *c)
+{
+    if (c->multi == NULL) return;
+    unwatch(c);
+    buf_free(&c->multi->queue);
+    mem_free(MEM_CONN, c->multi, sizeof *c->multi);
+    c->multi = NULL;
+}
+
+int64_t multi_queued(const struct conn *c)
+{
+    if (!(c->flags & CONN_MULTI)) return -1;
+    return body_of(&c->multi->queue)->count;
+}
+
+size_t multi_bytes(const struct conn *c)
+{
+    return c->multi == NULL ? 0 : sizeof *c->multi + c->multi->queue.cap;
+}
+
+/* ---- queueing */
+
+static void meet_shard(struct multi *m, uint32_t shard)
+{
+    if (m->shard == NO_SHARD) m->shard = shard;
+    m->several |= m->shard != shard;
+}
+
+static void meet_keys(struct worker *w, struct multi *m, const struct request *rq)
+{
+    switch (rq->spec->spread) {
+    case SPREAD_CONN:
+        return;
+    case SPREAD_EVERY_SUM:
+    case SPREAD_EVERY_CONCAT:
+    case SPREAD_EVERY_OK:
+    case SPREAD_ANY:
+        m->several = true;
+        return;
+    case SPREAD_CURSOR:
+        meet_shard(m, place__shard_of_cursor(w, rq));
+        return;
+    case SPREAD_KEY:
+    case SPREAD_SUM:
+    case SPREAD_GATHER:
+    case SPREAD_ALL_OK:
+        break;
+    }
+    uint32_t *at = arena_alloc(&w->args, rq->argc * sizeof *at);
+    uint32_t n = spec_key_positions(rq->spec, rq->argv, rq->argc, at);
+    for (uint32_t i = 0; i < n; i++)
+        meet_shard(m, slot_shard(slot_of_key(rq->argv[at[i]]), w->core.count));
+}
+
+static void append(struct multi *m, const struct request *rq)
+{
+    size_t args = place__args_bytes(rq->argv, rq->argc);
+    size_t bytes = sizeof(struct entry) + ((args + 7) & ~(size_t)7);
+    struct entry *e = buf_room(&m->queue, bytes);
+    *e = (struct entry){.spec = rq->spec,
+                        .hash = rq->spec->keys.first > 0 ? rq->key.hash : 0,
+                        .slot = rq->spec->keys.first > 0 ? rq->key.slot : 0,
+                        .argc = rq->argc,
+                        .wire_bytes = rq->wire_bytes,
+                        .bytes = bytes};
+    place__write_args((uint8_t *)(e + 1), rq->argv, rq->argc);
+    m->queue.len += bytes;
+    struct body *b = body_of(&m->queue);
+    b->count++;
+    b->flags |= rq->spec->flags;
+    if (rq->spec->spread == SPREAD_CONN) return;
+    b->data_count++;
+    b->log_bytes += core_log_bytes(rq);
+}
+
+static bool is_over_limit(const struct conn *c, const struct request *rq)
+{
+    if (c->multi->queue.len + rq->wire_bytes <= config.client_query_buffer_limit) return false;
+    log_warning("net",
+                "closing client id=%llu addr=%s: the commands of its transaction are over "
+                "client-query-buffer-limit (%llu)",
+                (unsigned long long)c->id, c->peer,
+                (unsigned long long)config.client_query_buffer_limit);
+    return true;
+}
+
+/* As Redis: what cannot run now is refused now, and the transaction with it. */
+static bool may_queue(struct worker *w, const struct request *rq, struct reply *reply)
+{
+    if (rq->spec->flags & CMD_NO_MULTI) {
+        reply_error(reply, "ERR Command not allowed inside a transaction");
+        return false;
+    }
+    if (core_admit(&w->core, rq->spec->flags | CMD_DENYOOM, core_log_bytes(rq), reply)) return true;
+    stat_bump(&w->core.cmd_stats[rq->spec->id].rejected, 1);
+    return false;
+}
+
+void multi__queue(struct conn *c, const struct request *rq)
+{
+    struct worker *w = c->worker;
+    struct multi *m = c->multi;
+    if (is_over_limit(c, rq)) {
+        conn_close_now(c);
+        return;
+    }
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    if (may_queue(w, rq, &reply)) {
+        if (!m->aborted) {
+            if (w->core.count > 1) meet_keys(w, m, rq);
+            append(m, rq);
+        }
+        reply_status(&reply, "QUEUED");
+    } else {
+        m->aborted = true;
+        core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
+    }
+    conn__reply_end(c, &reply, start);
+}
+
+void multi__abort(struct conn *c)
+{
+    if (c->multi != NULL) c->multi->aborted = true;
+}
+
+bool multi__writes(const struct conn *c)
+{
+    return body_of(&c->multi->queue)->flags & CMD_WRITE;
+}
+
+/* ---- running the data commands, on their shard */
+
+/* `why` is an error reply. */
+static void reply_aborted(struct reply *reply, const struct buf *why)
+{
+    reply_errorf(reply, ABORTED ": %.*s", (int)why->len - 3, (const char *)why->data + 1);
+}
+
+static bool admit_all(struct core *core, const struct body *b, struct reply *reply)
+{
+    struct buf why;
+    buf_init(&why, MEM_REPLY);
+    struct reply refusal = {.out = &why, .proto = 2};
+    bool ok = core_admit(core, b->flags, b->log_bytes, &refusal);
+    if (!ok) reply_aborted(reply, &why);
+    buf_free(&why);
+    return ok;
+}
+
+/* The views live in w->args until the caller rewinds it. */
+static struct request request_of(struct worker *w, const struct entry *e)
+{
+    const uint8_t *lengths = (const uint8_t *)(e + 1);
+    struct bytes *argv = arena_alloc(&w->args, e->argc * sizeof *argv);
+    place__read_args(lengths, argv, e->argc);
+    struct request rq = {.spec = e->spec,
+                         .argv = argv,
+                         .argc = e->argc,
+                         .wire_bytes = e->wire_bytes,
+                         .key = {.hash = e->hash, .slot = e->slot, .db = e->db},
+                         .no_touch = e->no_touch};
+    if (e->spec->keys.first > 0 && (uint32_t)e->spec->keys.first < e->argc)
+        rq.key.name = argv[e->spec->keys.first];
+    return rq;
+}
+
+static void run_data(struct worker *w, const struct entry *e, struct buf *out)
+{
+    struct arena_mark mark = arena_mark(&w->args);
+    struct request rq = request_of(w, e);
+    size_t start = out->len;
+    struct reply reply = {.out = out, .proto = e->proto};
+    core_run(&w->core, &rq, &reply);
+    if (unlikely(reply.errored)) core_count_error(&w->core, out->data + start, out->len - start);
+    arena_rewind(&w->args, mark);
+}
+
+/* core.gate_lsn is then what the reply waits for. */
+static void run_body(struct worker *w, struct buf *queue, struct reply *reply)
+{
+    struct core *core = &w->core;
+    const struct body *b = body_of(queue);
+    uint64_t gate = 0;
+    if (b->watches && core_unwatch(core, b->watcher)) {
+        reply_null_array(reply);
+        gate = core_newest_lsn(core);
+    } else if (admit_all(core, b, reply)) {
+        reply_array(reply, b->data_count);
+        if (b->flags & CMD_WRITE) core_tx_begin(core, 0, 0);
+        for (size_t at = sizeof *b; at < queue->len; at += entry_at(queue, at)->bytes) {
+            if (entry_at(queue, at)->spec->spread == SPREAD_CONN) continue;
+            run_data(w, entry_at(queue, at), reply->out);
+            if (core->gate_lsn > gate) gate = core->gate_lsn;
+        }
+        if (b->flags & CMD_WRITE) core_tx_end(core);
+    }
+    core->gate_lsn = core->gated ? gate : 0;
+}
+
+void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request *r)
+{
+    struct queued q = {.conn_id = r->conn_id,
+                       .conn_index = r->conn_index,
+                       .pend = r->pend,
+                       .from = from,
+                       .taken = r->taken,
+                       .round = r->round,
+                       .proto = r->proto};
+    struct buf queue = {
+        .data = r->block, .len = (size_t)r->hash, .cap = r->block_bytes, .tag = MEM_REPLY};
+    struct reply reply = {.out = &w->part_reply, .proto = r->proto};
+    w->running = NULL;
+    run_body(w, &queue, &reply);
+    answer__send(w, &q, &w->part_reply);
+    buf_free(&queue);
+}
+
+void multi__take_watch(struct worker *w, uint32_t from, const struct msg_request *r)
+{
+    struct arena_mark mark = arena_mark(&w->args);
+    struct bytes *keys = arena_alloc(&w->args, r->argc * sizeof *keys);
+    place__read_args(r->block, keys, r->argc);
+    struct bytes answer = core_watch(&w->core, r->hash, r->db, keys, r->argc)
+                              ? BYTES_LIT("+OK\r\n")
+                              : BYTES_LIT("-" NO_MEMORY "\r\n");
+    arena_rewind(&w->args, mark);
+    mem_free(MEM_REPLY, r->block, r->block_bytes);
+    struct msg_answer a = {
+        .conn_id = r->conn_id, .conn_index = r->conn_index, .pend = r->pend, .len = answer.len};
+    answer__push(w, from, &a, answer);
+}
+
+/* ---- joining what the shard answered with what the connection's core says */
+
+static void join_free(struct join *j)
+{
+    for (uint32_t i = 0; i < j->count; i++)
+        buf_free(&j->element[i]);
+    buf_free(&j->body);
+    mem_free(MEM_REPLY, j, sizeof *j + j->count * sizeof *j->element);
+}
+
+void multi__join_drop(struct join *j)
+{
+    if (j->busy)
+        j->dropped = true;
+    else
+        join_free(j);
+}
+
+static struct join *join_new(const struct buf *queue)
+{
+    uint32_t count = ((const struct body *)(const void *)queue->data)->count;
+    struct join *j = mem_zalloc(MEM_REPLY, sizeof *j + count * sizeof *j->element);
+    j->count = count;
+    buf_init(&j->body, MEM_REPLY);
+    buf_add(&j->body, queue->data, queue->len);
+    for (uint32_t i = 0; i < count; i++)
+        buf_init(&j->element[i], MEM_REPLY);
+    return j;
+}
+
+/* One thing less to wait for; the last one makes the reply. */
+static void step(struct conn *c, uint32_t number, struct join *j)
+{
+    assert(j->left > 0);
+    if (--j->left > 0) return;
+    struct buf out;
+    buf_init(&out, MEM_REPLY);
+    struct reply reply = {.out = &out, .proto = 2};
+    reply_array(&reply, j->count);
+    for (uint32_t i = 0; i < j->count; i++)
+        buf_add_bytes(&out, buf_bytes(&j->element[i]));
+    conn__pend_at(c, number)->join = NULL;
+    join_free(j);
+    conn__answer(c, number, buf_bytes(&out));
+    buf_free(&out);
+}
+
+void multi__element(struct conn *c, uint32_t number, uint32_t element, struct bytes wire)
+{
+    struct join *j = conn__pend_at(c, number)->join;
+    buf_add_bytes(&j->element[element], wire);
+    step(c, number, j);
+}
+
+void multi__element_due(struct conn *c)
+{
+    conn__pend_at(c, c->exec_pend)->join->left++;
+}
+
+static void run_conn(struct conn *c, uint32_t number, uint32_t i, const struct entry *e)
+{
+    struct worker *w = c->worker;
+    struct join *j = conn__pend_at(c, number)->join;
+    struct reply reply = {.out = &j->element[i], .proto = c->session.proto};
+    if (!place__everyone_has_room(w)) {
+        reply_error(&reply, "ERR the shards of this node are busy; try this command again");
+        return;
+    }
+    struct arena_mark mark = arena_mark(&w->args);
+    struct request rq = request_of(w, e);
+    c->exec_pend = number;
+    c->exec_element = i;
+    c->in_exec = true;
+    place__call(w, c, &rq, &reply);
+    c->in_exec = false;
+    if (reply.errored && !j->dropped)
+        core_count_error(&w->core, j->element[i].data, j->element[i].len);
+    arena_rewind(&w->args, mark);
+}
+
+void multi__join(struct conn *c, uint32_t number, struct bytes wire)
+{
+    struct join *j = conn__pend_at(c, number)->join;
+    const uint8_t *line_end = memchr(wire.data, '\n', wire.len);
+    if (wire.data[0] != '*' || wire.data[1] == '-') { /* an error, or a watched key changed */
+        conn__pend_at(c, number)->join = NULL;
+        join_free(j);
+        conn__answer(c, number, wire);
+        return;
+    }
+    size_t at = (size_t)(line_end - wire.data) + 1, from = sizeof(struct body);
+    j->busy = true;
+    j->left = 1;
+    for (uint32_t i = 0; i < j->count && !j->dropped; i++) {
+        const struct entry *e = entry_at(&j->body, from);
+        from += e->bytes;
+        if (e->spec->spread == SPREAD_CONN) {
+            run_conn(c, number, i, e);
+            continue;
+        }
+        int64_t len = resp_value_skip(wire.data + at, wire.len - at);
+        assert(len > 0);
+        buf_add(&j->element[i], wire.data + at, (size_t)len);
+        at += (size_t)len;
+    }
+    j->busy = false;
+    if (j->dropped)
+        join_free(j);
+    else
+        step(c, number, j);
+}
+
+/* ---- EXEC */
+
+/* What commands about the connection mean for the data commands behind them, as far as they succeed. */
+static void foresee(struct worker *w, struct entry *e, struct session *s)
+{
+    struct arena_mark mark = arena_mark(&w->args);
+    struct request rq = request_of(w, e);
+    const char *name = commands_full_name(e->spec);
+    int64_t v;
+    if (strcmp(name, "select") == 0) {
+        if (num_parse_i64(rq.argv[1], &v) && v >= 0 && v < (int64_t)config.databases)
+            s->db = (uint8_t)v;
+    } else if (strcmp(name, "hello") == 0) {
+        if (rq.argc > 1 && num_parse_i64(rq.argv[1], &v) && (v == 2 || v == 3))
+            s->proto = (uint8_t)v;
+    } else if (strcmp(name, "client|no-touch") == 0) {
+        if (bytes_is(rq.argv[2], "on")) s->no_touch = true;
+        if (bytes_is(rq.argv[2], "off")) s->no_touch = false;
+    }
+    arena_rewind(&w->args, mark);
+}
+
+static void fill_in(struct conn *c, struct multi *m)
+{
+    struct session s = c->session;
+    struct body *b = body_of(&m->queue);
+    b->proto = s.proto;
+    b->watches = m->watch_shard != NO_SHARD;
+    b->watcher = m->watcher;
+    for (size_t at = sizeof *b; at < m->queue.len; at += entry_at(&m->queue, at)->bytes) {
+        struct entry *e = entry_at(&m->queue, at);
+        e->db = s.db;
+        e->proto = s.proto;
+        e->no_touch = s.no_touch;
+        if (e->spec->spread == SPREAD_CONN) foresee(c->worker, e, &s);
+    }
+}
+
+static void exec_here(struct conn *c, struct multi *m, struct join *j, struct reply *reply)
+{
+    struct worker *w = c->worker;
+    struct buf out;
+    buf_init(&out, MEM_REPLY);
+    struct reply apart = {.out = &out, .proto = reply->proto};
+    run_body(w, &m->queue, j == NULL ? reply : &apart);
+    if (w->core.gate_lsn > c->gate_lsn) c->gate_lsn = w->core.gate_lsn;
+    m->watch_shard = NO_SHARD; /* forgotten there */
+    end_multi(c);
+    if (j == NULL) return;
+    uint32_t number = conn__pend(c, 1, NULL);
+    conn__pend_at(c, number)->join = j;
+    multi__join(c, number, buf_bytes(&out));
+    buf_free(&out);
+}
+
+static void exec_there(struct conn *c, struct multi *m, struct join *j, uint32_t shard)
+{
+    struct msg_request r = {.kind = MSG_EXEC,
+                            .proto = c->session.proto,
+                            .hash = m->queue.len,
+                            .block = m->queue.data,
+                            .block_bytes = m->queue.cap};
+    buf_init(&m->queue, MEM_REPLY); /* the memory is the message's */
+    place__send(c, shard, &r);
+    conn__pend_at(c, r.pend)->join = j;
+    m->watch_shard = NO_SHARD;
+    end_multi(c);
+    if (j == NULL) return;
+    /* What comes behind may depend on a SELECT among them. */
+    c->flags |= CONN_WAIT_ORDER | CONN_RAN;
+    c->skip_batch = c->worker->batch_id;
+}
+
+void multi__exec(struct call *call)
+{
+    struct conn *c = call_conn(call);
+    struct multi *m = c->multi;
+    if (!(c->flags & CONN_MULTI)) {
+        reply_error(call->reply, "ERR EXEC without MULTI");
+        return;
+    }
+    if (m->aborted || m->several) {
+        reply_error(call->reply, m->aborted ? ABORTED " previous errors." : ABORTED ": " APART);
+        multi__reset(c);
+        return;
+    }
+    const struct body *b = body_of(&m->queue);
+    uint32_t shard = m->shard == NO_SHARD ? c->worker->index : m->shard;
+    fill_in(c, m);
+    struct join *j = b->count > b->data_count ? join_new(&m->queue) : NULL;
+    if (shard == c->worker->index)
+        exec_here(c, m, j, call->reply);
+    else
+        exec_there(c, m, j, shard);
+}
+
+void multi__refuse_exec(struct conn *c, struct reply *reply, const char *why)
+{
+    reply_errorf(reply, ABORTED ": %s", why);
+    multi__reset(c);
+}
+
+/* ---- the other commands */
+
+static void run_multi(struct call *call)
+{
+    struct conn *c = call_conn(call);
+    if (c->flags & CONN_MULTI) {
+        reply_error(call->reply, "ERR MULTI calls can not be nested");
+        return;
+    }
+    struct multi *m = get(c);
+    struct body head = {.count = 0};
+    m->queue.len = 0;
+    buf_add(&m->queue, &head, sizeof head);
+    m->shard = m->watch_shard;
+    m->several = m->aborted = false;
+    c->flags |= CONN_MULTI;
+    reply_ok(call->reply);
+}
+
+static void run_discard(struct call *call)
+{
+    struct conn *c = call_conn(call);
+    if (!(c->flags & CONN_MULTI)) {
+        reply_error(call->reply, "ERR DISCARD without MULTI");
+        return;
+    }
+    multi__reset(c);
+    reply_ok(call->reply);
+}
+
+static bool watch_shard(struct conn *c, const struct call *call, uint32_t *shard_out)
+{
+    uint32_t shards = c->worker->core.count;
+    uint32_t shard = c->multi != NULL ? c->multi->watch_shard : NO_SHARD;
+    for (uint32_t i = 1; i < call->argc; i++) {
+        uint32_t s = slot_shard(slot_of_key(call->argv[i]), shards);
+        if (shard != NO_SHARD && shard != s) return false;
+        shard = s;
+    }
+    *shard_out = shard;
+    return true;
+}
+
+static void run_watch(struct call *call)
+{
+    struct conn *c = call_conn(call);
+    struct worker *w = c->worker;
+    uint32_t shard, count = call->argc - 1;
+    if (c->flags & CONN_MULTI) {
+        reply_error(call->reply, "ERR WATCH inside MULTI is not allowed");
+        return;
+    }
+    if (!watch_shard(c, call, &shard)) {
+        reply_error(call->reply, APART);
+        return;
+    }
+    struct multi *m = get(c);
+    if (m->watch_shard == NO_SHARD) m->watcher = ++w->watchers * SHARDS_MAX + w->index;
+    m->watch_shard = shard;
+    if (shard == w->index) {
+        if (core_watch(&w->core, m->watcher, c->session.db, call->argv + 1, count))
+            reply_ok(call->reply);
+        else
+            reply_error(call->reply, NO_MEMORY);
+        return;
+    }
+    size_t bytes = place__args_bytes(call->argv + 1, count);
+    struct msg_request r = {.kind = MSG_WATCH,
+                            .db = c->session.db,
+                            .argc = count,
+                            .hash = m->watcher,
+                            .block = mem_alloc(MEM_REPLY, bytes),
+                            .block_bytes = bytes};
+    place__write_args(r.block, call->argv + 1, count);
+    place__send(c, shard, &r);
+}
+
+static void run_unwatch(struct call *call)
+{
+    unwatch(call_conn(call));
+    reply_ok(call->reply);
+}
+
+// clang-format off
+#define ROW .acl = ACL_TRANSACTION, .group = "transactions"
+#define FLAGS (CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)
+#define QUICK (FLAGS | CMD_FAST | CMD_ALLOW_BUSY)
+static const struct cmd_spec rows[] = {
+    {.name = "DISCARD", .run_conn = run_discard, .arity = 1, .flags = QUICK | CMD_AT_ONCE, ROW, .since = "2.0.0", .complexity = "O(N), N the number of queued commands", .summary = "Forgets a transaction and what is watched.", .syntax = ""},
+    {.name = "EXEC", .run_conn = multi__exec, .arity = 1, .flags = FLAGS | CMD_SKIP_SLOWLOG | CMD_AT_ONCE, ROW, .since = "1.2.0", .complexity = "Depends on the commands in the transaction", .summary = "Runs the queued commands, unless a watched key changed.", .syntax = ""},
+    {.name = "MULTI", .run_conn = run_multi, .arity = 1, .flags = QUICK | CMD_AT_ONCE, ROW, .since = "1.2.0", .complexity = "O(1)", .summary = "Begins a transaction: commands are queued until EXEC.", .syntax = ""},
+    {.name = "UNWATCH", .run_conn = run_unwatch, .arity = 1, .flags = QUICK, ROW, .since = "2.2.0", .complexity = "O(1)", .summary = "Forgets what is watched.", .syntax = ""},
+    {.name = "WATCH", .run_conn = run_watch, .arity = -2, .flags = QUICK | CMD_AT_ONCE, ROW, .keys = {1, -1, 1}, .key_flags = KEY_RO, .since = "2.2.0", .complexity = "O(1) for every key", .summary = "Lets the next EXEC run nothing if one of the keys changes before.", .syntax = "key [key ...]"},
+};
+// clang-format on
+
+const struct cmd_table multi_cmds = {.rows = rows, .count = COUNT_OF(rows)};
