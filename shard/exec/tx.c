@@ -1,0 +1,266 @@
+#include "shard/exec/tx.h"
+
+#include "shard/base/assert.h"
+
+enum {
+    PART_AWAY, /* its SCHED has not been taken */
+    PART_HERE, /* in the scheduler */
+    PART_OUT,  /* not (or no more) in it: a CANCEL is on its way */
+    PART_GONE, /* the CANCEL came before the SCHED */
+};
+
+void tx_shard_init(struct tx_shard *s, uint32_t index, struct sched *sched,
+                   const struct tx_ops *ops, void *ctx)
+{
+    *s = (struct tx_shard){.sched = sched, .ops = ops, .ctx = ctx, .index = index};
+    s->ready_tail = &s->ready;
+}
+
+/* ---- what a shard does with its part */
+
+static void post(struct tx_shard *s, struct tx_part *p, enum tx_post what)
+{
+    p->post = (uint8_t)what;
+    s->ops->post(s->ctx, p);
+}
+
+static void post_others(struct tx_shard *s, const struct tx_part *mine, enum tx_post what)
+{
+    const struct tx *t = mine->tx; /* lives: the own part is not answered */
+    for (uint32_t i = 0; i < t->count; i++)
+        if (t->parts[i] != mine) post(s, t->parts[i], what);
+}
+
+static void leave(struct tx_shard *s, struct sched_entry *e)
+{
+    struct sched_entry *granted = sched_leave(s->sched, e);
+    if (granted == NULL) return;
+    *s->ready_tail = granted;
+    while (*s->ready_tail != NULL)
+        s->ready_tail = &(*s->ready_tail)->next;
+}
+
+static void let_go(struct tx_shard *s, struct tx_part *p)
+{
+    if (!SCHED_PLANTED(PLANT_LEAVE_EARLY) || p->entry.nodes != NULL) leave(s, &p->entry);
+    s->ops->answer(s->ctx, p);
+}
+
+static void run_and_let_go(struct tx_shard *s, struct tx_part *p)
+{
+    struct tx *t = p->tx;
+    bool may = atomic_load_explicit(&t->error, memory_order_relaxed) == RC_OK &&
+               !atomic_load_explicit(&t->forbidden, memory_order_relaxed);
+    if (may) s->ops->run(s->ctx, p);
+    let_go(s, p);
+}
+
+static void run_barrier(struct tx_shard *s, struct tx_part *p)
+{
+    s->ops->run(s->ctx, p);
+    post_others(s, p, TX_RELEASE);
+    let_go(s, p);
+}
+
+static void check(struct tx_shard *s, struct tx_part *p)
+{
+    struct tx *t = p->tx;
+    if (atomic_load_explicit(&t->error, memory_order_relaxed) == RC_OK && !s->ops->check(s->ctx, p))
+        atomic_store_explicit(&t->forbidden, true, memory_order_relaxed);
+    if (atomic_fetch_sub_explicit(&t->unchecked, 1, memory_order_acq_rel) > 1) return;
+    post_others(s, p, TX_RUN_CHECKED);
+    run_and_let_go(s, p);
+}
+
+static void run(struct tx_shard *s, struct tx_part *p)
+{
+    switch (p->tx->kind) {
+    case TX_PLAIN:
+        run_and_let_go(s, p);
+        return;
+    case TX_CHECKED:
+        check(s, p);
+        return;
+    case TX_BARRIER:
+        run_barrier(s, p);
+        return;
+    }
+}
+
+/* p's is the last grant. */
+static void all_granted(struct tx_shard *s, struct tx_part *p)
+{
+    struct tx *t = p->tx;
+    if (t->kind != TX_BARRIER) {
+        post_others(s, p, TX_RUN);
+        run(s, p);
+        return;
+    }
+    if (p->shard == t->coordinator) {
+        run(s, p);
+        return;
+    }
+    for (uint32_t i = 0; i < t->count; i++)
+        if (t->parts[i]->shard == t->coordinator) {
+            post(s, t->parts[i], TX_RUN);
+            return;
+        }
+    assert(false); /* a barrier has a part on its coordinator's shard */
+}
+
+/* Time goes on between the grants of several shards. What ran here before this grant saw no later time than
+ * now; what conflicts runs after the part: so the latest of all is good for every part. */
+static void raise_time(struct tx *t, int64_t now_ms)
+{
+    int64_t seen = atomic_load_explicit(&t->now_ms, memory_order_relaxed);
+    while (seen < now_ms &&
+           !atomic_compare_exchange_weak_explicit(&t->now_ms, &seen, now_ms, memory_order_relaxed,
+                                                  memory_order_relaxed))
+        ;
+}
+
+static void granted(struct tx_shard *s, struct tx_part *p)
+{
+    struct tx *t = p->tx;
+    raise_time(t, s->ops->now_ms(s->ctx));
+    enum rc rc = s->ops->admit(s->ctx, p);
+    if (unlikely(rc != RC_OK)) atomic_store_explicit(&t->error, rc, memory_order_relaxed);
+    if (SCHED_PLANTED(PLANT_RUN_BEFORE_GRANT)) s->ops->run(s->ctx, p);
+    if (SCHED_PLANTED(PLANT_LEAVE_EARLY)) leave(s, &p->entry);
+    if (atomic_fetch_sub_explicit(&t->ungranted, 1, memory_order_acq_rel) == 1) all_granted(s, p);
+}
+
+/* Of several that refuse in one round, the first tells all others; they wait to be told. */
+static void refuse(struct tx_shard *s, struct tx_part *p)
+{
+    p->state = PART_OUT;
+    if (atomic_exchange_explicit(&p->tx->refused, true, memory_order_acq_rel)) return;
+    post_others(s, p, TX_CANCEL);
+    s->ops->answer(s->ctx, p);
+}
+
+static void settle(struct tx_shard *s)
+{
+    if (s->at_work) return;
+    s->at_work = true;
+    while (s->ready != NULL) {
+        struct sched_entry *e = s->ready;
+        s->ready = e->next;
+        if (s->ready == NULL) s->ready_tail = &s->ready;
+        if (e->lone)
+            s->ops->lone(s->ctx, e);
+        else
+            granted(s, (struct tx_part *)(void *)e);
+    }
+    s->at_work = false;
+}
+
+static enum sched_verdict queue_part(struct tx_shard *s, struct tx_part *p)
+{
+    struct tx *t = p->tx;
+    enum sched_verdict v =
+        sched_arrive(s->sched, &p->entry, t->ticket, t->mode, p->fingerprints, p->count);
+    if (v == SCHED_NOMEM) atomic_store_explicit(&t->error, RC_NOMEM, memory_order_relaxed);
+    if (v == SCHED_GRANTED || v == SCHED_WAITS) p->state = PART_HERE;
+    return v;
+}
+
+void tx_arrive(struct tx_shard *s, struct tx_part *p)
+{
+    if (p->state == PART_GONE) {
+        s->ops->answer(s->ctx, p);
+        return;
+    }
+    assert(p->state == PART_AWAY);
+    if (atomic_load_explicit(&p->tx->refused, memory_order_acquire)) {
+        p->state = PART_OUT;
+        return;
+    }
+    switch (queue_part(s, p)) {
+    case SCHED_GRANTED:
+        granted(s, p);
+        settle(s);
+        return;
+    case SCHED_WAITS:
+        return;
+    case SCHED_REFUSED:
+    case SCHED_NOMEM:
+        refuse(s, p);
+        return;
+    }
+}
+
+static void cancel(struct tx_shard *s, struct tx_part *p)
+{
+    if (p->state == PART_AWAY) {
+        p->state = PART_GONE;
+        return;
+    }
+    if (p->state == PART_HERE)
+        let_go(s, p);
+    else
+        s->ops->answer(s->ctx, p);
+}
+
+void tx_posted(struct tx_shard *s, struct tx_part *p)
+{
+    switch ((enum tx_post)p->post) {
+    case TX_RUN:
+        run(s, p);
+        break;
+    case TX_RUN_CHECKED:
+        run_and_let_go(s, p);
+        break;
+    case TX_RELEASE:
+        let_go(s, p);
+        break;
+    case TX_CANCEL:
+        cancel(s, p);
+        break;
+    }
+    settle(s);
+}
+
+void tx_lone_done(struct tx_shard *s, struct sched_entry *e)
+{
+    leave(s, e);
+    settle(s);
+}
+
+/* ---- the coordinator */
+
+bool tx_begin(struct tx_shard *s, struct tx *t, uint64_t ticket)
+{
+    struct tx_part *own = NULL;
+    t->ticket = ticket;
+    t->left = t->count;
+    atomic_store_explicit(&t->ungranted, t->count, memory_order_relaxed);
+    atomic_store_explicit(&t->unchecked, t->count, memory_order_relaxed);
+    atomic_store_explicit(&t->error, RC_OK, memory_order_relaxed);
+    atomic_store_explicit(&t->now_ms, 0, memory_order_relaxed);
+    atomic_store_explicit(&t->refused, false, memory_order_relaxed);
+    atomic_store_explicit(&t->forbidden, false, memory_order_relaxed);
+    for (uint32_t i = 0; i < t->count; i++) {
+        t->parts[i]->state = PART_AWAY;
+        if (t->parts[i]->shard == s->index) own = t->parts[i];
+    }
+    if (own == NULL) return true;
+    enum sched_verdict v = queue_part(s, own);
+    if (v == SCHED_GRANTED) {
+        granted(s, own);
+        settle(s);
+    }
+    if (v == SCHED_GRANTED || v == SCHED_WAITS) return true;
+    t->refusals += v == SCHED_REFUSED;
+    return false;
+}
+
+enum tx_outcome tx_answered(struct tx *t)
+{
+    assert(t->left > 0);
+    if (--t->left > 0) return TX_OPEN;
+    if (atomic_load_explicit(&t->error, memory_order_relaxed) != RC_OK) return TX_FAILED;
+    if (!atomic_load_explicit(&t->refused, memory_order_relaxed)) return TX_RAN;
+    t->refusals++;
+    return TX_AGAIN;
+}
