@@ -1,6 +1,7 @@
 /* Commands about the connection itself: PING, AUTH, HELLO, SELECT …, and CLIENT. */
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "node/commands.h"
 #include "node/config.h"
@@ -313,16 +314,41 @@ static void run_info(struct call *c)
 
 /* ---- CLIENT LIST and KILL: over all workers */
 
-enum { IDS_MAX = 1024 };
 struct filter {
-    uint64_t ids[IDS_MAX];
-    uint32_t ids_count;
     bool by_addr, by_laddr, skip_me, nothing; /* nothing: a type or user that nobody has */
     char addr[64], laddr[64];
     uint64_t me;
     int64_t max_age_s; /* 0: any */
     bool kill_one;     /* old form: an error if nobody has that address */
+    uint32_t ids_count, ids_cap;
+    uint64_t ids[]; /* sorted when all are there */
 };
+
+/* Each argument may be an id. */
+static struct filter *filter_new(const struct call *c)
+{
+    struct filter *f = mem_zalloc(MEM_EXEC, sizeof *f + c->argc * sizeof *f->ids);
+    f->ids_cap = c->argc;
+    return f;
+}
+
+static void filter_free(struct filter *f)
+{
+    mem_free(MEM_EXEC, f, sizeof *f + f->ids_cap * sizeof *f->ids);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t *x = a;
+    const uint64_t *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Many ids times many connections would hold up a pass: each connection is one binary search. */
+static void sort_ids(struct filter *f)
+{
+    if (f->ids_count > 1) qsort(f->ids, f->ids_count, sizeof *f->ids, by_number);
+}
 
 static bool matches(const struct filter *f, const struct conn *c)
 {
@@ -332,10 +358,8 @@ static bool matches(const struct filter *f, const struct conn *c)
     if (f->max_age_s > 0 &&
         reactor_now_ms(&c->worker->core.reactor) - c->created_ms < f->max_age_s * 1000)
         return false;
-    if (f->ids_count == 0) return true;
-    for (uint32_t i = 0; i < f->ids_count; i++)
-        if (f->ids[i] == c->id) return true;
-    return false;
+    return f->ids_count == 0 ||
+           bsearch(&c->id, f->ids, f->ids_count, sizeof *f->ids, by_number) != NULL;
 }
 
 struct visit {
@@ -366,7 +390,7 @@ static void list_join(struct call *c, void *arg, const struct bytes *parts, uint
         buf_add_bytes(&all, parts[i]);
     reply_verbatim(c->reply, "txt", buf_bytes(&all));
     buf_free(&all);
-    mem_free(MEM_EXEC, arg, sizeof(struct filter));
+    filter_free(arg);
 }
 
 static void kill_one(struct conn *c, void *ctx)
@@ -401,7 +425,7 @@ static void kill_join(struct call *c, void *arg, const struct bytes *parts, uint
         reply_error(c->reply, "ERR No such client");
     else
         reply_ok(c->reply);
-    mem_free(MEM_EXEC, f, sizeof *f);
+    filter_free(f);
 }
 
 /* LIST takes any number, KILL only what may be one. */
@@ -436,19 +460,20 @@ static bool parse_list(struct call *c, struct filter *f)
         reply_error(c->reply, ERR_SYNTAX);
         return false;
     }
-    for (uint32_t i = 3; i < c->argc && f->ids_count < IDS_MAX; i++)
+    for (uint32_t i = 3; i < c->argc; i++)
         if (!parse_id(c, i, INT64_MIN, "ERR Invalid client ID", &f->ids[f->ids_count++]))
             return false;
+    sort_ids(f);
     return true;
 }
 
 static void run_list(struct call *c)
 {
-    struct filter *f = mem_zalloc(MEM_EXEC, sizeof *f);
+    struct filter *f = filter_new(c);
     if (parse_list(c, f))
         worker_everywhere(c, list_part, list_join, f);
     else
-        mem_free(MEM_EXEC, f, sizeof *f);
+        filter_free(f);
 }
 
 static void copy_name(char to[static 64], struct bytes from)
@@ -462,7 +487,6 @@ static bool parse_kill_option(struct call *c, uint32_t i, struct filter *f)
 {
     struct bytes option = c->argv[i], value = c->argv[i + 1];
     if (bytes_is(option, "id")) {
-        if (f->ids_count == IDS_MAX) return true;
         return parse_id(c, i + 1, 1, "ERR client-id should be greater than 0",
                         &f->ids[f->ids_count++]);
     }
@@ -508,16 +532,17 @@ static bool parse_kill(struct call *c, struct filter *f)
     }
     for (uint32_t i = 2; i < c->argc; i += 2)
         if (!parse_kill_option(c, i, f)) return false;
+    sort_ids(f);
     return true;
 }
 
 static void run_kill(struct call *c)
 {
-    struct filter *f = mem_zalloc(MEM_EXEC, sizeof *f);
+    struct filter *f = filter_new(c);
     if (parse_kill(c, f))
         worker_everywhere(c, kill_part, kill_join, f);
     else
-        mem_free(MEM_EXEC, f, sizeof *f);
+        filter_free(f);
 }
 
 static void run_help(struct call *c)

@@ -43,3 +43,14 @@ def oracle():
 def test_replies_are_those_of_the_reference(moon, oracle, resp, line):
     ours, theirs = (s.client(resp=resp).call_raw(*line.split()) for s in (moon, oracle))
     assert ours == theirs
+
+
+def test_more_ids_than_any_table_of_fixed_size(moon):
+    """Ids over the 1,024th were once left out without a word."""
+    asker, other = moon.client(), moon.client()
+    me, wanted = asker.call("CLIENT", "ID"), other.call("CLIENT", "ID")
+    nobody = [str(10**9 + i) for i in range(3000)]
+    listed = asker.call("CLIENT", "LIST", "ID", *nobody, str(wanted), str(me))
+    assert sorted(int(line.split(b" ")[0][3:]) for line in listed.splitlines()) == sorted((me, wanted))
+    assert asker.call("CLIENT", "KILL", *(word for i in [*nobody, str(wanted)] for word in ("ID", i))) == 1
+    assert asker.call("CLIENT", "LIST", "ID", str(wanted)) == b""
