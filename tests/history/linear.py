@@ -1,0 +1,224 @@
+"""Is a history of one group of keys linearizable? Groups share no keys and no operation spans two, so the whole
+history is linearizable (and, operations being transactions, strictly serializable) if and only if each group's is:
+Herlihy, Wing: Linearizability, TOPLAS 12(3), 1990, theorem 1.
+
+The search is Wing and Gong's (Testing and verifying concurrent objects, JPDC 17, 1993) with Lowe's memory of
+configurations seen (Testing for linearizability, CCPE 29(4), 2017): choose an operation that nothing must precede, run it on the
+model, go on, go back when stuck. A configuration is the set of operations done and the state they left. Two things
+keep it small: an operation that fits and whose reply says that it changed nothing is taken at once, which loses no solution, as
+it only comes earlier than elsewhere; and the set is written as (all below `base`, bits from there on).
+
+What must precede: an operation answered before the other was sent; an earlier one of the same connection that
+shares a key (between others a connection promises no order).
+
+An operation without a reply (its server was killed) may have happened at any time after it was sent, or never; those
+behind it on its connection that share a key, only if it had.
+"""
+import collections
+
+import model
+
+Op = collections.namedtuple("Op", "conn sent done command reply since", defaults=(None,))
+# `done` is None if no reply came. `since`, of an EXEC behind WATCH: when WATCH was sent.
+
+STEPS_MAX = 400_000
+SHORTEN_STEPS_MAX = 5_000  # per try
+NEVER = float("inf")
+
+Verdict = collections.namedtuple("Verdict", "ok decided steps path state stuck")
+# path: the longest order found, as indexes; state: what it left; stuck: (index, reply expected) of who could come next
+
+
+class Search:
+    def __init__(self, keys, initial, ops, final=None):
+        """`initial`, `final`: dicts. `final` was read when all was quiet; None: not read."""
+        self.keys, self.known_keys = tuple(keys), frozenset(keys)
+        self.start = tuple(initial.get(key) for key in keys)
+        self.end = None if final is None else tuple(final.get(key) for key in keys)
+        # Without a reply a read says nothing, and an order of Python's need not be total: index decides.
+        kept = [op for op in ops if op.done is not None or not model.is_read(op.command)]
+        self.ops = sorted(kept, key=lambda op: op.sent)
+        self.sent = [op.sent for op in self.ops]
+        self.done = [NEVER if op.done is None else op.done for op in self.ops]
+        self.applied = {}
+        self.idle = [op.done is not None and model.changed_nothing(op.command, op.reply) for op in self.ops]
+        self.before = self.find_before()
+        self.awaited = {j for before in self.before for j in before}
+
+    def find_before(self):
+        """Per operation, those of its connection that come first though they were under way at the same time."""
+        before, under_way = [], collections.defaultdict(list)
+        for i, op in enumerate(self.ops):
+            mine = model.keys_of(op.command, self.known_keys)
+            behind = [(j, keys) for j, keys in under_way[op.conn] if self.done[j] >= op.sent]
+            before.append([j for j, keys in behind if keys & mine])
+            under_way[op.conn] = behind + [(i, mine)]
+        return before
+
+    def apply(self, i, state):
+        """(the state after it or None if it does not fit, the reply expected)"""
+        found = self.applied.get((i, state))
+        if found is None:
+            found = self.applied[i, state] = self.apply_new(i, state)
+        return found
+
+    def apply_new(self, i, state):
+        op = self.ops[i]
+        db = {key: value for key, value in zip(self.keys, state) if value is not None}
+        expected = model.run(db, op.command)
+        if op.done is not None and expected != op.reply:
+            refused = op.reply is None and isinstance(op.command, model.Exec) and op.command.watched
+            return (state if refused else None), expected  # needless refusals: see needless_refusals()
+        after = tuple(map(db.get, self.keys))
+        return (state if after == state else after), expected
+
+    def is_ready(self, i, base, bits):
+        return all(j < base or bits >> (j - base) & 1 for j in self.before[i])
+
+    def look(self, base, bits, state, path):
+        """Takes what changes nothing, then: (base, bits, path, choices, stuck, are all known ones done)."""
+        count = len(self.ops)
+        while True:
+            horizon, i, choices, stuck, took = NEVER, base, [], [], False
+            while i < count and self.sent[i] <= horizon:
+                if not bits >> (i - base) & 1:
+                    known = self.done[i] != NEVER
+                    horizon = min(horizon, self.done[i])
+                    if self.is_ready(i, base, bits):
+                        after, expected = self.apply(i, state)
+                        if after is None:
+                            stuck.append((i, expected))
+                        elif self.idle[i]:
+                            bits |= 1 << (i - base)
+                            path, took = (i, path), True
+                        elif known or after != state or i in self.awaited:
+                            choices.append((self.done[i], i, after))
+                i += 1
+            while bits & 1:
+                bits >>= 1
+                base += 1
+            if not took:
+                return base, bits, path, choices, stuck, i == count and horizon == NEVER
+
+    def run(self, steps_max=STEPS_MAX):
+        stack, seen, steps = [(0, 0, self.start, None)], set(), 0
+        best = (-1, None, self.start, [])
+        while stack:
+            base, bits, state, path = stack.pop()
+            steps += 1
+            if steps > steps_max:
+                return self.verdict(False, False, steps, best)
+            base, bits, path, choices, stuck, all_done = self.look(base, bits, state, path)
+            if (base, bits, state) in seen:
+                continue
+            seen.add((base, bits, state))
+            if all_done and self.end in (None, state):
+                return Verdict(True, True, steps, [], None, [])
+            count = base + bits.bit_count()
+            if count > best[0]:
+                best = (count, path, state, stuck)
+            choices.sort(reverse=True)  # who was answered first is tried first
+            stack += [(base, bits | 1 << (i - base), after, (i, path)) for _, i, after in choices]
+        return self.verdict(False, True, steps, best)
+
+    @staticmethod
+    def verdict(ok, decided, steps, best):
+        _, path, state, stuck = best
+        order = []
+        while path is not None:
+            i, path = path
+            order.append(i)
+        return Verdict(ok, decided, steps, order[::-1], state, stuck)
+
+
+def check(keys, initial, ops, final=None, steps_max=STEPS_MAX):
+    """None if linearizable, else what to tell: text. A search given up is told too: it proves nothing."""
+    search = Search(keys, initial, ops, final)
+    verdict = search.run(steps_max)
+    if verdict.ok:
+        return needless_refusals(keys, ops)
+    if not verdict.decided:
+        return f"UNDECIDED after {verdict.steps} steps: make the windows of this workload smaller"
+    return explain(*shortest_failing(keys, initial, ops, final, search, verdict))
+
+
+def shortest_failing(keys, initial, ops, final, search, verdict):
+    """The shortest prefix in time that fails alone: what is under way at its end counts as not answered."""
+    ends = sorted(op.done for op in ops if op.done is not None)
+    low, high = 0, len(ends)  # high: the whole, with `final`
+    while low < high:
+        middle = (low + high) // 2
+        cut = ends[middle]
+        part = [op if op.done is not None and op.done <= cut else op._replace(done=None, reply=None)
+                for op in ops if op.sent <= cut]
+        shorter = Search(keys, initial, part)
+        found = shorter.run(SHORTEN_STEPS_MAX)
+        if found.ok or not found.decided:
+            low = middle + 1
+        else:
+            high, search, verdict = middle, shorter, found
+    return search, verdict, final if high == len(ends) else None
+
+
+def needless_refusals(keys, ops):
+    """EXEC answered nil though nobody else can have touched a watched key since WATCH: text, or None."""
+    known = frozenset(keys)
+    refused = [op for op in ops if op.since is not None and op.done is not None and op.reply is None]
+    for op in refused:
+        watched = {key for key, _ in op.command.watched}
+        if not any(other is not op and not model.is_read(other.command)
+                   and watched & model.keys_of(other.command, known)
+                   and other.sent <= op.done and (other.done is None or other.done >= op.since) for other in ops):
+            return f"EXEC was refused though nobody touched a watched key:\n  {tell(op, op.since)}"
+    return None
+
+
+# ---- telling
+
+TOLD_BEFORE = 12
+
+
+def explain(search, verdict, final):
+    ops, origin = search.ops, min(search.sent, default=0)
+    lines = [f"not linearizable; keys {', '.join(show(key) for key in search.keys)}",
+             "an order as far as one can be found, its last steps:"]
+    lines += [f"  {tell(ops[i], origin)}" for i in verdict.path[-TOLD_BEFORE:]]
+    lines.append("which leaves " + show_state(search.keys, verdict.state))
+    if verdict.stuck:
+        lines.append("and now none of these fits:")
+        lines += [f"  {tell(ops[i], origin)}   fits if it answered {show(expected)}" for i, expected in verdict.stuck]
+    if final is not None:
+        lines.append("while what was read at the end is " + show_state(search.keys, search.end))
+    return "\n".join(lines)
+
+
+def show(value):
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, (list, tuple)) and not isinstance(value, (model.Err, model.Exec)):
+        return "[" + " ".join(map(show, value)) + "]"
+    if isinstance(value, frozenset):
+        return "{" + " ".join(sorted(map(show, value))) + "}"
+    if isinstance(value, model.Err):
+        return f"({value.text})"
+    return "nil" if value is None else str(value)
+
+
+def show_command(command):
+    if isinstance(command, model.Exec):
+        inner = "; ".join(map(show_command, command.commands))
+        watch = "".join(f"WATCH {show(key)} (was {show(value)}) " for key, value in command.watched)
+        return f"{watch}MULTI [{inner}] EXEC"
+    return " ".join(show(word) for word in command)
+
+
+def show_state(keys, state):
+    return ", ".join(f"{show(key)}={show(value)}" for key, value in zip(keys, state))
+
+
+def tell(op, origin):
+    """Times in µs since `origin`."""
+    sent = (op.sent - origin) // 1000
+    if op.done is None:
+        return f"[{sent} … no reply] conn {op.conn}: {show_command(op.command)}"
+    return f"[{sent} … {(op.done - origin) // 1000}] conn {op.conn}: {show_command(op.command)} → {show(op.reply)}"

@@ -1,0 +1,40 @@
+"""Random concurrent clients against real nodes, their histories judged; and against redis-server, which must raise no alarm.
+
+MOON_HISTORY_SECONDS: how long (short; `full` runs 1800). MOON_SEED replays the draws: the interleaving is the machine's.
+"""
+import os
+import time
+
+import pytest
+
+import workload
+from campaign import Campaign, Settings
+from moonlib.server import start_oracle
+
+SECONDS = float(os.environ.get("MOON_HISTORY_SECONDS", "8"))
+IS_LONG = SECONDS > 60
+SEED = int(os.environ.get("MOON_SEED") or (time.time() if IS_LONG else 1))
+ORACLE_SECONDS = float(os.environ.get("MOON_HISTORY_ORACLE_SECONDS", "3"))
+
+
+def run(campaign, seconds):
+    try:
+        campaign.run(seconds)
+    finally:
+        print(campaign.summary())
+    assert sum(campaign.operations.values()) > 500 * seconds, "hardly anything was asked: the test says nothing"
+
+
+@pytest.mark.timeout(SECONDS + 120)
+def test_histories_of_moon(tmp_path):
+    run(Campaign(SEED, tmp_path, workload.PLACES), SECONDS)
+
+
+def start_reference(settings, folder):
+    return start_oracle(folder=folder, args=["--appendonly", "yes", "--appendfsync", settings.fsync])
+
+
+@pytest.mark.timeout(ORACLE_SECONDS + 120)
+def test_the_reference_raises_no_alarm(tmp_path):
+    settings = lambda rng: Settings(1, None, rng.choice(["always", "everysec"]))
+    run(Campaign(SEED, tmp_path, workload.EVERYTHING, start_reference, settings), ORACLE_SECONDS)
