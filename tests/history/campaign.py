@@ -6,6 +6,7 @@ recovery dropped must stay dropped: the next lap begins without it.
 import collections
 import os
 import random
+import re
 import time
 
 import driver
@@ -17,6 +18,8 @@ from workload import BY_GRAPH, make_groups
 
 CHECKERS = 2  # processes
 TOLD_MAX = 3  # groups
+SETUPS = [(3, 3, 6), (3, 3, 6), (3, 3, 1), (2, 8, 2), (4, 1, 12)]  # processes, connections of each, pipeline at most
+KILLED_AT_ONCE = 0.2  # of all starts
 FAILED_FOLDER = os.path.join(ROOT, "build", "history")
 
 Lap = collections.namedtuple("Lap", "where groups initial histories")
@@ -47,7 +50,7 @@ def judge_lap(lap, final):
 
 def report(lap, group, ops, text):
     os.makedirs(FAILED_FOLDER, exist_ok=True)
-    path = os.path.join(FAILED_FOLDER, f"{'-'.join(lap.where.split())}-{group.name}.txt")
+    path = os.path.join(FAILED_FOLDER, f"{re.sub(r'[^a-z0-9]+', '-', lap.where)}-{group.name}.txt")
     with open(path, "w", encoding="utf-8") as f:
         for op in sorted(ops, key=lambda op: op.sent):
             f.write(tell(op, 0) + "\n")
@@ -67,9 +70,9 @@ class Campaign:
     """`start(settings, folder)` gives a server; `settings(rng)` draws what it is started with."""
 
     def __init__(self, seed, folder, places, start=start_drawn_moon, settings=draw_settings, lap_seconds=(0.3, 1.5),
-                 setup=(3, 3, 6), endings=("kill", "kill", "stop", "stay")):
+                 endings=("kill", "kill", "kill when quiet", "stop", "stay")):
         self.seed, self.folder, self.places = seed, str(folder), places
-        self.start, self.settings, self.lap_seconds, self.setup, self.endings = start, settings, lap_seconds, setup, endings
+        self.start, self.settings, self.lap_seconds, self.endings = start, settings, lap_seconds, endings
         self.rng = random.Random(f"campaign {seed}")
         self.server, self.drawn, self.number = None, None, 0
         self.counts, self.operations = collections.Counter(), collections.Counter()
@@ -93,6 +96,9 @@ class Campaign:
     def open(self):
         if self.server is None:
             self.drawn = self.settings(self.rng)
+            if self.rng.random() < KILLED_AT_ONCE:
+                self.start(self.settings(self.rng), self.folder).kill()
+                self.counts["killed at once"] += 1
             self.server = self.start(self.drawn, self.folder)
             self.counts.update([f"{self.drawn.shards} shards", str(self.drawn.io), str(self.drawn.fsync)])
 
@@ -114,11 +120,11 @@ class Campaign:
         groups = make_groups(self.places, lap=self.number)
         initial = [{key: stored[key] for key in group.keys if key in stored} for group in groups]
         ending = self.rng.choice(self.endings)
-        seconds = self.rng.uniform(*self.lap_seconds)
+        seconds, setup = self.rng.uniform(*self.lap_seconds), self.rng.choice(SETUPS)
         where = (f"seed {self.seed} lap {self.number} shards {self.drawn.shards} io {self.drawn.io} "
-                 f"appendfsync {self.drawn.fsync} ending {ending}")
+                 f"appendfsync {self.drawn.fsync} setup {setup} ending {ending}")
         histories, lost, failures = driver.play(
-            self.server.port, groups, self.seed, self.number, seconds + (60 if ending == "kill" else 0), self.setup,
+            self.server.port, groups, self.seed, self.number, seconds + (60 if ending == "kill" else 0), setup,
             lambda _: self.kill_in(seconds) if ending == "kill" else None)
         if failures or (lost and ending != "kill"):
             raise Violation(f"{where}: connections lost: {lost}, failures: {failures}; its log ends:\n{self.server.log_tail()}")
@@ -140,6 +146,8 @@ class Campaign:
             status = self.server.stop()
             if status != 0:
                 raise Violation(f"a clean stop ended with status {status}")
+        if ending == "kill when quiet":
+            self.server.kill()
         if ending != "stay":
             self.server = None
 

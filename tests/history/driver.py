@@ -8,6 +8,7 @@ import gc
 import multiprocessing
 import select
 import socket
+import struct
 import time
 import traceback
 
@@ -64,14 +65,20 @@ def parse(raw, at):
 
 
 class Connection:
+    """One of a client's, and those that follow it when it left in the middle of a pipeline."""
+
     def __init__(self, port, session):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=SILENT_SECONDS_MAX)
+        self.port, self.history, self.failure = port, [], None
+        self.open(session)
+
+    def open(self, session):
+        self.session, self.conn, self.steps_of = session, session.conn, session.batches()
+        self.batch, self.raw, self.at = None, b"", 0
+        self.socket = socket.create_connection(("127.0.0.1", self.port), timeout=SILENT_SECONDS_MAX)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.conn, self.steps_of = session.conn, session.batches()
-        self.batch, self.raw, self.at, self.history, self.failure = None, b"", 0, [], None
 
     def begin(self, answer=None):
-        """Sends the next pipeline."""
+        """Sends the next pipeline. False: it went away, and another took its place."""
         self.batch = self.steps_of.send(answer)
         self.replies, self.partly = [], []
         words = []
@@ -82,7 +89,19 @@ class Connection:
                 words.append(step.command)
         data = b"".join(map(encode, words))
         self.sent = time.monotonic_ns()
+        if self.session.wants_to_leave():
+            self.leave(data)
+            return False
         self.socket.sendall(data)
+        return True
+
+    def leave(self, data):
+        rng = self.session.rng
+        self.socket.sendall(data[:len(data) if rng.random() < 0.5 else rng.randrange(len(data))])
+        if rng.random() < 0.5:  # a reset instead of an end
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.end()
+        self.open(self.session.next())
 
     def read(self):
         """True when the pipeline is answered."""
@@ -126,35 +145,48 @@ class Connection:
 
 
 def serve(connections, deadline):
-    """Until the deadline or until all connections are closed. True: the server closed some."""
+    """Until the deadline or until the server closed all. True: it closed some."""
     poll, by_fd, lost = select.poll(), {}, False
-    for connection in connections:
-        by_fd[connection.socket.fileno()] = connection
-        poll.register(connection.socket, select.POLLIN)
 
-    def go_on(connection, fd, step, *args):
+    def go_on(connection, answer):
+        """Begins the next pipeline."""
+        while time.monotonic() < deadline and not connection.begin(answer):
+            answer = None
+        if connection.batch is not None and len(connection.replies) < len(connection.batch):
+            by_fd[connection.socket.fileno()] = connection
+            poll.register(connection.socket, select.POLLIN)
+
+    def attempt(connection, step, *args):
         nonlocal lost
         try:
-            if not step(*args):
-                return
-            if time.monotonic() < deadline:
-                connection.begin((connection.sent, connection.replies) if connection.batch else None)
-                return
+            step(connection, *args)
         except OSError:
             lost = True
             connection.end()
-        poll.unregister(fd)
-        del by_fd[fd]
 
-    for fd, connection in list(by_fd.items()):
-        go_on(connection, fd, lambda: True)
+    def come(connection):
+        """Something to read; the descriptor is watched on until the pipeline is answered."""
+        fd = connection.socket.fileno()
+        try:
+            whole = connection.read()
+        except OSError:
+            poll.unregister(fd)
+            del by_fd[fd]
+            raise
+        if whole:
+            poll.unregister(fd)
+            del by_fd[fd]
+            go_on(connection, (connection.sent, connection.replies))
+
+    for connection in connections:
+        attempt(connection, go_on, None)
     while by_fd:
         ready = poll.poll(SILENT_SECONDS_MAX * 1000)
         if not ready:
             unanswered = [(c.conn, c.batch[len(c.replies)].command) for c in by_fd.values()]
             raise Hung(f"no answer in {SILENT_SECONDS_MAX} s to {unanswered}")
         for fd, _ in ready:
-            go_on(by_fd[fd], fd, by_fd[fd].read)
+            attempt(by_fd[fd], come)
     return lost
 
 

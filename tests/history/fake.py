@@ -7,7 +7,7 @@ answered before a crash may be gone.
 import random
 
 from linear import Op
-from model import Exec, keys_of, put, run, take
+from model import TRANSFER, Exec, keys_of, put, run, take
 from workload import Session
 
 
@@ -286,7 +286,28 @@ def dropped_returns(world, log):
     return log + world.lost
 
 
+def not_isolated_script(world, command):
+    if command[0] != "EVAL" or command[1] != TRANSFER:
+        return (yield from world.whole(command))
+    yield from world.whole(("DECRBY", command[3], command[5]))
+    yield
+    return (yield from world.whole(("INCRBY", command[4], command[5])))
+
+
+def served_twice(world, command):
+    """Who waits is given an element that another one takes too."""
+    if command[0] not in ("BLPOP", "BLMOVE") or command[1] not in world.db:
+        return (yield from world.whole(command))
+    scratch = dict(world.db)
+    reply = run(scratch, command)
+    yield
+    yield from world.whole(command)
+    return reply
+
+
 BUGS = {
+    "script not isolated": Bug({"script"}, not_isolated_script),
+    "an element served twice": Bug({"waiters"}, served_twice),
     "MSET in two steps": Bug({"tuple"}, in_parts({"MSET"}, lambda c: cut_at(c, 3))),
     "MSET in two steps, seen by the graph": Bug({"versions"}, in_parts({"MSET"}, lambda c: cut_at(c, 3))),
     "reader between two parts": Bug({"tuple"}, in_parts({"MGET"}, lambda c: cut_at(c, 2))),

@@ -6,7 +6,7 @@ The search is Wing and Gong's (Testing and verifying concurrent objects, JPDC 17
 configurations seen (Testing for linearizability, CCPE 29(4), 2017): choose an operation that nothing must precede, run it on the
 model, go on, go back when stuck. A configuration is the set of operations done and the state they left. Two things
 keep it small: an operation that fits and whose reply says that it changed nothing is taken at once, which loses no solution, as
-it only comes earlier than elsewhere; and the set is written as (all below `base`, bits from there on).
+it only comes earlier than elsewhere; and the set is written as (all below `base`, bits from there on, bits of those without a reply).
 
 What must precede: an operation answered before the other was sent; an earlier one of the same connection that
 shares a key (between others a connection promises no order).
@@ -30,28 +30,33 @@ Verdict = collections.namedtuple("Verdict", "ok decided steps path state stuck")
 
 
 class Search:
+    """Operations by index: first those with a reply, by the time they were sent, then those without."""
+
     def __init__(self, keys, initial, ops, final=None):
         """`initial`, `final`: dicts. `final` was read when all was quiet; None: not read."""
         self.keys, self.known_keys = tuple(keys), frozenset(keys)
         self.start = tuple(initial.get(key) for key in keys)
         self.end = None if final is None else tuple(final.get(key) for key in keys)
-        # Without a reply a read says nothing, and an order of Python's need not be total: index decides.
-        kept = [op for op in ops if op.done is not None or not model.is_read(op.command)]
-        self.ops = sorted(kept, key=lambda op: op.sent)
+        told = [op for op in ops if op.done is not None]
+        # Without a reply a read says nothing.
+        untold = [op for op in ops if op.done is None and not model.is_read(op.command)]
+        self.told = len(told)
+        self.ops = sorted(told, key=lambda op: op.sent) + sorted(untold, key=lambda op: op.sent)
         self.sent = [op.sent for op in self.ops]
         self.done = [NEVER if op.done is None else op.done for op in self.ops]
-        self.applied = {}
         self.idle = [op.done is not None and model.changed_nothing(op.command, op.reply) for op in self.ops]
         self.before = self.find_before()
         self.awaited = {j for before in self.before for j in before}
+        self.applied = {}
 
     def find_before(self):
         """Per operation, those of its connection that come first though they were under way at the same time."""
-        before, under_way = [], collections.defaultdict(list)
-        for i, op in enumerate(self.ops):
+        before, under_way = [None] * len(self.ops), collections.defaultdict(list)
+        for i in sorted(range(len(self.ops)), key=lambda i: (self.sent[i], i)):
+            op = self.ops[i]
             mine = model.keys_of(op.command, self.known_keys)
             behind = [(j, keys) for j, keys in under_way[op.conn] if self.done[j] >= op.sent]
-            before.append([j for j, keys in behind if keys & mine])
+            before[i] = [j for j, keys in behind if keys & mine]
             under_way[op.conn] = behind + [(i, mine)]
         return before
 
@@ -72,53 +77,68 @@ class Search:
         after = tuple(map(db.get, self.keys))
         return (state if after == state else after), expected
 
-    def is_ready(self, i, base, bits):
-        return all(j < base or bits >> (j - base) & 1 for j in self.before[i])
+    def is_ready(self, i, base, bits, extra):
+        for j in self.before[i]:
+            if j >= self.told:
+                if not extra >> (j - self.told) & 1:
+                    return False
+            elif j >= base and not bits >> (j - base) & 1:
+                return False
+        return True
 
-    def look(self, base, bits, state, path):
-        """Takes what changes nothing, then: (base, bits, path, choices, stuck, are all known ones done)."""
-        count = len(self.ops)
+    def look(self, base, bits, extra, state, path):
+        """Takes what changes nothing. Returns what is done then, and who may come next: choices (by the time of
+        their replies) and those whose replies do not fit."""
         while True:
             horizon, i, choices, stuck, took = NEVER, base, [], [], False
-            while i < count and self.sent[i] <= horizon:
+            while i < self.told and self.sent[i] <= horizon:
                 if not bits >> (i - base) & 1:
-                    known = self.done[i] != NEVER
                     horizon = min(horizon, self.done[i])
-                    if self.is_ready(i, base, bits):
+                    if self.is_ready(i, base, bits, extra):
                         after, expected = self.apply(i, state)
                         if after is None:
                             stuck.append((i, expected))
                         elif self.idle[i]:
                             bits |= 1 << (i - base)
                             path, took = (i, path), True
-                        elif known or after != state or i in self.awaited:
+                        else:
                             choices.append((self.done[i], i, after))
                 i += 1
             while bits & 1:
                 bits >>= 1
                 base += 1
             if not took:
-                return base, bits, path, choices, stuck, i == count and horizon == NEVER
+                break
+        for i in range(self.told, len(self.ops)):
+            if self.sent[i] <= horizon and not extra >> (i - self.told) & 1 and self.is_ready(i, base, bits, extra):
+                after, _ = self.apply(i, state)
+                if after != state or i in self.awaited:
+                    choices.append((NEVER, i, after))
+        return base, bits, path, choices, stuck
 
     def run(self, steps_max=STEPS_MAX):
-        stack, seen, steps = [(0, 0, self.start, None)], set(), 0
+        stack, seen, steps = [(0, 0, 0, self.start, None)], set(), 0
         best = (-1, None, self.start, [])
         while stack:
-            base, bits, state, path = stack.pop()
+            base, bits, extra, state, path = stack.pop()
             steps += 1
             if steps > steps_max:
                 return self.verdict(False, False, steps, best)
-            base, bits, path, choices, stuck, all_done = self.look(base, bits, state, path)
-            if (base, bits, state) in seen:
+            base, bits, path, choices, stuck = self.look(base, bits, extra, state, path)
+            if (base, bits, extra, state) in seen:
                 continue
-            seen.add((base, bits, state))
-            if all_done and self.end in (None, state):
+            seen.add((base, bits, extra, state))
+            if base == self.told and self.end in (None, state):
                 return Verdict(True, True, steps, [], None, [])
             count = base + bits.bit_count()
             if count > best[0]:
                 best = (count, path, state, stuck)
             choices.sort(reverse=True)  # who was answered first is tried first
-            stack += [(base, bits | 1 << (i - base), after, (i, path)) for _, i, after in choices]
+            for _, i, after in choices:
+                if i < self.told:
+                    stack.append((base, bits | 1 << (i - base), extra, after, (i, path)))
+                else:
+                    stack.append((base, bits, extra | 1 << (i - self.told), after, (i, path)))
         return self.verdict(False, True, steps, best)
 
     @staticmethod
@@ -209,7 +229,7 @@ def show_command(command):
         inner = "; ".join(map(show_command, command.commands))
         watch = "".join(f"WATCH {show(key)} (was {show(value)}) " for key, value in command.watched)
         return f"{watch}MULTI [{inner}] EXEC"
-    return " ".join(show(word) for word in command)
+    return " ".join(show(word).replace("\n", " ") for word in command)
 
 
 def show_state(keys, state):

@@ -185,6 +185,29 @@ def cmd_lmpop(db, _numkeys, *rest):
     return None
 
 
+# What waits for an element: it comes at some moment, or there was a moment without any.
+
+def cmd_blmpop(db, _timeout, *rest):
+    return cmd_lmpop(db, *rest)
+
+
+def cmd_blpop(db, *rest):
+    """`rest`: keys and how long."""
+    return next(([key, take(db, key, b"LEFT")] for key in rest[:-1] if key in db), None)
+
+
+def cmd_brpop(db, *rest):
+    return next(([key, take(db, key, b"RIGHT")] for key in rest[:-1] if key in db), None)
+
+
+def cmd_blmove(db, *rest):
+    return cmd_lmove(db, *rest[:-1])
+
+
+def cmd_brpoplpush(db, source, target, _timeout):
+    return cmd_rpoplpush(db, source, target)
+
+
 # ---- sets
 
 def cmd_sadd(db, key, *members):
@@ -285,6 +308,26 @@ def cmd_zunion(db, _numkeys, *rest):
     return ranked(united(db, rest[:-1]).items())
 
 
+def cmd_zinter(db, _numkeys, *rest):
+    return ranked(crossed(db, rest[:-1]).items())
+
+
+def cmd_zmpop(db, _numkeys, *rest):
+    """The member of the lowest score; `rest` is keys and MIN."""
+    for key in rest[:-1]:
+        if key in db:
+            member, score = ranked(db[key])[:2]
+            cmd_zrem(db, key, member)
+            return [key, [[member, score]]]
+    return None
+
+
+def cmd_zdiffstore(db, target, _numkeys, *keys):
+    out = {member for key in keys[1:] for member, _ in db.get(key, ())}
+    put(db, target, frozenset(pair for pair in db.get(keys[0], ()) if pair[0] not in out))
+    return len(db.get(target, ()))
+
+
 def cmd_zunionstore(db, target, _numkeys, *keys):
     put(db, target, frozenset(united(db, keys).items()))
     return len(db.get(target, ()))
@@ -295,6 +338,34 @@ def cmd_zinterstore(db, target, _numkeys, *keys):
     return len(db.get(target, ()))
 
 
+# ---- scripts
+
+TRANSFER = b"redis.call('DECRBY', KEYS[1], ARGV[1]) return redis.call('INCRBY', KEYS[2], ARGV[1])"
+SWAP = b"""local a, b = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+if b then redis.call('SET', KEYS[1], b) else redis.call('DEL', KEYS[1]) end
+if a then redis.call('SET', KEYS[2], a) else redis.call('DEL', KEYS[2]) end
+return {a, b}"""
+READ_ALL = b"local out = {} for i, k in ipairs(KEYS) do out[i] = redis.call('GET', k) end return out"
+
+
+def transfer(db, a, b, amount):
+    cmd_decrby(db, a, amount)
+    return cmd_incrby(db, b, amount)
+
+
+def swap(db, a, b):
+    before = [db.pop(a, None), db.pop(b, None)]
+    db.update((key, value) for key, value in zip((b, a), before) if value is not None)
+    return before
+
+
+SCRIPTS = {TRANSFER: transfer, SWAP: swap, READ_ALL: cmd_mget}
+
+
+def cmd_eval(db, script, _numkeys, *rest):
+    return SCRIPTS[script](db, *rest)
+
+
 # ---- all of them
 
 TABLE = {name[len("cmd_"):].upper(): function for name, function in list(globals().items()) if name.startswith("cmd_")}
@@ -302,7 +373,7 @@ TABLE.update(UNLINK=cmd_del, TOUCH=cmd_exists, SUNIONSTORE=storing(cmd_sunion), 
              SDIFFSTORE=storing(cmd_sdiff))
 UNORDERED = {"SMEMBERS", "SUNION", "SINTER", "SDIFF"}
 READS = {"GET", "STRLEN", "MGET", "EXISTS", "TOUCH", "LLEN", "LRANGE", "SMEMBERS", "SISMEMBER", "SCARD", "SUNION",
-         "SINTER", "SDIFF", "SINTERCARD", "ZRANGE", "ZUNION"}
+         "SINTER", "SDIFF", "SINTERCARD", "ZRANGE", "ZUNION", "ZINTER"}
 
 
 def run(db, command):
@@ -321,7 +392,7 @@ def is_read(command):
 
 
 NOTHING_DONE = {"SETNX", "MSETNX", "RENAMENX", "COPY", "DEL", "UNLINK", "SADD", "SREM", "SMOVE", "ZREM", "LPOP", "RPOP", "LMOVE",
-                "RPOPLPUSH", "LMPOP", "GETDEL"}  # by a reply of 0 or nil
+                "RPOPLPUSH", "LMPOP", "GETDEL", "ZMPOP", "BLPOP", "BRPOP", "BLMPOP", "BLMOVE", "BRPOPLPUSH"}  # by a reply of 0 or nil
 
 
 def changed_nothing(command, reply):

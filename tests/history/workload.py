@@ -7,7 +7,7 @@ import collections
 import itertools
 import random
 
-from model import Err, Exec, reader_of, value_read
+from model import READ_ALL, SWAP, TRANSFER, Err, Exec, reader_of, value_read
 from moonlib.slots import crc16
 
 # Where the keys of one group may lie on Moon: "many" shards, or "one" (a {tag}); None: not at all yet.
@@ -24,6 +24,8 @@ PLACES = {
     "smove": "one",
     "algebra": "one",
     "zalgebra": "one",
+    "waiters": None,
+    "script": None,
     "bank": None,
     "counter": None,
     "mixed": None,
@@ -165,7 +167,39 @@ def zalgebra(session, group):
     a, member = rng.choice(sources), rng.choice(MEMBERS)
     return rng.choice([("ZADD", a, b"%d" % rng.randrange(100), member), ("ZADD", a, b"%d" % rng.randrange(100), member),
                        ("ZREM", a, member), ("ZUNIONSTORE", target, b"2", *sources), reader_of("z", target),
-                       ("ZINTERSTORE", target, b"2", *sources), ("ZUNION", b"3", *keys, b"WITHSCORES")])
+                       ("ZINTERSTORE", target, b"2", *sources), ("ZUNION", b"3", *keys, b"WITHSCORES"),
+                       ("ZDIFFSTORE", target, b"2", *sources), ("ZMPOP", b"2", *sources, b"MIN"),
+                       ("ZINTER", b"2", *sources, b"WITHSCORES")])
+
+
+def waiting(rng):
+    """Seconds a command waits at most: short, as it holds its connection up."""
+    return b"0.0%d" % rng.randint(1, 3)
+
+
+@kind("lll", 2)
+def waiters(session, group):
+    rng, keys = session.rng, group.keys
+    a, b = rng.choice(keys), rng.choice(keys)
+    draw = rng.random()
+    if draw < 0.35:
+        return rng.choice([("BLPOP", *some(rng, keys), waiting(rng)), ("BRPOP", *some(rng, keys, 1), waiting(rng)),
+                           ("BLMOVE", a, b, rng.choice(SIDES), rng.choice(SIDES), waiting(rng)),
+                           ("BRPOPLPUSH", a, b, waiting(rng)),
+                           ("BLMPOP", waiting(rng), b"%d" % len(keys), *keys, rng.choice(SIDES))])
+    if draw < 0.65:
+        return (rng.choice(["RPUSH", "LPUSH"]), a, session.fresh())
+    return rng.choice([("LPOP", a), reader_of("l", a), ("EXISTS", *keys), ("DEL", a, b),
+                       ("LMOVE", a, b, rng.choice(SIDES), rng.choice(SIDES))])
+
+
+@kind("ssss", 3)
+def script(session, group):
+    rng, keys = session.rng, group.keys
+    a, b = rng.sample(keys, 2)
+    return rng.choice([("EVAL", TRANSFER, b"2", a, b, b"%d" % rng.randrange(100)), ("EVAL", SWAP, b"2", a, b),
+                       ("EVAL", READ_ALL, b"%d" % len(keys), *keys), ("MGET", *keys), ("DEL", a, b),
+                       ("INCR", a), ("MSET", *paired(session, [a, b]))])
 
 
 @kind("ssss", 5)
@@ -231,13 +265,13 @@ KINDS["tuple"] = KINDS.pop("tuple_")
 CAN_WATCH = {"counter", "mixed", "bank"}
 
 
-def make_groups(places, copies=2, lap=0):
+def make_groups(places, copies=3, lap=0):
     """`copies` of each kind that `places` allows; of a kind by list-append new ones each `lap`."""
     groups, turns = [], itertools.count()
     for name, (types, _, _) in KINDS.items():
         if places[name] is None:
             continue
-        for i in range(copies * (4 if len(types) == 1 else 1)):
+        for i in range(copies * (3 if len(types) == 1 else 1)):
             place = "one" if len(types) > 1 and i % 2 else places[name]
             title = f"{name}{i}" + (f".{lap}" if name == "append" else "")
             keys = list(key_names(title.encode(), types, place, next(turns)))
@@ -247,12 +281,16 @@ def make_groups(places, copies=2, lap=0):
 
 # ---- one connection
 
+LEAVES_MAX = 4  # per client and lap: what they leave unanswered may happen at any time after
+
+
 class Session:
     """What one connection sends. batches() is a generator of pipelines; it is sent the time each was sent and the replies."""
 
-    def __init__(self, seed, groups, conn, clients, lap, depth):
+    def __init__(self, seed, groups, conn, clients, lap, depth, leaves=0.001):
         self.rng = random.Random(f"{seed} {lap} {conn}")
-        self.groups, self.conn, self.clients, self.depth = groups, conn, clients, depth
+        self.made_of = (seed, groups, conn + clients, clients, lap, depth, leaves)
+        self.groups, self.conn, self.clients, self.depth, self.leaves = groups, conn, clients, depth, leaves
         self.weights = [KINDS[group.kind][1] for group in groups]
         self.watchable = [i for i, group in enumerate(groups) if group.kind in CAN_WATCH]
         self.numbers = itertools.count(lap * 10**14 + conn * 10**11 + 1000, 1000)
@@ -260,6 +298,14 @@ class Session:
     def fresh(self):
         """A value that nobody else writes, a number so that INCR works on it; the next ones come by INCR."""
         return b"%d" % next(self.numbers)
+
+    def wants_to_leave(self):
+        return self.conn // self.clients < LEAVES_MAX and self.rng.random() < self.leaves
+
+    def next(self):
+        """Of the connection that takes its place. It has another number, so it never writes versions: the last of
+        its predecessor may be under way."""
+        return Session(*self.made_of)
 
     def draw(self):
         i = self.rng.choices(range(len(self.groups)), self.weights)[0]
