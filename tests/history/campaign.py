@@ -69,7 +69,7 @@ def start_drawn_moon(settings, folder):
 class Campaign:
     """`start(settings, folder)` gives a server; `settings(rng)` draws what it is started with."""
 
-    def __init__(self, seed, folder, places, start=start_drawn_moon, settings=draw_settings, lap_seconds=(0.3, 1.5),
+    def __init__(self, seed, folder, places, start=start_drawn_moon, settings=draw_settings, lap_seconds=(0.1, 1.3),
                  endings=("kill", "kill", "kill when quiet", "stop", "stay")):
         self.seed, self.folder, self.places = seed, str(folder), places
         self.start, self.settings, self.lap_seconds, self.endings = start, settings, lap_seconds, endings

@@ -117,6 +117,7 @@ class Connection:
                 self.take(value, now)
         except Incomplete:
             return False
+        self.answered = now
         return True
 
     def take(self, value, now):
@@ -176,7 +177,7 @@ def serve(connections, deadline):
         if whole:
             poll.unregister(fd)
             del by_fd[fd]
-            go_on(connection, (connection.sent, connection.replies))
+            go_on(connection, (connection.sent, connection.answered, connection.replies))
 
     for connection in connections:
         attempt(connection, go_on, None)

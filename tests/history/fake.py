@@ -4,6 +4,7 @@ It runs each command whole, unless a bug is planted that lets others in between 
 history. A correct one already does all that Moon may do: commands of one connection that share no key run in any order, and what was not
 answered before a crash may be gone.
 """
+import collections
 import random
 
 from linear import Op
@@ -18,6 +19,7 @@ class World:
         self.bug = BUGS[bug] if bug else None
         self.known = frozenset(key for group in groups for key in group.keys)
         self.db, self.clock, self.lap = {}, 0, 0
+        self.touched = collections.Counter()  # per key, how often it was changed: what WATCH looks at
         self.lost = []  # effects that a crash dropped: none of them may come back
 
     def tick(self):
@@ -50,6 +52,7 @@ class World:
         changed = {key: self.db.get(key) for key in before.keys() | self.db.keys() if self.db.get(key) != before.get(key)}
         if changed:
             self.log.append(changed)
+        self.touched.update(changed.keys())
         return reply
         yield  # a generator like the others
 
@@ -102,7 +105,7 @@ class Connection:
             self.told += 1
         self.world.gate = len(self.world.log)
         if self.told == len(self.batch):
-            self.answer = (self.sent, [self.replies[i] for i in range(len(self.batch))])
+            self.answer = (self.sent, self.world.tick(), [self.replies[i] for i in range(len(self.batch))])
 
     def advance(self):
         """One step of one command that nothing of this connection must precede."""
@@ -116,15 +119,23 @@ class Connection:
         command = self.batch[i].command
         if command[0] == "WATCH" and not isinstance(command, Exec):
             self.replies[i] = "OK"
+            self.watched = {key: world.touched[key] for key in command[1:]}
             self.waiting.remove(i)
             return
         if i not in self.running:
-            self.running[i] = world.steps(command)
+            if isinstance(command, Exec) and command.watched and self.was_touched():
+                self.running[i] = world.whole(REFUSED)
+            else:
+                self.running[i] = world.steps(command)
         try:
             next(self.running[i])
         except StopIteration as end:
             self.replies[i] = end.value
             self.waiting.remove(i)
+
+    def was_touched(self):
+        looks = not (self.world.bug and self.world.bug.watch_by_value)
+        return looks and any(self.world.touched[key] != count for key, count in self.watched.items())
 
     def is_free(self, i):
         mine, known = self.batch[i].command, self.world.known
@@ -144,9 +155,13 @@ class Connection:
 
 # ---- planted bugs
 
+REFUSED = Exec(((b"", b""),), ())  # a watched key that never has this value
+
+
 class Bug:
-    def __init__(self, kinds, steps=None, crash=None, disorder=False):
+    def __init__(self, kinds, steps=None, crash=None, disorder=False, watch_by_value=False):
         self.kinds, self.steps, self.crash, self.disorder = kinds, steps, crash, disorder
+        self.watch_by_value = watch_by_value
 
 
 def in_parts(names, cut):
@@ -246,8 +261,6 @@ def watch_forgotten(world, command):
 
 def watch_before_locks(world, command):
     if isinstance(command, Exec) and command.watched:
-        if any(world.db.get(key) != value for key, value in command.watched):
-            return None
         yield
         command = command._replace(watched=())
     return (yield from world.whole(command))
@@ -324,7 +337,8 @@ BUGS = {
     "transfer not isolated": Bug({"bank"}, no_isolation),
     "EXEC not isolated": Bug({"mixed"}, no_isolation),
     "EXEC not isolated, seen by the graph": Bug({"append"}, no_isolation),
-    "WATCH forgotten": Bug({"counter"}, watch_forgotten),
+    "WATCH forgotten": Bug({"counter"}, watch_forgotten, watch_by_value=True),
+    "WATCH looks at values only": Bug({"counter"}, watch_by_value=True),
     "WATCH looked at before the locks": Bug({"counter"}, watch_before_locks),
     "EXEC refused without need": Bug({"counter"}, needless_refusal),
     "stale read": Bug({"register"}, stale_read),

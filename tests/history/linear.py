@@ -19,7 +19,7 @@ import collections
 import model
 
 Op = collections.namedtuple("Op", "conn sent done command reply since", defaults=(None,))
-# `done` is None if no reply came. `since`, of an EXEC behind WATCH: when WATCH was sent.
+# `done` is None if no reply came. `since`, of an EXEC behind WATCH: when WATCH was sent and answered.
 
 STEPS_MAX = 400_000
 SHORTEN_STEPS_MAX = 5_000  # per try
@@ -73,7 +73,7 @@ class Search:
         expected = model.run(db, op.command)
         if op.done is not None and expected != op.reply:
             refused = op.reply is None and isinstance(op.command, model.Exec) and op.command.watched
-            return (state if refused else None), expected  # needless refusals: see needless_refusals()
+            return (state if refused else None), expected  # needless refusals: see wrong_refusals()
         after = tuple(map(db.get, self.keys))
         return (state if after == state else after), expected
 
@@ -156,7 +156,7 @@ def check(keys, initial, ops, final=None, steps_max=STEPS_MAX):
     search = Search(keys, initial, ops, final)
     verdict = search.run(steps_max)
     if verdict.ok:
-        return needless_refusals(keys, ops)
+        return wrong_refusals(keys, ops)
     if not verdict.decided:
         return f"UNDECIDED after {verdict.steps} steps: make the windows of this workload smaller"
     return explain(*shortest_failing(keys, initial, ops, final, search, verdict))
@@ -180,17 +180,34 @@ def shortest_failing(keys, initial, ops, final, search, verdict):
     return search, verdict, final if high == len(ends) else None
 
 
-def needless_refusals(keys, ops):
-    """EXEC answered nil though nobody else can have touched a watched key since WATCH: text, or None."""
+def wrong_refusals(keys, ops):
+    """EXEC answered nil though nobody else can have touched a watched key since WATCH, or did not though somebody
+    must have (the search sees values only, which may be as before): text, or None."""
     known = frozenset(keys)
-    refused = [op for op in ops if op.since is not None and op.done is not None and op.reply is None]
-    for op in refused:
+    writes = [(op, model.keys_of(op.command, known)) for op in ops if not model.is_read(op.command)]
+    for op in ops:
+        if op.since is None or op.done is None:
+            continue
         watched = {key for key, _ in op.command.watched}
-        if not any(other is not op and not model.is_read(other.command)
-                   and watched & model.keys_of(other.command, known)
-                   and other.sent <= op.done and (other.done is None or other.done >= op.since) for other in ops):
-            return f"EXEC was refused though nobody touched a watched key:\n  {tell(op, op.since)}"
+        near = [other for other, touched in writes if touched & watched and other is not op
+                and other.sent <= op.done and (other.done is None or other.done >= op.since[0])]
+        told = "\n".join(tell(other, op.since[0]) for other in near + [op])
+        if op.reply is None and not near:
+            return f"EXEC was refused though nobody touched a watched key:\n{told}"
+        if op.reply is not None and any(must_touch(other, watched) and other.done is not None
+                                        and other.sent > op.since[1] and other.done < op.sent for other in near):
+            return f"EXEC was not refused though a watched key was written between WATCH and EXEC:\n{told}"
     return None
+
+
+PLAIN_WRITES = {"SET", "MSET", "INCR", "INCRBY", "DECRBY", "GETSET", "RPUSH", "LPUSH"}
+
+
+def must_touch(op, watched):
+    """Whether it wrote one of these keys whatever was there."""
+    if isinstance(op.command, model.Exec):
+        return op.reply is not None and any(must_touch(op._replace(command=one), watched) for one in op.command.commands)
+    return op.command[0] in PLAIN_WRITES and not watched.isdisjoint(op.command[1:])
 
 
 # ---- telling

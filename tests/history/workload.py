@@ -26,10 +26,10 @@ PLACES = {
     "zalgebra": "one",
     "waiters": None,
     "script": None,
-    "bank": None,
-    "counter": None,
-    "mixed": None,
-    "append": None,
+    "bank": "one",
+    "counter": "one",
+    "mixed": "one",
+    "append": "one",
 }
 EVERYTHING = dict.fromkeys(PLACES, "many")
 BY_GRAPH = {"versions", "append"}  # kinds judged by graph.py, the others by linear.py
@@ -216,7 +216,7 @@ def bank(session, group):
 def counter(session, group):
     """Beside these, most changes of a counter are by WATCH: Session.compare_and_set."""
     rng, keys = session.rng, group.keys
-    return rng.choice([("INCR", rng.choice(keys)), ("MGET", *keys), ("MGET", *keys), ("GET", rng.choice(keys))])
+    return rng.choice([("INCR", rng.choice(keys)), ("DECRBY", rng.choice(keys), b"1"), ("MGET", *keys), ("MGET", *keys), ("GET", rng.choice(keys))])
 
 
 @kind("ssslle", 5)
@@ -285,7 +285,8 @@ LEAVES_MAX = 4  # per client and lap: what they leave unanswered may happen at a
 
 
 class Session:
-    """What one connection sends. batches() is a generator of pipelines; it is sent the time each was sent and the replies."""
+    """What one connection sends. batches() is a generator of pipelines; it is sent (when each was sent, when it
+    was answered, the replies)."""
 
     def __init__(self, seed, groups, conn, clients, lap, depth, leaves=0.001):
         self.rng = random.Random(f"{seed} {lap} {conn}")
@@ -325,7 +326,7 @@ class Session:
         group = self.groups[i]
         keys = rng.sample(group.keys, rng.randint(1, min(3, len(group.keys))))
         readers = [reader_of(type_of(key), key) for key in keys]
-        sent, replies = yield [Step(None, ("WATCH", *keys)), *(Step(i, reader) for reader in readers)]
+        sent, answered, replies = yield [Step(None, ("WATCH", *keys)), *(Step(i, reader) for reader in readers)]
         if any(isinstance(reply, Err) for reply in replies):
             return  # the history tells
         values = [value_read(reader, reply) for reader, reply in zip(readers, replies[1:])]
@@ -333,7 +334,7 @@ class Session:
             yield [step for step in (self.draw() for _ in range(3)) if not isinstance(step.command, Exec)] or [
                 Step(i, readers[0])]
         changes = tuple(self.change_of(key, value) for key, value in zip(keys, values))
-        yield [Step(i, Exec(tuple(zip(keys, values)), changes), sent)]
+        yield [Step(i, Exec(tuple(zip(keys, values)), changes), (sent, answered))]
 
     def change_of(self, key, value):
         if type_of(key) == "l":
