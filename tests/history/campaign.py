@@ -14,7 +14,7 @@ import graph
 import linear
 from linear import tell
 from moonlib.server import ROOT, start_moon
-from workload import BY_GRAPH, make_groups
+from workload import BY_GRAPH, draw_kinds, make_groups
 
 CHECKERS = 2  # processes
 TOLD_MAX = 3  # groups
@@ -123,8 +123,9 @@ class Campaign:
         seconds, setup = self.rng.uniform(*self.lap_seconds), self.rng.choice(SETUPS)
         where = (f"seed {self.seed} lap {self.number} shards {self.drawn.shards} io {self.drawn.io} "
                  f"appendfsync {self.drawn.fsync} setup {setup} ending {ending}")
+        kinds = draw_kinds(self.rng, self.places)
         histories, lost, failures = driver.play(
-            self.server.port, groups, self.seed, self.number, seconds + (60 if ending == "kill" else 0), setup,
+            self.server.port, groups, kinds, self.seed, self.number, seconds + (60 if ending == "kill" else 0), setup,
             lambda _: self.kill_in(seconds) if ending == "kill" else None)
         if failures or (lost and ending != "kill"):
             raise Violation(f"{where}: connections lost: {lost}, failures: {failures}; its log ends:\n{self.server.log_tail()}")

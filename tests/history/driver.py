@@ -210,14 +210,14 @@ def client_process(pipe, port, sessions, seconds):
             connection.socket.close()
 
 
-def play(port, groups, seed, lap, seconds, setup, during=None):
-    """`setup`: (processes, connections of each, depth). `during(seconds)` runs meanwhile, here. Returns (a list of operations
+def play(port, groups, kinds, seed, lap, seconds, setup, during=None):
+    """`kinds`: what is asked about; `setup`: (processes, connections of each, depth). `during(seconds)` runs meanwhile, here. Returns (a list of operations
     per group, whether connections were lost, failures)."""
     processes, each, depth = setup
     clients = processes * each
     children = []
     for number in range(processes):
-        sessions = [Session(seed, groups, number * each + i, clients, lap, depth) for i in range(each)]
+        sessions = [Session(seed, groups, number * each + i, clients, lap, depth, kinds) for i in range(each)]
         mine, theirs = FORK.Pipe(False)
         child = FORK.Process(target=client_process, args=(theirs, port, sessions, seconds), daemon=True)
         child.start()

@@ -262,6 +262,12 @@ def append(session, group):
 
 
 KINDS["tuple"] = KINDS.pop("tuple_")
+def draw_kinds(rng, places):
+    """Few kinds make many operations meet on one group, many kinds try what they do to each other."""
+    able = [name for name in KINDS if places[name] is not None]
+    return set(rng.sample(able, min(len(able), rng.choice([2, 4, 8, len(able)]))))
+
+
 CAN_WATCH = {"counter", "mixed", "bank"}
 
 
@@ -288,12 +294,13 @@ class Session:
     """What one connection sends. batches() is a generator of pipelines; it is sent (when each was sent, when it
     was answered, the replies)."""
 
-    def __init__(self, seed, groups, conn, clients, lap, depth, leaves=0.001):
+    def __init__(self, seed, groups, conn, clients, lap, depth, kinds=EVERYTHING, leaves=0.001):
+        """`kinds`: of the groups that it asks about."""
         self.rng = random.Random(f"{seed} {lap} {conn}")
-        self.made_of = (seed, groups, conn + clients, clients, lap, depth, leaves)
+        self.made_of = (seed, groups, conn + clients, clients, lap, depth, kinds, leaves)
         self.groups, self.conn, self.clients, self.depth, self.leaves = groups, conn, clients, depth, leaves
-        self.weights = [KINDS[group.kind][1] for group in groups]
-        self.watchable = [i for i, group in enumerate(groups) if group.kind in CAN_WATCH]
+        self.weights = [KINDS[group.kind][1] if group.kind in kinds else 0 for group in groups]
+        self.watchable = [i for i, group in enumerate(groups) if group.kind in CAN_WATCH and self.weights[i]]
         self.numbers = itertools.count(lap * 10**14 + conn * 10**11 + 1000, 1000)
 
     def fresh(self):
