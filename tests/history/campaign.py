@@ -128,7 +128,7 @@ class Campaign:
             self.server.port, groups, kinds, self.seed, self.number, seconds + (60 if ending == "kill" else 0), setup,
             lambda _: self.kill_in(seconds) if ending == "kill" else None)
         if failures or (lost and ending != "kill"):
-            raise Violation(f"{where}: connections lost: {lost}, failures: {failures}; its log ends:\n{self.server.log_tail()}")
+            raise Violation(f"{where}: connections lost: {lost}, failures: {failures[:TOLD_MAX]}; its log ends:\n{self.server.log_tail()}")
         self.end(ending)
         self.count(groups, histories, ending)
         self.number += 1

