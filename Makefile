@@ -103,7 +103,8 @@ third_party = $(foreach r,$1,$(LIBS_$r))
 
 PROGRAMS := $(if $(wildcard node/main.c),$(OUT)/moon) $(if $(wildcard cli/main.c),$(OUT)/moonctl)
 UNIT_SRCS := $(sort $(foreach depth,* */* */*/* */*/*/*,$(wildcard tests/unit/$(depth)/test_*.c)))
-TSAN_SRCS := $(filter tests/unit/shard/rt/test_mailbox% tests/unit/shard/rt/test_reactor%,$(UNIT_SRCS))
+TSAN_SRCS := $(filter tests/unit/shard/rt/test_mailbox% tests/unit/shard/rt/test_reactor% \
+    tests/unit/shard/journal/test_track%,$(UNIT_SRCS))
 # tests/sim: sim_*.c are programs, the rest is the simulated world they (and unit tests) run in.
 SIM_SRCS := $(sort $(wildcard tests/sim/sim_*.c))
 FUZZ_SRCS := $(sort $(wildcard tests/fuzz/fuzz_*.c))

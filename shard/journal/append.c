@@ -195,10 +195,11 @@ void journal__append_closed(struct journal *j)
 
 /* ---- units */
 
-static void note_tx(struct journal *j)
+/* A unit with a txid begins at lsn, in the open frame. */
+static void note_tx(struct journal *j, uint64_t lsn)
 {
-    uint64_t lsn = j->chunk->lsn + (uint64_t)(j->frame - j->chunk->data);
-    if (j->tx_first == UINT64_MAX) j->tx_first = lsn;
+    if (j->tx_first == UINT64_MAX)
+        j->tx_first = j->chunk->lsn + (uint64_t)(j->frame - j->chunk->data);
     j->tx_last = lsn;
 }
 
@@ -226,7 +227,7 @@ static void put_unit(struct journal *j, const struct journal_head *head, const s
 {
     uint8_t small[UNIT_HEAD_BYTES_MAX];
     j->frame_units++;
-    if (head->txid != 0) note_tx(j);
+    if (head->txid != 0) note_tx(j, journal__lsn(j));
     put(j, small, journal_unit_encode_head(small, head, j->group_has_units, size));
     for (uint32_t i = 0; i < argc; i++) {
         uint8_t *end = journal_varint_put(small, args[i].len);
@@ -279,7 +280,7 @@ void journal_append(struct journal *j, const struct journal_head *head, const st
     j->next = p;
     j->frame_units++;
     j->group_has_units = j->in_group;
-    if (unlikely(head->txid != 0)) note_tx(j);
+    if (unlikely(head->txid != 0)) note_tx(j, journal__lsn(j) - journal_varint_bytes(size) - size);
 }
 
 void journal_group_begin(struct journal *j)

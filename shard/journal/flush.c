@@ -281,6 +281,7 @@ static void write_done(struct journal *j)
         journal__sync(j, j->written);
     else
         close_synced(j);
+    if (j->events.on_written != NULL) j->events.on_written(j->events.ctx);
 }
 
 /* Takes the result of a write. */

@@ -131,6 +131,11 @@ uint64_t journal_durable_lsn(const struct journal *j)
     return j->synced;
 }
 
+uint64_t journal_safe_lsn(const struct journal *j)
+{
+    return j->fsync == JOURNAL_ALWAYS ? j->synced : j->written_frames;
+}
+
 uint64_t journal_generation(const struct journal *j)
 {
     return j->generation;

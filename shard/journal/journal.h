@@ -90,6 +90,9 @@ struct journal;
 struct journal_events {
     void *ctx;
     void (*on_durable)(void *ctx, uint64_t lsn); /* everything below lsn is on disk */
+    /* NULL, or: journal_safe_lsn() may have risen without that. Inside journal_pass(), journal_close() and
+     * from the io. */
+    void (*on_written)(void *ctx);
     /* This log cannot be written: refuse writes on all shards (MISCONF). rc RC_NOSPACE or RC_IO. `on`
      * false: writable again (space came back; never after RC_IO). May come inside journal_pass(),
      * journal_open() and journal_close() as well as from the io and the timers. */
@@ -134,6 +137,8 @@ void journal_pass(struct journal *j, int64_t wall_us);
 /* Position after the newest unit: what a reply of this pass waits for. */
 uint64_t journal_lsn(const struct journal *j);
 uint64_t journal_durable_lsn(const struct journal *j);
+/* What the policy promises to keep: under `always` what is durable, else what the kernel has (whole groups). */
+uint64_t journal_safe_lsn(const struct journal *j);
 uint64_t journal_generation(const struct journal *j);
 void journal_set_fsync(struct journal *j, enum journal_fsync fsync); /* CONFIG SET, each shard */
 /* The published durable cut reaches up to lsn in this log (architecture.md §7): named by the frames that

@@ -49,8 +49,8 @@ struct journal {
     bool in_group, group_has_units;
     bool chained;                 /* the open frame continues a chain */
     struct journal__chunk *chunk; /* the newest */
-    uint64_t tx_first,
-        tx_last; /* frames of the oldest and newest unit with a txid above the known cut */
+    uint64_t tx_first;            /* frame of the oldest unit with a txid above the known cut */
+    uint64_t tx_last;             /* the newest such unit */
 
     struct journal__chunk *oldest; /* holds `written`, or is the newest */
     struct journal__chunk *spare;

@@ -316,6 +316,30 @@ static void test_frames_name_the_cut(void **state)
     jmodel_free(&m);
 }
 
+/* The known cut may lie between two parts of one frame. */
+static void test_frames_name_no_cut_in_their_middle(void **state)
+{
+    (void)state;
+    struct jworld w;
+    struct jmodel m = {0};
+    jworld_init(&w, io_sim_new(1, &(struct io_sim_opts){.delay_us_min = 100, .delay_us_max = 100}));
+    w.fsync = JOURNAL_ALWAYS;
+    reopen(&w, 2);
+    assert_int_equal(jworld_start(&w), RC_OK);
+    struct journal *j = w.log[0].j;
+    jmodel_add_run(&m, 2);
+    jmodel_append(&m, &w, 0, 10, 77, 3, false);
+    uint64_t second = journal_lsn(j);
+    jmodel_append(&m, &w, 0, 10, 78, 3, false);
+    assert_true(jworld_settle(&w, 100000));
+    journal_cut_known(j, second);
+    jmodel_append(&m, &w, 0, 10, 0, 0, false);
+    jworld_turn(&w, 0);
+    assert_int_equal(newest_cut(&w, 0), second);
+    jworld_free(&w);
+    jmodel_free(&m);
+}
+
 struct routed {
     uint32_t shard, shards;
     uint32_t units, all;
@@ -497,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_group_is_durable_as_one),
         cmocka_unit_test(test_leftovers_go),
         cmocka_unit_test(test_frames_name_the_cut),
+        cmocka_unit_test(test_frames_name_no_cut_in_their_middle),
         cmocka_unit_test(test_replay_routes_by_slot),
         cmocka_unit_test(test_apply_may_refuse),
         cmocka_unit_test(test_lock_and_ids),
