@@ -106,6 +106,8 @@ static void give_back(struct worker *w, const struct queued *q)
 bool answer__gave_back(struct worker *w, const struct queued *q)
 {
     struct peer *p = &w->peers[q->from];
+    /* Other shards have run their parts, and wait with all they say for this one. Its answer is short. */
+    if (q->txid != 0) return false;
     if (q->conn_index >= p->flows_cap) return false;
     struct flow *f = &p->flows[q->conn_index];
     if (f->conn_id != q->conn_id || !f->over) return false;
@@ -139,7 +141,7 @@ void answer__send(struct worker *w, const struct queued *q, struct buf *out)
         a.counted = out->len;
         count_answer(&w->peers[q->from], q, out->len);
     }
-    bool held = w->core.gated && w->core.gate_lsn > journal_durable_lsn(w->core.journal);
+    bool held = unlikely(w->core.waits) && w->core.gate_lsn > core_released(&w->core);
     if (out->len > ANSWER_INLINE_MAX || held) {
         a.block = out->data != NULL ? out->data : mem_alloc(MEM_REPLY, 1);
         a.block_bytes = out->data != NULL ? out->cap : 1;

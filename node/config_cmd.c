@@ -159,9 +159,7 @@ static void set_fsync_part(struct worker *w, void *arg, struct buf *out)
     journal_set_fsync(w->core.journal, config.appendfsync);
     core_set_gated(&w->core, config.appendfsync == JOURNAL_ALWAYS);
     /* Under `no` nothing would sync what they wait for: they leave under the level that holds now. */
-    if (w->core.gated) return;
-    place__durable(w, UINT64_MAX);
-    conn__durable(w, UINT64_MAX);
+    worker__log_moved(w);
 }
 
 static void set_fsync_join(struct call *c, void *arg, const struct bytes *parts, uint32_t count)

@@ -359,7 +359,7 @@ void conn__unblock(struct conn *c, uint32_t flag)
 static void mark_gate(struct conn *c, size_t start)
 {
     struct worker *w = c->worker;
-    if (c->gate_lsn <= journal_durable_lsn(w->core.journal)) return;
+    if (c->gate_lsn <= core_released(&w->core)) return;
     uint64_t end = c->out_begin + c->out.len;
     if (c->marks_count > 0) {
         struct gate_mark *last =
@@ -423,7 +423,7 @@ void conn__reply_end(struct conn *c, const struct reply *r, size_t start)
     }
     if (to->len == start) return;
     if (likely(to == &c->out)) {
-        if (unlikely(c->worker->core.gated)) mark_gate(c, start);
+        if (unlikely(c->worker->core.waits)) mark_gate(c, start);
         conn__dirty(c);
         return;
     }
@@ -459,7 +459,7 @@ static void append_out(struct conn *c, const uint8_t *data, size_t len)
     if (len == 0) return;
     size_t start = c->out.len;
     buf_add(&c->out, data, len);
-    if (unlikely(c->worker->core.gated)) mark_gate(c, start);
+    if (unlikely(c->worker->core.waits)) mark_gate(c, start);
     conn__dirty(c);
 }
 

@@ -170,6 +170,7 @@ static bool load_data(struct io *io, const sigset_t *signals, bool *failed_out)
     if (*failed_out || atomic_load(&node.stopping)) return false;
     if (journal_set_bytes(node.journal_set) > 0) log_loaded();
     *failed_out = !begin_generation();
+    if (!*failed_out && node.shards > 1) node.track = journal_track_new(node.shards);
     return !*failed_out;
 }
 

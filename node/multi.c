@@ -303,7 +303,7 @@ static void run_body(struct worker *w, struct buf *queue, struct reply *reply)
     uint64_t gate = 0;
     if (b->watches && core_unwatch(core, b->watcher)) {
         reply_null_array(reply);
-        gate = core_newest_lsn(core);
+        gate = core_gate(core);
     } else if (admit_all(core, b, reply)) {
         reply_array(reply, b->data_count);
         if (b->flags & CMD_WRITE) core_tx_begin(core, 0, 0);
@@ -314,7 +314,7 @@ static void run_body(struct worker *w, struct buf *queue, struct reply *reply)
         }
         if (b->flags & CMD_WRITE) core_tx_end(core);
     }
-    core->gate_lsn = core->gated ? gate : 0;
+    core->gate_lsn = core->waits ? gate : 0;
 }
 
 void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request *r)

@@ -33,6 +33,7 @@ struct node {
     struct worker *workers[SHARDS_MAX];
     uint32_t shards;
     struct journal_set *journal_set; /* NULL: appendonly no */
+    struct journal_track *track;     /* the cut over all logs; NULL: one shard, or no log */
     int64_t start_wall_us;
     char run_id[41];
     char executable[256], config_file[256]; /* config_file empty: none */

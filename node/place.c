@@ -78,9 +78,15 @@ void place__send(struct conn *c, uint32_t to, struct msg_request *m)
     c->due++;
 }
 
+/* As the log names it. */
+struct part_of {
+    uint64_t txid, shards_mask;
+};
+static const struct part_of no_tx;
+
 /* The caller checked peer_has_room(). */
 static void send_request(struct worker *w, uint32_t to, const struct request *rq, struct conn *c,
-                         uint32_t pend, uint32_t part)
+                         uint32_t pend, uint32_t part, struct part_of tx)
 {
     struct peer *p = &w->peers[to];
     size_t bytes = place__args_bytes(rq->argv, rq->argc);
@@ -102,6 +108,8 @@ static void send_request(struct worker *w, uint32_t to, const struct request *rq
         .slot = rq->key.slot,
         .spec = rq->spec,
         .round = c->round,
+        .txid = tx.txid,
+        .shards_mask = tx.shards_mask,
         .taken = c->far_bytes != NULL ? c->far_bytes[to] : 0,
     };
     uint8_t *args = (uint8_t *)(m + 1);
@@ -225,7 +233,7 @@ static void run_there(struct worker *w, struct conn *c, struct request *rq, uint
     rq->key.db = c->session.db;
     rq->no_touch = c->session.no_touch;
     uint32_t pend = conn__pend(c, 1, NULL);
-    send_request(w, shard, rq, c, pend, 0);
+    send_request(w, shard, rq, c, pend, 0, no_tx);
 }
 
 static void run_on(struct worker *w, struct conn *c, struct request *rq, uint32_t shard)
@@ -236,15 +244,27 @@ static void run_on(struct worker *w, struct conn *c, struct request *rq, uint32_
         run_there(w, c, rq, shard);
 }
 
+static void run_part(struct worker *w, const struct request *rq, struct reply *reply,
+                     struct part_of tx)
+{
+    if (likely(tx.txid == 0)) {
+        core_run(&w->core, rq, reply);
+        return;
+    }
+    core_tx_begin(&w->core, tx.txid, tx.shards_mask);
+    core_run(&w->core, rq, reply);
+    core_tx_end(&w->core);
+}
+
 /* A part of a split command, on this shard: its reply goes into the merge. */
 static void part_here(struct worker *w, struct conn *c, struct request *rq, uint32_t number,
-                      struct merge *m)
+                      struct merge *m, struct part_of tx)
 {
     struct buf *out = &m->part[w->index];
     struct reply reply = {.out = out, .proto = m->proto};
     rq->key.db = c->session.db;
     rq->no_touch = c->session.no_touch;
-    core_run(&w->core, rq, &reply);
+    run_part(w, rq, &reply, tx);
     if (reply.errored) core_count_error(&w->core, out->data, out->len);
     if (w->core.gate_lsn > c->gate_lsn) c->gate_lsn = w->core.gate_lsn;
     merge__part(c, number, m, w->index, bytes_view(NULL, 0));
@@ -266,8 +286,15 @@ static bool must_wait_for_room(struct worker *w, struct conn *c, const uint32_t 
 static void send_parts(struct worker *w, struct conn *c, const struct request *rq,
                        struct bytes *const *argv, const uint32_t *argc, struct merge *m)
 {
-    for (uint32_t s = 0; s < w->core.count; s++)
+    struct part_of tx = {.txid = 0};
+    for (uint32_t s = 0; s < w->core.count; s++) {
         m->left += argc[s] > 0;
+        if (argc[s] > 0) tx.shards_mask |= UINT64_C(1) << s;
+    }
+    if (rq->spec->flags & CMD_WRITE)
+        tx.txid = node_txid(w);
+    else
+        tx.shards_mask = 0;
     uint32_t number = conn__pend(c, m->left, m);
     for (uint32_t k = 1; k <= w->core.count; k++) {
         uint32_t s = (w->index + k) % w->core.count;
@@ -281,9 +308,9 @@ static void send_parts(struct worker *w, struct conn *c, const struct request *r
         else
             part.key.db = c->session.db;
         if (s == w->index)
-            part_here(w, c, &part, number, m);
+            part_here(w, c, &part, number, m, tx);
         else
-            send_request(w, s, &part, c, number, s);
+            send_request(w, s, &part, c, number, s, tx);
     }
 }
 
@@ -432,8 +459,7 @@ static void run_conn(struct worker *w, struct conn *c, struct request *rq)
     struct reply reply = conn__reply_begin(c, &start);
     place__call(w, c, rq, &reply);
     if (reply.errored) core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
-    if (w->core.gated && c->gate_lsn < core_newest_lsn(&w->core))
-        c->gate_lsn = core_newest_lsn(&w->core);
+    if (w->core.waits && c->gate_lsn < core_gate(&w->core)) c->gate_lsn = core_gate(&w->core);
     /* worker_everywhere() may have opened a place for the reply; then nothing was written here. */
     if (!(c->flags & CONN_CLOSING)) conn__reply_end(c, &reply, start);
 }
@@ -675,7 +701,7 @@ static void run_queued_peer(struct worker *w, struct queued *q)
     if (unlikely(w->peers[q->from].over > 0) && answer__gave_back(w, q)) return;
     struct reply reply = {.out = &w->part_reply, .proto = q->proto};
     w->running = NULL;
-    core_run(&w->core, &q->rq, &reply);
+    run_part(w, &q->rq, &reply, (struct part_of){.txid = q->txid, .shards_mask = q->shards_mask});
     if (unlikely(reply.errored)) core_count_error(&w->core, w->part_reply.data, w->part_reply.len);
     answer__send(w, q, &w->part_reply);
     if (unlikely(q->block != NULL)) {
@@ -767,6 +793,8 @@ static void take_request(struct worker *w, uint32_t from, const struct msg_reque
         .part = m->part,
         .from = from,
         .taken = m->taken,
+        .txid = m->txid,
+        .shards_mask = m->shards_mask,
         .round = m->round,
         .proto = m->proto,
         .block = m->block,

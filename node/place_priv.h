@@ -39,6 +39,8 @@ struct
         };
         struct everywhere *everywhere;
     };
+    uint64_t txid,
+        shards_mask; /* a part of a transaction in the log (core_tx_begin); 0: it is none */
 };
 enum answer_kind { ANSWER_REPLY, ANSWER_RETURNED, ANSWER_EVERYWHERE };
 struct msg_answer {

@@ -11,6 +11,7 @@
  * that are still on their way would be lost with it. */
 #include "node/config.h"
 #include "node/conn_priv.h"
+#include "node/hold.h"
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
 #include "shard/rt/sock.h"
@@ -107,13 +108,25 @@ static void finish_answers(struct worker *w)
 
 /* ---- 3 */
 
+/* All logs are at their end: what still waits for a part of another shard has it, or the disk refused. */
+static void finish_parts(struct worker *w)
+{
+    (void)core_look_at_cut(&w->core);
+    worker__log_moved(w);
+    if (w->core.tail.unfinished) worker__fail_held(w);
+    hold__look(w);
+    hold__fail_all(w);
+}
+
 static void close_log(struct worker *w)
 {
     if (w->core.journal != NULL) {
         core_pass_end(&w->core);
         journal_close(w->core.journal, true);
         w->core.journal = NULL;
-        worker__give_up_gates(w); /* nothing is held, unless the disk refused */
+        core_set_gated(&w->core, false);
+        /* Nothing else is held, unless the disk refused. */
+        if (!w->core.tail.unfinished) worker__fail_held(w);
     }
     bool last =
         atomic_fetch_add_explicit(&node.stop_logs, 1, memory_order_acq_rel) + 1 == node.shards;
@@ -124,6 +137,7 @@ static void close_log(struct worker *w)
     if (last) atomic_fetch_add_explicit(&node.stop_logs, 1, memory_order_release);
     while (atomic_load_explicit(&node.stop_logs, memory_order_acquire) <= node.shards)
         reactor_turn(&w->core.reactor, true);
+    finish_parts(w);
 }
 
 /* ---- 4 */

@@ -8,6 +8,7 @@
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/conn_priv.h"
+#include "node/hold.h"
 #include "node/load.h"
 #include "node/park.h"
 #include "node/slowlog.h"
@@ -117,12 +118,47 @@ static void flush_dirty(struct worker *w)
     }
 }
 
+/* ---- the cut */
+
+static void wake_shards(uint64_t shards)
+{
+    for (; shards != 0; shards &= shards - 1)
+        reactor_wake(&node.workers[__builtin_ctzll(shards)]->core.reactor);
+}
+
+static void release(struct worker *w)
+{
+    if (w->gated == NULL && w->held_head == NULL) return;
+    uint64_t lsn = core_released(&w->core);
+    place__durable(w, lsn);
+    conn__durable(w, lsn);
+}
+
+void worker__log_moved(struct worker *w)
+{
+    wake_shards(core_log_moved(&w->core));
+    release(w);
+}
+
+/* Begin of a pass: what other shards told of the cut, or that a log cannot be written. What waits for that
+ * one fails once; while it lasts nothing new waits (core_gate). */
+static void look_at_cut(struct worker *w)
+{
+    struct core *c = &w->core;
+    bool lifts = c->lifted && !w->was_lifted;
+    w->was_lifted = c->lifted;
+    if (unlikely(lifts) && c->tail.unfinished) worker__fail_held(w);
+    if (core_look_at_cut(c)) release(w);
+    if (w->holds != NULL) hold__look(w);
+}
+
 static void pass(void *ctx)
 {
     struct worker *w = ctx;
     struct touched touched = {.tail = &touched.head}, unreached = {.tail = &unreached.head};
     park_here();
     core_pass_begin(&w->core);
+    look_at_cut(w);
     place__take_answers(w);
     place__retry_room(w);
     run_batches(w, &touched);
@@ -141,22 +177,27 @@ static void pass(void *ctx)
 static bool pending(void *ctx)
 {
     struct worker *w = ctx;
-    return w->ready_head != NULL || place__pending(w) || park_wanted();
+    return w->ready_head != NULL || place__pending(w) || park_wanted() ||
+           core_cut_moved(&w->core) || (unlikely(w->holds != NULL) && hold__pending(w));
 }
 
 static bool expecting(void *ctx)
 {
     const struct worker *w = ctx;
-    return w->outstanding > 0;
+    return w->outstanding > 0 || w->core.tail.unfinished;
 }
 
 /* ---- the log's events */
 
 static void on_durable(void *ctx, uint64_t lsn)
 {
-    struct worker *w = ctx;
-    place__durable(w, lsn);
-    conn__durable(w, lsn);
+    (void)lsn;
+    worker__log_moved(ctx);
+}
+
+static void on_written(void *ctx)
+{
+    worker__log_moved(ctx);
 }
 
 void worker__fail_held(struct worker *w)
@@ -172,6 +213,15 @@ void worker__give_up_gates(struct worker *w)
     worker__fail_held(w);
 }
 
+/* Transactions with a part in this log may never become whole: others must not wait for them. */
+static void break_log(struct worker *w, bool broken)
+{
+    if (node.track == NULL) return;
+    journal_track_break(node.track, w->index, broken);
+    for (uint32_t i = 0; i < node.shards; i++)
+        if (i != w->index) reactor_wake(&node.workers[i]->core.reactor);
+}
+
 /* A log that lacks space may fail for good later: it counts once. */
 static void on_refuse(void *ctx, bool on, enum rc rc)
 {
@@ -180,14 +230,17 @@ static void on_refuse(void *ctx, bool on, enum rc rc)
     if (on && rc == RC_IO) worker__give_up_gates(w);
     w->refuses = on;
     if (!on) {
-        atomic_fetch_sub_explicit(&node.shared.refusing, 1, memory_order_relaxed);
+        /* In this order, and the other way round below: who lets a write in has gates. */
+        break_log(w, false);
+        atomic_fetch_sub_explicit(&node.shared.refusing, 1, memory_order_release);
         log_notice("journal", "log %u is writable again", w->index);
         return;
     }
     /* The reason that is there for good is the one to tell. */
     if (atomic_load_explicit(&node.shared.refuse_rc, memory_order_relaxed) != RC_IO)
         atomic_store_explicit(&node.shared.refuse_rc, (uint32_t)rc, memory_order_relaxed);
-    if (first) atomic_fetch_add_explicit(&node.shared.refusing, 1, memory_order_relaxed);
+    if (first) atomic_fetch_add_explicit(&node.shared.refusing, 1, memory_order_release);
+    break_log(w, true);
     log_warning("journal",
                 "log %u cannot be written (%s): writes are refused on all shards, reads go on",
                 w->index, rc_text(rc));
@@ -296,7 +349,8 @@ static bool start(struct worker *w)
 bool worker__open_log(struct worker *w)
 {
     if (node.journal_set == NULL) return true;
-    struct journal_events events = {.ctx = w, .on_durable = on_durable, .on_refuse = on_refuse};
+    struct journal_events events = {
+        .ctx = w, .on_durable = on_durable, .on_written = on_written, .on_refuse = on_refuse};
     struct journal *j;
     enum rc rc =
         journal_open(node.journal_set, w->index, w->core.io, w->core.reactor.timers, &events, &j);
@@ -308,6 +362,7 @@ bool worker__open_log(struct worker *w)
                       config.appendfsync); /* it may have been set since the directory was opened */
     w->txids = journal_set_txid(node.journal_set) >> 6;
     core_set_journal(&w->core, j, config.appendfsync == JOURNAL_ALWAYS);
+    core_set_track(&w->core, node.track);
     return true;
 }
 

@@ -11,6 +11,7 @@
     128u /* requests parsed before they are run: keeps views, buckets and records in cache */
 
 struct held_answer;
+struct held_reply;
 struct slowlog;
 
 /* Requests travel in one ring, answers in another: an answer always has room, because no more requests
@@ -44,6 +45,7 @@ struct queued { /* one request of a batch */
             uint8_t proto;
             void *block; /* the request's bytes, if too large for the ring; freed after the run */
             size_t block_bytes;
+            uint64_t txid, shards_mask;
         };
     };
 };
@@ -81,6 +83,8 @@ struct worker {
         uint64_t commands_per_s, in_per_s, out_per_s;
     } ops;
     uint64_t txids;                  /* node_txid(): the number of the last one */
+    struct held_reply *holds;        /* node/hold.h */
+    bool was_lifted;                 /* core.lifted of the last pass */
     bool refuses;                    /* its log cannot be written */
     _Atomic uint64_t replayed_bytes; /* load.c */
     enum worker_stage { WORKER_RUNS, WORKER_STOPS, WORKER_LEAVES } stage; /* stop.c */

@@ -42,7 +42,8 @@ size_t core_log_bytes(const struct request *rq)
 /* What may refuse a write before it runs. False: the error was replied. */
 static bool admit_bytes(struct core *c, size_t bytes, struct reply *reply)
 {
-    if (unlikely(atomic_load_explicit(&c->shared->refusing, memory_order_relaxed) != 0)) {
+    if (unlikely(atomic_load_explicit(&c->shared->refusing, memory_order_acquire) != 0 ||
+                 c->lifted)) {
         exec__reply_refused(
             reply, (enum rc)atomic_load_explicit(&c->shared->refuse_rc, memory_order_relaxed));
         return false;
@@ -110,50 +111,11 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply)
     x->string_bytes_max = atomic_load_explicit(&c->shared->string_bytes_max, memory_order_relaxed);
     spec->run(x);
     arena_rewind(&c->scratch, mark);
-    /* Not bound to slots: KEYS and RANDOMKEY show what any write of this shard made. */
-    if (unlikely(c->gated) && spec->keys.first == 0) c->gate_lsn = core_newest_lsn(c);
+    if (unlikely(c->waits)) core__gate(c, spec);
     if (unlikely(reply->errored)) stat_bump(&c->cmd_stats[spec->id].failed, 1);
     uint64_t now = clock_ticks();
     account(c, rq, now - c->ticks);
     c->ticks = now;
-}
-
-/* ---- transactions */
-
-#define TX_MARK_BYTES 64u
-
-void core_tx_begin(struct core *c, uint64_t txid, uint64_t shards_mask)
-{
-    assert(!c->tx.open);
-    assert((txid == 0) == (shards_mask == 0));
-    if (c->journal == NULL) return;
-    /* A log that refuses gets its marker all the same: it waits in memory like all that was appended. */
-    enum rc rc = journal_reserve(c->journal, TX_MARK_BYTES);
-    (void)rc;
-    c->tx = (struct core_tx){.txid = txid,
-                             .shards_mask = shards_mask,
-                             .begin_lsn = journal_lsn(c->journal),
-                             .open = true};
-    journal_group_begin(c->journal);
-}
-
-/* The other shards' parts name this one: without a part here recovery would drop theirs. */
-static void mark_part(struct core *c)
-{
-    struct journal_head head = {.opcode = OP_TX,
-                                .slot = JOURNAL_SLOT_ALL,
-                                .txid = c->tx.txid,
-                                .shards_mask = c->tx.shards_mask};
-    journal_append(c->journal, &head, NULL, 0);
-}
-
-void core_tx_end(struct core *c)
-{
-    if (c->journal == NULL) return;
-    assert(c->tx.open);
-    if (c->tx.txid != 0 && journal_lsn(c->journal) == c->tx.begin_lsn) mark_part(c);
-    journal_group_end(c->journal);
-    c->tx = (struct core_tx){.open = false};
 }
 
 void core_show_log(struct core *c)
@@ -185,6 +147,7 @@ void core_pass_begin(struct core *c)
     c->ticks = clock_ticks();
     uint64_t max = atomic_load_explicit(&c->shared->maxmemory, memory_order_relaxed);
     c->oom = unlikely(max != 0) && mem_live_bytes_all() > max;
+    c->lifted = c->tail.track != NULL && unlikely(journal_track_broken(c->tail.shared) != 0);
     init_exec(c, &c->run, NULL);
 }
 
@@ -358,17 +321,6 @@ void core_init(struct core *c, const struct core_opts *opts, struct io *io,
     core__upkeep_init(c);
 }
 
-void core_set_gated(struct core *c, bool gated)
-{
-    if (gated && c->slot_lsn == NULL)
-        c->slot_lsn = mem_alloc(MEM_EXEC, SLOT_COUNT * sizeof *c->slot_lsn);
-    /* Whatever was written before gates began counts as looked at: nothing older may slip out. */
-    if (gated && !c->gated)
-        for (uint32_t slot = 0; slot < SLOT_COUNT; slot++)
-            c->slot_lsn[slot] = core_newest_lsn(c);
-    c->gated = gated && c->journal != NULL;
-}
-
 void core_set_journal(struct core *c, struct journal *j, bool gated)
 {
     c->journal = j;
@@ -380,6 +332,7 @@ void core_fini(struct core *c)
 {
     core__upkeep_fini(c);
     watches_free(&c->watches);
+    journal_tail_close(&c->tail);
     keyspace_free(c->ks);
     for (uint32_t i = 0; i < c->cmd_count; i++)
         mem_free(MEM_NODE, c->cmd_stats[i].latency, sizeof *c->cmd_stats[i].latency);

@@ -9,6 +9,7 @@
 #include "shard/db/watch.h"
 #include "shard/exec/exec.h"
 #include "shard/journal/journal.h"
+#include "shard/journal/track.h"
 #include "shard/rt/reactor.h"
 
 /* What all shards of a node share. Written by the config owner or by any shard, read relaxed. */
@@ -72,9 +73,12 @@ struct core {
     uint32_t index, count;
     uint16_t databases;
     bool oom;           /* of this pass */
-    bool gated;         /* appendfsync always: replies wait for the log */
+    bool waits;         /* gated, or tail.unfinished: replies may have to wait for the log */
+    bool gated;         /* appendfsync always: until it is durable */
+    bool lifted;        /* of this pass: some log cannot be written, so parts may never be whole */
     uint64_t gate_lsn;  /* of the running command: newest position it looked at or made */
     uint64_t *slot_lsn; /* newest position per slot, kept while gated */
+    struct journal_tail tail; /* parts of transactions in this log, and the cut */
     struct core_tx tx;
     uint64_t ticks;         /* clock_ticks() at the end of the last command */
     struct watches watches; /* keys of this shard that transactions wait on */
@@ -122,6 +126,8 @@ uint64_t core_replay_units(const struct core_replay *p); /* applied here */
 void core_replay_end(struct core_replay *p);
 /* Gives the core its log. on_durable is passed on through events. */
 void core_set_journal(struct core *c, struct journal *j, bool gated);
+/* … and the cut over all logs of the node; after core_set_journal(). */
+void core_set_track(struct core *c, struct journal_track *track);
 void core_set_gated(struct core *c, bool gated);
 /* Starts expiry and other upkeep. */
 void core_start_upkeep(struct core *c);
@@ -133,7 +139,9 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply);
  * unit naming txid and the shards that have a part: recovery replays all parts of it or none. Every shard
  * of the mask must begin and end it, once; if it changed nothing there a marker stands for its part. With
  * txid 0 and mask 0: one group on this shard alone (EXEC). On the thread that works on c, not across the end
- * of a pass; only for transactions that may write. Without a log nothing happens. */
+ * of a pass; only for transactions that may write. Without a log nothing happens. After core_tx_end()
+ * c->gate_lsn is what the reply of this part waits for: the part is unfinished until all of them lie inside the
+ * durable cut, and while a shard has an unfinished part all that is seen of it waits, reads too. */
 void core_tx_begin(struct core *c, uint64_t txid, uint64_t shards_mask);
 void core_tx_end(struct core *c);
 /* Before a transaction: room in the log for all of it (log_bytes: the sum of core_log_bytes()), memory for what needs some
@@ -146,6 +154,22 @@ MUST_CHECK bool core_watch(struct core *c, uint64_t watcher, uint8_t db, const s
                            uint32_t count);
 /* Forgets them; true: one was changed, or is past its time now. */
 bool core_unwatch(struct core *c, uint64_t watcher);
+/* The position of this log that a reply about anything that is seen of the shard now must wait for. 0: none.
+ * On the thread that works on c. */
+uint64_t core_gate(const struct core *c);
+/* Replies that wait for positions up to this one may leave. */
+uint64_t core_released(const struct core *c);
+/* The log's end moved (on_durable, on_written): tells the other shards. Returns those to be woken. */
+MUST_CHECK uint64_t core_log_moved(struct core *c);
+/* Looks what other shards told. True: core_released() may have risen. */
+bool core_look_at_cut(struct core *c);
+/* Has core_look_at_cut() (or a pass) something to see? Also before sleeping. */
+static inline bool core_cut_moved(const struct core *c)
+{
+    const struct journal_tail *t = &c->tail;
+    return unlikely(t->unfinished) && (journal_track_cut(t->shared, t->log) != t->seen ||
+                                       (journal_track_broken(t->shared) != 0) != c->lifted);
+}
 /* Start of a pass: memory pressure, tick reading. */
 void core_pass_begin(struct core *c);
 /* What the log says of itself becomes visible to other threads. */

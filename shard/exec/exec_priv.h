@@ -14,6 +14,8 @@ void exec__expire_open(struct exec *x, struct change *c);
 void exec__reply_refused(struct reply *reply, enum rc rc);
 /* The command's name in lower case. */
 void exec__name(const struct exec *x, char out[static 64]);
+/* What the reply of a command that just ran waits for, if core.waits. */
+void core__gate(struct core *c, const struct cmd_spec *spec);
 /* Takes a record over for freeing in slices. */
 void core__garbage_record(struct core *c, struct record *r);
 void core__upkeep_init(struct core *c);

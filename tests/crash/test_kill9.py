@@ -34,7 +34,7 @@ class Writer(threading.Thread):
     def command(self):
         """A command, and the places of `state` that its acknowledgement settles."""
         state, n = self.state, self.number
-        kind = self.rng.randrange(5)
+        kind = self.rng.randrange(7)
         if kind == 0:
             key = f"s:{n}:{self.rng.randrange(KEYS)}"
             value = state.sent.get(key, 0) + 1
@@ -51,6 +51,10 @@ class Writer(threading.Thread):
             keys = [f"t:{{{n}}}a", f"t:{{{n}}}b"]
             value = state.sent.get(keys[0], 0) + 1
             return ("EXEC", *[("SET", key, value) for key in keys]), [(key, value) for key in keys]
+        if kind >= 5:  # the same over several shards: on two, on three, on all by their number
+            keys = [f"m:{n}:{kind}:{k}" for k in range(2 + kind % 5 * 4)]
+            value = state.sent.get(keys[0], 0) + 1
+            return ("MSET", *[x for key in keys for x in (key, value)]), [(key, value) for key in keys]
         keys = [f"s:{n}:{k}" for k in self.rng.sample(range(KEYS), 4)]
         settled = [(key, state.sent.get(key, 0) + 1) for key in keys]
         return ("MSET", *[x for pair in settled for x in pair]), settled
@@ -102,6 +106,8 @@ class State:
             self.sent[key] = self.acked[key] = self.known[key] = value
         for key in (key for key in self.sent if key.startswith("t:") and key.endswith("a")):
             assert self.sent[key] == self.sent[key[:-1] + "b"], f"{where}: half a transaction at {key}"
+        for key in (key for key in self.sent if key.startswith("m:")):
+            assert self.sent[key] == self.sent[key[:key.rindex(":")] + ":0"], f"{where}: half an MSET at {key}"
 
     @staticmethod
     def stored(client, key):
