@@ -5,6 +5,7 @@
 #include "node/config_priv.h"
 #include "node/conn_priv.h"
 #include "node/park.h"
+#include "node/place_priv.h"
 #include "node/text.h"
 #include "node/worker_priv.h"
 #include "shard/base/glob.h"
@@ -133,8 +134,6 @@ static void apply_pair(const struct directive *d, struct bytes value)
     bool ok = config__set(d, value, true, &error);
     assert(ok); /* the same text was checked before */
 }
-
-#define STOPS_ERROR "ERR the server is shutting down"
 
 /* The other workers read settings as plain fields: they stand still while some change. False: the node
  * stops. */

@@ -2,7 +2,7 @@
  * under `always` a sync. Each is asked for again when a log it waits for moves (journal_track_watch). */
 #include "node/hold.h"
 
-#include "node/conn_priv.h"
+#include "node/place_priv.h"
 
 struct held_reply {
     struct held_reply *next;
@@ -45,11 +45,20 @@ static enum verdict watch(struct worker *w, const struct hold *h)
     return judge(w, h);
 }
 
+/* An EXEC with commands about the connection among others goes on with these. */
+static void answer(struct conn *c, uint32_t place, struct bytes wire)
+{
+    if (unlikely(conn__pend_at(c, place)->join != NULL))
+        multi__join(c, place, wire);
+    else
+        conn__answer(c, place, wire);
+}
+
 static void answer_unknown(struct conn *c, uint32_t place)
 {
     static const char text[] = OUTCOME_UNKNOWN;
     core_count_error(&c->worker->core, (const uint8_t *)text, sizeof text - 1);
-    conn__answer(c, place, bytes_view(text, sizeof text - 1));
+    answer(c, place, bytes_view(text, sizeof text - 1));
 }
 
 void hold_answer(struct conn *c, uint32_t place, const struct hold *h, struct bytes wire)
@@ -57,7 +66,7 @@ void hold_answer(struct conn *c, uint32_t place, const struct hold *h, struct by
     struct worker *w = c->worker;
     enum verdict v = likely(h->shards == 0) ? HOLD_INSIDE : watch(w, h);
     if (v == HOLD_INSIDE) {
-        conn__answer(c, place, wire);
+        answer(c, place, wire);
         return;
     }
     if (v == HOLD_BROKEN) {
@@ -80,7 +89,7 @@ static void let_go(struct worker *w, struct held_reply *r, bool inside)
     struct conn *c = r->conn_index < w->conns_cap ? w->conns[r->conn_index] : NULL;
     if (c != NULL && c->id == r->conn_id) {
         if (inside)
-            conn__answer(c, r->place, bytes_view(r->wire, r->len));
+            answer(c, r->place, bytes_view(r->wire, r->len));
         else
             answer_unknown(c, r->place);
     }

@@ -123,6 +123,12 @@ static void merge_reply(const struct merge *m, struct reply *reply)
     assert(false);
 }
 
+void merge__finish(struct merge *m, struct reply *reply)
+{
+    merge_reply(m, reply);
+    merge_free(m);
+}
+
 void merge__part(struct conn *c, uint32_t number, struct merge *m, uint32_t part, struct bytes wire)
 {
     buf_add_bytes(&m->part[part], wire);
@@ -131,8 +137,7 @@ void merge__part(struct conn *c, uint32_t number, struct merge *m, uint32_t part
     struct buf joined;
     buf_init(&joined, MEM_REPLY);
     struct reply reply = {.out = &joined, .proto = m->proto};
-    merge_reply(m, &reply);
-    merge_free(m);
+    merge__finish(m, &reply);
     conn__answer(c, number, buf_bytes(&joined));
     buf_free(&joined);
 }

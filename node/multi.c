@@ -1,23 +1,21 @@
-/* MULTI, EXEC, DISCARD, WATCH, UNWATCH of transactions whose keys, watched ones included, lie on one shard.
+/* MULTI, EXEC, DISCARD, WATCH, UNWATCH.
  *
  * Commands are queued with the connection as one block of bytes: struct body, then for each command a struct
- * entry and its arguments. EXEC runs the block on the shard of its keys, here or by one message that takes
- * the block along: data commands in their order, nothing in between, their effects one group of the log.
+ * entry and its arguments. EXEC runs the block on the shard of its keys, watched ones included, here or by one
+ * message that takes the block along: data commands in their order, nothing in between, their effects one
+ * group of the log. If there are several such shards it runs here while the others stand (span.c).
  * Commands about the connection run on its own core when that is done, and take their places in the reply;
  * what they mean for the data commands behind them (SELECT, HELLO, CLIENT NO-TOUCH) is worked out before. */
 #include "node/commands.h"
 #include "node/config.h"
+#include "node/hold.h"
 #include "node/place_priv.h"
 #include "shard/base/log.h"
 #include "shard/resp/value.h"
 
-#define NO_SHARD UINT32_MAX
 #define KEEP_BYTES 4096u /* of the queue's memory, for the next transaction */
 #define ABORTED "EXECABORT Transaction discarded because of"
 #define NO_MEMORY "OOM out of memory: the allocator refused to watch these keys"
-#define APART                                                                                      \
-    "CROSSSLOT keys of this transaction lie on several shards of this node, which it cannot join " \
-    "yet; give them one {hash tag} or start with --shards 1"
 
 struct body {
     size_t log_bytes;
@@ -42,10 +40,8 @@ static_assert(sizeof(struct body) % 8 == 0 && sizeof(struct entry) % 8 == 0,
 struct multi {
     struct buf queue;
     uint64_t watcher;
-    uint32_t shard;       /* of all keys so far, watched ones included */
-    uint32_t watch_shard; /* NO_SHARD: nothing is watched */
-    bool several;         /* there are keys on other shards, too */
-    bool aborted;         /* a command was refused while queueing */
+    uint64_t keys, watched; /* shards with keys of the commands; with watched keys */
+    bool aborted;           /* a command was refused while queueing */
 };
 
 struct join { /* a reply that is made of answers of the shard and of the connection's core */
@@ -69,7 +65,6 @@ static struct multi *get(struct conn *c)
 {
     if (c->multi != NULL) return c->multi;
     struct multi *m = mem_zalloc(MEM_CONN, sizeof *m);
-    m->shard = m->watch_shard = NO_SHARD;
     buf_init(&m->queue, MEM_REPLY); /* its memory travels as a message's block */
     return c->multi = m;
 }
@@ -81,12 +76,15 @@ static void unwatch(struct conn *c)
 {
     struct multi *m = c->multi;
     struct worker *w = c->worker;
-    if (m == NULL || m->watch_shard == NO_SHARD) return;
-    if (m->watch_shard == w->index)
-        (void)core_unwatch(&w->core, m->watcher);
-    else
-        buf_add(&w->peers[m->watch_shard].unwatch, &m->watcher, sizeof m->watcher);
-    m->watch_shard = NO_SHARD;
+    if (m == NULL) return;
+    for (uint64_t left = m->watched; left != 0; left &= left - 1) {
+        uint32_t s = (uint32_t)__builtin_ctzll(left);
+        if (s == w->index)
+            core_unwatch(&w->core, m->watcher);
+        else
+            buf_add(&w->peers[s].unwatch, &m->watcher, sizeof m->watcher);
+    }
+    m->watched = 0;
 }
 
 void multi__publish(struct worker *w, uint32_t to)
@@ -139,12 +137,6 @@ size_t multi_bytes(const struct conn *c)
 
 /* ---- queueing */
 
-static void meet_shard(struct multi *m, uint32_t shard)
-{
-    if (m->shard == NO_SHARD) m->shard = shard;
-    m->several |= m->shard != shard;
-}
-
 static void meet_keys(struct worker *w, struct multi *m, const struct request *rq)
 {
     switch (rq->spec->spread) {
@@ -154,10 +146,10 @@ static void meet_keys(struct worker *w, struct multi *m, const struct request *r
     case SPREAD_EVERY_CONCAT:
     case SPREAD_EVERY_OK:
     case SPREAD_ANY:
-        m->several = true;
+        m->keys |= UINT64_MAX >> (64 - w->core.count);
         return;
     case SPREAD_CURSOR:
-        meet_shard(m, place__shard_of_cursor(w, rq));
+        m->keys |= UINT64_C(1) << place__shard_of_cursor(w, rq);
         return;
     case SPREAD_KEY:
     case SPREAD_SUM:
@@ -165,10 +157,7 @@ static void meet_keys(struct worker *w, struct multi *m, const struct request *r
     case SPREAD_ALL_OK:
         break;
     }
-    uint32_t *at = arena_alloc(&w->args, rq->argc * sizeof *at);
-    uint32_t n = spec_key_positions(rq->spec, rq->argv, rq->argc, at);
-    for (uint32_t i = 0; i < n; i++)
-        meet_shard(m, slot_shard(slot_of_key(rq->argv[at[i]]), w->core.count));
+    m->keys |= place__shards_of(w, rq);
 }
 
 static void append(struct multi *m, const struct request *rq)
@@ -301,7 +290,7 @@ static void run_body(struct worker *w, struct buf *queue, struct reply *reply)
     struct core *core = &w->core;
     const struct body *b = body_of(queue);
     uint64_t gate = 0;
-    if (b->watches && core_unwatch(core, b->watcher)) {
+    if (b->watches && core_unwatch_changed(core, b->watcher, core->run.now_ms)) {
         reply_null_array(reply);
         gate = core_gate(core);
     } else if (admit_all(core, b, reply)) {
@@ -316,6 +305,96 @@ static void run_body(struct worker *w, struct buf *queue, struct reply *reply)
     }
     core->gate_lsn = core->waits ? gate : 0;
 }
+
+/* ---- the same while the other shards stand */
+
+/* A command about all keys of all shards (or of one, a number of keys draws which). */
+static void run_everywhere(struct span *s, const struct request *rq, struct reply *reply)
+{
+    struct merge *m = merge__new(rq->spec->spread, s->count, 0, reply->proto);
+    for (uint32_t i = 0; i < s->count; i++) {
+        struct reply part = {.out = &m->part[i], .proto = reply->proto};
+        span_run_on(s, i, rq, &part);
+    }
+    merge__finish(m, reply);
+}
+
+static void run_spread(struct worker *w, const struct request *rq, struct reply *reply)
+{
+    struct span *s = &w->span;
+    switch (rq->spec->spread) {
+    case SPREAD_EVERY_SUM:
+    case SPREAD_EVERY_CONCAT:
+    case SPREAD_EVERY_OK:
+        run_everywhere(s, rq, reply);
+        return;
+    case SPREAD_ANY:
+        span_run_on(s, place__shard_by_keys(w, rq->key.db), rq, reply);
+        return;
+    case SPREAD_CURSOR:
+        span_run_on(s, place__shard_of_cursor(w, rq), rq, reply);
+        return;
+    case SPREAD_CONN:
+    case SPREAD_KEY:
+    case SPREAD_SUM:
+    case SPREAD_GATHER:
+    case SPREAD_ALL_OK:
+        break;
+    }
+    span_run(s, rq, reply);
+}
+
+static bool watched_changed(struct span *s, uint64_t watched, uint64_t watcher)
+{
+    bool changed = false;
+    for (uint64_t left = watched; left != 0; left &= left - 1)
+        changed |=
+            core_unwatch_changed(s->core[__builtin_ctzll(left)], watcher, s->home->run.now_ms);
+    return changed;
+}
+
+static bool admit_span(struct span *s, const struct body *b, struct reply *reply)
+{
+    struct buf why;
+    buf_init(&why, MEM_REPLY);
+    struct reply refusal = {.out = &why, .proto = 2};
+    bool ok = span_admit(s, b->flags, b->log_bytes, &refusal);
+    if (!ok) reply_aborted(reply, &why);
+    buf_free(&why);
+    return ok;
+}
+
+static void run_queue_span(struct worker *w, struct buf *queue, struct buf *out)
+{
+    for (size_t at = sizeof(struct body); at < queue->len; at += entry_at(queue, at)->bytes) {
+        const struct entry *e = entry_at(queue, at);
+        if (e->spec->spread == SPREAD_CONN) continue;
+        struct arena_mark mark = arena_mark(&w->args);
+        struct request rq = request_of(w, e);
+        size_t start = out->len;
+        struct reply reply = {.out = out, .proto = e->proto};
+        run_spread(w, &rq, &reply);
+        if (reply.errored) core_count_error(&w->core, out->data + start, out->len - start);
+        arena_rewind(&w->args, mark);
+    }
+}
+
+static void run_body_span(struct worker *w, struct multi *m, struct reply *reply)
+{
+    struct span *s = &w->span;
+    const struct body *b = body_of(&m->queue);
+    s->mask = m->keys;
+    if (watched_changed(s, m->watched, m->watcher)) {
+        reply_null_array(reply);
+    } else if (admit_span(s, b, reply)) {
+        reply_array(reply, b->data_count);
+        if (b->flags & CMD_WRITE) span_tx_begin(s, node_txid(w));
+        run_queue_span(w, &m->queue, reply->out);
+        if (b->flags & CMD_WRITE) span_tx_end(s);
+    }
+}
+
+/* ---- on the shard of the keys, for another */
 
 void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request *r)
 {
@@ -335,18 +414,26 @@ void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request 
     buf_free(&queue);
 }
 
+static struct bytes watch_here(struct worker *w, uint64_t watcher, uint8_t db,
+                               const struct bytes *keys, uint32_t count)
+{
+    return core_watch(&w->core, watcher, db, keys, count) ? BYTES_LIT("+OK\r\n")
+                                                          : BYTES_LIT("-" NO_MEMORY "\r\n");
+}
+
 void multi__take_watch(struct worker *w, uint32_t from, const struct msg_request *r)
 {
     struct arena_mark mark = arena_mark(&w->args);
     struct bytes *keys = arena_alloc(&w->args, r->argc * sizeof *keys);
     place__read_args(r->block, keys, r->argc);
-    struct bytes answer = core_watch(&w->core, r->hash, r->db, keys, r->argc)
-                              ? BYTES_LIT("+OK\r\n")
-                              : BYTES_LIT("-" NO_MEMORY "\r\n");
+    struct bytes answer = watch_here(w, r->hash, r->db, keys, r->argc);
     arena_rewind(&w->args, mark);
     mem_free(MEM_REPLY, r->block, r->block_bytes);
-    struct msg_answer a = {
-        .conn_id = r->conn_id, .conn_index = r->conn_index, .pend = r->pend, .len = answer.len};
+    struct msg_answer a = {.conn_id = r->conn_id,
+                           .conn_index = r->conn_index,
+                           .pend = r->pend,
+                           .part = r->part,
+                           .len = answer.len};
     answer__push(w, from, &a, answer);
 }
 
@@ -489,7 +576,7 @@ static void fill_in(struct conn *c, struct multi *m)
     struct session s = c->session;
     struct body *b = body_of(&m->queue);
     b->proto = s.proto;
-    b->watches = m->watch_shard != NO_SHARD;
+    b->watches = m->watched != 0;
     b->watcher = m->watcher;
     for (size_t at = sizeof *b; at < m->queue.len; at += entry_at(&m->queue, at)->bytes) {
         struct entry *e = entry_at(&m->queue, at);
@@ -508,13 +595,20 @@ static void exec_here(struct conn *c, struct multi *m, struct join *j, struct re
     struct reply apart = {.out = &out, .proto = reply->proto};
     run_body(w, &m->queue, j == NULL ? reply : &apart);
     if (w->core.gate_lsn > c->gate_lsn) c->gate_lsn = w->core.gate_lsn;
-    m->watch_shard = NO_SHARD; /* forgotten there */
+    m->watched = 0; /* forgotten there */
     end_multi(c);
     if (j == NULL) return;
     uint32_t number = conn__pend(c, 1, NULL);
     conn__pend_at(c, number)->join = j;
     multi__join(c, number, buf_bytes(&out));
     buf_free(&out);
+}
+
+/* What comes behind may depend on a SELECT among the commands that will run when the answer is there. */
+static void wait_behind(struct conn *c)
+{
+    c->flags |= CONN_WAIT_ORDER | CONN_RAN;
+    c->skip_batch = c->worker->batch_id;
 }
 
 static void exec_there(struct conn *c, struct multi *m, struct join *j, uint32_t shard)
@@ -527,12 +621,32 @@ static void exec_there(struct conn *c, struct multi *m, struct join *j, uint32_t
     buf_init(&m->queue, MEM_REPLY); /* the memory is the message's */
     place__send(c, shard, &r);
     conn__pend_at(c, r.pend)->join = j;
-    m->watch_shard = NO_SHARD;
+    m->watched = 0;
     end_multi(c);
-    if (j == NULL) return;
-    /* What comes behind may depend on a SELECT among them. */
-    c->flags |= CONN_WAIT_ORDER | CONN_RAN;
-    c->skip_batch = c->worker->batch_id;
+    if (j != NULL) wait_behind(c);
+}
+
+/* The others stand, and go on in here. */
+static void exec_span(struct conn *c, struct multi *m, struct join *j, struct reply *reply)
+{
+    struct worker *w = c->worker;
+    struct buf out;
+    buf_init(&out, MEM_REPLY);
+    struct reply all = {.out = &out, .proto = reply->proto};
+    run_body_span(w, m, &all);
+    struct hold hold;
+    span__end(w, m->keys | m->watched, &hold);
+    m->watched = 0;
+    end_multi(c);
+    if (j == NULL && hold.shards == 0) {
+        reply_raw(reply, buf_bytes(&out));
+    } else {
+        uint32_t place = conn__pend(c, 1, NULL);
+        conn__pend_at(c, place)->join = j;
+        if (j != NULL && hold.shards != 0) wait_behind(c);
+        hold_answer(c, place, &hold, buf_bytes(&out));
+    }
+    buf_free(&out);
 }
 
 void multi__exec(struct call *call)
@@ -543,19 +657,29 @@ void multi__exec(struct call *call)
         reply_error(call->reply, "ERR EXEC without MULTI");
         return;
     }
-    if (m->aborted || m->several) {
-        reply_error(call->reply, m->aborted ? ABORTED " previous errors." : ABORTED ": " APART);
+    if (m->aborted) {
+        reply_error(call->reply, ABORTED " previous errors.");
         multi__reset(c);
         return;
     }
     const struct body *b = body_of(&m->queue);
-    uint32_t shard = m->shard == NO_SHARD ? c->worker->index : m->shard;
+    uint64_t shards = m->keys | m->watched;
     fill_in(c, m);
     struct join *j = b->count > b->data_count ? join_new(&m->queue) : NULL;
-    if (shard == c->worker->index)
+    if (multi__spans(c, &shards))
+        exec_span(c, m, j, call->reply);
+    else if (shards == 0 || shards == UINT64_C(1) << c->worker->index)
         exec_here(c, m, j, call->reply);
     else
-        exec_there(c, m, j, shard);
+        exec_there(c, m, j, (uint32_t)__builtin_ctzll(shards));
+}
+
+bool multi__spans(const struct conn *c, uint64_t *shards_out)
+{
+    const struct multi *m = c->multi;
+    if (!(c->flags & CONN_MULTI) || m->aborted) return false;
+    *shards_out = m->keys | m->watched;
+    return (*shards_out & (*shards_out - 1)) != 0;
 }
 
 void multi__refuse_exec(struct conn *c, struct reply *reply, const char *why)
@@ -577,8 +701,8 @@ static void run_multi(struct call *call)
     struct body head = {.count = 0};
     m->queue.len = 0;
     buf_add(&m->queue, &head, sizeof head);
-    m->shard = m->watch_shard;
-    m->several = m->aborted = false;
+    m->keys = 0;
+    m->aborted = false;
     c->flags |= CONN_MULTI;
     reply_ok(call->reply);
 }
@@ -594,51 +718,59 @@ static void run_discard(struct call *call)
     reply_ok(call->reply);
 }
 
-static bool watch_shard(struct conn *c, const struct call *call, uint32_t *shard_out)
+static void watch_there(struct conn *c, uint32_t shard, uint32_t pend, const struct bytes *keys,
+                        uint32_t count)
 {
-    uint32_t shards = c->worker->core.count;
-    uint32_t shard = c->multi != NULL ? c->multi->watch_shard : NO_SHARD;
-    for (uint32_t i = 1; i < call->argc; i++) {
-        uint32_t s = slot_shard(slot_of_key(call->argv[i]), shards);
-        if (shard != NO_SHARD && shard != s) return false;
-        shard = s;
-    }
-    *shard_out = shard;
-    return true;
+    size_t bytes = place__args_bytes(keys, count);
+    struct msg_request r = {.kind = MSG_WATCH,
+                            .db = c->session.db,
+                            .argc = count,
+                            .hash = c->multi->watcher,
+                            .pend = pend,
+                            .part = shard,
+                            .block = mem_alloc(MEM_REPLY, bytes),
+                            .block_bytes = bytes};
+    place__write_args(r.block, keys, count);
+    place__send_part(c, shard, &r);
+}
+
+/* The keys of one shard among those of a WATCH, in w->args. */
+static uint32_t keys_of_shard(struct worker *w, const struct call *call, uint32_t shard,
+                              struct bytes *keys)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 1; i < call->argc; i++)
+        if (slot_shard(slot_of_key(call->argv[i]), w->core.count) == shard)
+            keys[n++] = call->argv[i];
+    return n;
 }
 
 static void run_watch(struct call *call)
 {
     struct conn *c = call_conn(call);
     struct worker *w = c->worker;
-    uint32_t shard, count = call->argc - 1;
     if (c->flags & CONN_MULTI) {
         reply_error(call->reply, "ERR WATCH inside MULTI is not allowed");
         return;
     }
-    if (!watch_shard(c, call, &shard)) {
-        reply_error(call->reply, APART);
-        return;
-    }
     struct multi *m = get(c);
-    if (m->watch_shard == NO_SHARD) m->watcher = ++w->watchers * SHARDS_MAX + w->index;
-    m->watch_shard = shard;
-    if (shard == w->index) {
-        if (core_watch(&w->core, m->watcher, c->session.db, call->argv + 1, count))
-            reply_ok(call->reply);
-        else
-            reply_error(call->reply, NO_MEMORY);
-        return;
+    if (m->watched == 0) m->watcher = ++w->watchers * SHARDS_MAX + w->index;
+    struct bytes *keys = arena_alloc(&w->args, call->argc * sizeof *keys);
+    uint64_t shards = 0;
+    for (uint32_t i = 1; i < call->argc; i++)
+        shards |= UINT64_C(1) << slot_shard(slot_of_key(call->argv[i]), w->core.count);
+    m->watched |= shards;
+    /* Not at one moment: a change after the first has heard of it and before the last has is one all the same. */
+    struct merge *merge = merge__new(SPREAD_ALL_OK, w->core.count, 0, c->session.proto);
+    merge->left = (uint32_t)__builtin_popcountll(shards);
+    uint32_t pend = conn__pend(c, merge->left, merge);
+    for (uint64_t left = shards; left != 0; left &= left - 1) {
+        uint32_t s = (uint32_t)__builtin_ctzll(left), n = keys_of_shard(w, call, s, keys);
+        if (s != w->index) watch_there(c, s, pend, keys, n);
     }
-    size_t bytes = place__args_bytes(call->argv + 1, count);
-    struct msg_request r = {.kind = MSG_WATCH,
-                            .db = c->session.db,
-                            .argc = count,
-                            .hash = m->watcher,
-                            .block = mem_alloc(MEM_REPLY, bytes),
-                            .block_bytes = bytes};
-    place__write_args(r.block, call->argv + 1, count);
-    place__send(c, shard, &r);
+    if (!(shards >> w->index & 1)) return;
+    uint32_t n = keys_of_shard(w, call, w->index, keys);
+    merge__part(c, pend, merge, w->index, watch_here(w, m->watcher, c->session.db, keys, n));
 }
 
 static void run_unwatch(struct call *call)

@@ -62,11 +62,16 @@ void place__read_args(const uint8_t *from, struct bytes *argv, uint32_t argc)
 
 void place__send(struct conn *c, uint32_t to, struct msg_request *m)
 {
+    m->pend = conn__pend(c, 1, NULL);
+    place__send_part(c, to, m);
+}
+
+void place__send_part(struct conn *c, uint32_t to, struct msg_request *m)
+{
     struct worker *w = c->worker;
     struct peer *p = &w->peers[to];
     m->conn_index = c->index;
     m->conn_id = c->id;
-    m->pend = conn__pend(c, 1, NULL);
     m->round = c->round;
     m->taken = c->far_bytes != NULL ? c->far_bytes[to] : 0;
     struct msg_request *sent = mailbox_reserve(p->requests_out, sizeof *m);
@@ -190,7 +195,7 @@ void place__retry_room(struct worker *w)
 }
 
 /* The rest of what c has in this batch is not run. */
-static void stall(struct worker *w, struct conn *c, uint32_t flag)
+void place__stall(struct worker *w, struct conn *c, uint32_t flag)
 {
     c->flags |= flag;
     c->skip_batch = w->batch_id;
@@ -202,7 +207,7 @@ static void stall_for_room(struct worker *w, struct conn *c, uint32_t wanted)
     c->skip_batch = w->batch_id;
 }
 
-static void reply_in_order(struct conn *c, const char *error)
+void place__reply_error(struct conn *c, const char *error)
 {
     size_t start;
     struct reply reply = conn__reply_begin(c, &start);
@@ -280,6 +285,11 @@ static bool must_wait_for_room(struct worker *w, struct conn *c, const uint32_t 
         return true;
     }
     return false;
+}
+
+bool place__must_wait(struct worker *w, struct conn *c)
+{
+    return must_wait_for_room(w, c, NULL);
 }
 
 /* Sends each shard with arguments its part, the own part last so that the others work meanwhile. */
@@ -400,6 +410,16 @@ static bool one_shard(struct worker *w, struct request *rq, uint32_t *shard_out)
     return true;
 }
 
+uint64_t place__shards_of(struct worker *w, const struct request *rq)
+{
+    uint64_t mask = 0;
+    uint32_t *at = arena_alloc(&w->args, rq->argc * sizeof *at);
+    uint32_t n = spec_key_positions(rq->spec, rq->argv, rq->argc, at);
+    for (uint32_t i = 0; i < n; i++)
+        mask |= UINT64_C(1) << slot_shard(slot_of_key(rq->argv[at[i]]), w->core.count);
+    return mask;
+}
+
 uint32_t place__shard_of_cursor(const struct worker *w, const struct request *rq)
 {
     uint64_t cursor;
@@ -409,7 +429,7 @@ uint32_t place__shard_of_cursor(const struct worker *w, const struct request *rq
 }
 
 /* RANDOMKEY: a shard drawn by its number of keys, which may change meanwhile. */
-static uint32_t shard_by_keys(struct worker *w, uint8_t db)
+uint32_t place__shard_by_keys(struct worker *w, uint8_t db)
 {
     uint64_t total = 0;
     for (uint32_t s = 0; s < w->core.count; s++)
@@ -448,13 +468,34 @@ void place__call(struct worker *w, struct conn *c, const struct request *rq, str
     if (reply->errored) stat_bump(&s->failed, 1);
 }
 
+/* Of an EXEC, whose end a refusal is. */
+static void refuse_exec(struct conn *c, const char *why)
+{
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    multi__refuse_exec(c, &reply, why);
+    core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
+    conn__reply_end(c, &reply, start);
+}
+
+/* False: it waits, or was refused. True, and there are keys on several shards: the others stand. */
+static bool ready_for_exec(struct worker *w, struct conn *c)
+{
+    uint64_t shards;
+    if (!multi__spans(c, &shards)) return true;
+    enum span_ready ready = span__begin(w, c, shards, multi__writes(c));
+    if (ready == SPAN_STOPS) refuse_exec(c, STOPS_ERROR);
+    return ready == SPAN_READY;
+}
+
 static void run_conn(struct worker *w, struct conn *c, struct request *rq)
 {
     if (c->pends_count > 0) { /* settings, MULTI, SELECT …: after all that came before */
-        stall(w, c, CONN_WAIT_ORDER);
+        place__stall(w, c, CONN_WAIT_ORDER);
         return;
     }
     if (must_wait_for_room(w, c, NULL)) return;
+    if (unlikely(rq->spec->run_conn == multi__exec) && !ready_for_exec(w, c)) return;
     size_t start;
     struct reply reply = conn__reply_begin(c, &start);
     place__call(w, c, rq, &reply);
@@ -494,16 +535,6 @@ static void reply_unknown_sub(struct conn *c, const struct request *rq)
     size_t len = rq->argv[1].len < 128 ? rq->argv[1].len : 128;
     reply_errorf(&reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)len,
                  (const char *)rq->argv[1].data, upper);
-    core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
-    conn__reply_end(c, &reply, start);
-}
-
-/* Of an EXEC, whose end a refusal is. */
-static void refuse_exec(struct conn *c, const char *why)
-{
-    size_t start;
-    struct reply reply = conn__reply_begin(c, &start);
-    multi__refuse_exec(c, &reply, why);
     core_count_error(&c->worker->core, reply.out->data + start, reply.out->len - start);
     conn__reply_end(c, &reply, start);
 }
@@ -554,11 +585,11 @@ static bool admit(struct conn *c, const struct request *rq)
     /* Before the subcommand's arity, as in Redis, where DEBUG alone is looked at; bare "DEBUG" is wrong
      * for everyone. */
     if (unlikely(spec->flags & CMD_PROTECTED) && rq->argc > 1 && !may_debug(c)) {
-        reply_in_order(c,
-                       "ERR DEBUG command not allowed. If the enable-debug-command option is set "
-                       "to \"local\", you can run it from a local connection, otherwise you need "
-                       "to set this option in the configuration file, and then restart the "
-                       "server.");
+        place__reply_error(
+            c, "ERR DEBUG command not allowed. If the enable-debug-command option is set "
+               "to \"local\", you can run it from a local connection, otherwise you need "
+               "to set this option in the configuration file, and then restart the "
+               "server.");
         return false;
     }
     if (unlikely(spec->arity >= 0 ? rq->argc != (uint32_t)spec->arity
@@ -574,11 +605,11 @@ static bool admit(struct conn *c, const struct request *rq)
         if (spec->run_conn == multi__exec)
             refuse_exec(c, "NOAUTH Authentication required.");
         else
-            reply_in_order(c, "NOAUTH Authentication required.");
+            place__reply_error(c, "NOAUTH Authentication required.");
         return false;
     }
     if (unlikely(node_loading()) && !(spec->flags & CMD_LOADING)) {
-        reply_in_order(c, "LOADING Redis is loading the dataset in memory");
+        place__reply_error(c, "LOADING Redis is loading the dataset in memory");
         return false;
     }
     return true;
@@ -595,9 +626,7 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
         if (likely(one_shard(w, rq, &shard)))
             run_on(w, c, rq, shard);
         else
-            reply_in_order(c, "CROSSSLOT keys of this command lie on several shards of this node, "
-                              "which it cannot "
-                              "join yet; give them one {hash tag} or start with --shards 1");
+            span__place(w, c, rq);
         return;
     case SPREAD_SUM:
     case SPREAD_GATHER:
@@ -613,7 +642,7 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
         run_on(w, c, rq, place__shard_of_cursor(w, rq));
         return;
     case SPREAD_ANY:
-        run_on(w, c, rq, shard_by_keys(w, c->session.db));
+        run_on(w, c, rq, place__shard_by_keys(w, c->session.db));
         return;
     }
 }
@@ -651,13 +680,13 @@ HOT_INLINE bool may_not_run(struct worker *w, struct queued *q)
     if (unlikely(q->bad != NULL)) {
         char text[256];
         (void)snprintf(text, sizeof text, "ERR %s", q->bad);
-        reply_in_order(c, text);
+        place__reply_error(c, text);
         conn_close_after_reply(c);
         return true;
     }
     /* What one pass may answer is not bounded by what it takes: 512 GETs of a megabyte each. */
     if (unlikely(conn_output_bytes(c) > OUT_PAUSE_BYTES)) {
-        stall(w, c, CONN_WAIT_OUTPUT);
+        place__stall(w, c, CONN_WAIT_OUTPUT);
         return true;
     }
     return false;
@@ -827,6 +856,12 @@ static void everywhere_here(struct worker *w, uint32_t from, struct everywhere *
     answer__push(w, from, &a, bytes_view(NULL, 0));
 }
 
+static void answer_probe(struct worker *w, uint32_t from, const struct msg_request *m)
+{
+    struct msg_answer a = {.conn_id = m->conn_id, .conn_index = m->conn_index, .pend = m->pend};
+    answer__push(w, from, &a, bytes_view(NULL, 0));
+}
+
 void place__take_requests(struct worker *w)
 {
     /* Peers may ask without end: half of a batch is for the connections that live here, and each batch
@@ -863,7 +898,10 @@ void place__take_requests(struct worker *w)
                 multi__take_watch(w, s, m);
                 break;
             case MSG_UNWATCH:
-                (void)core_unwatch(&w->core, m->hash);
+                core_unwatch(&w->core, m->hash);
+                break;
+            case MSG_PROBE:
+                answer_probe(w, s, m);
                 break;
             }
         }

@@ -15,7 +15,8 @@ enum msg_kind {
     MSG_EVERYWHERE,
     MSG_EXEC,
     MSG_WATCH,
-    MSG_UNWATCH
+    MSG_UNWATCH,
+    MSG_PROBE, /* nothing: answered when the log of the shard is not behind */
 };
 
 struct
@@ -99,8 +100,18 @@ void place__write_args(uint8_t *to, const struct bytes *argv, uint32_t argc);
 void place__read_args(const uint8_t *from, struct bytes *argv, uint32_t argc); /* as views */
 bool place__everyone_has_room(const struct worker *w);
 uint32_t place__shard_of_cursor(const struct worker *w, const struct request *rq);
+uint32_t place__shard_by_keys(struct worker *w,
+                              uint8_t db); /* one that has some, drawn by their number */
+uint64_t place__shards_of(struct worker *w, const struct request *rq); /* of its keys, as bits */
 /* A message that will be answered, for which there is room: fills in whose it is, and its place. */
 void place__send(struct conn *c, uint32_t to, struct msg_request *m);
+/* The same of several for one place (m->pend). */
+void place__send_part(struct conn *c, uint32_t to, struct msg_request *m);
+void place__stall(struct worker *w, struct conn *c, uint32_t flag);
+/* True: c waits until there is room for a message to each of the others. */
+bool place__must_wait(struct worker *w, struct conn *c);
+void place__reply_error(struct conn *c, const char *error);
+#define STOPS_ERROR "ERR the server is shutting down"
 /* A command about the connection: runs and counts it. */
 void place__call(struct worker *w, struct conn *c, const struct request *rq, struct reply *reply);
 bool place__has_room(const struct worker *w, uint32_t to); /* for a request to that shard */
@@ -110,11 +121,26 @@ bool place__has_room(const struct worker *w, uint32_t to); /* for a request to t
 static_assert(SHARDS_MAX <= 64, "worker.room_shards has a bit for each");
 void place__wait_room(struct worker *w, struct conn *c, uint32_t wanted);
 
+/* All parts are there: writes the reply, frees the merge. */
+void merge__finish(struct merge *m, struct reply *reply);
+
+/* ---- span.c */
+void span__place(struct worker *w, struct conn *c, struct request *rq);
+/* READY: the others stand, w->span is begun, and span__end() must come soon. WAITS: c is stalled. STOPS: the node
+ * does. */
+enum span_ready { SPAN_READY, SPAN_WAITS, SPAN_STOPS };
+enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, bool writes);
+/* The others go on. The shards that a reply depends on: their newest position, as far as it has to wait for it. */
+struct hold;
+void span__end(struct worker *w, uint64_t shards, struct hold *hold_out);
+
 /* ---- multi.c */
 void multi__queue(struct conn *c, const struct request *rq); /* it was admitted */
 void multi__abort(struct conn *c);                           /* it was not */
 bool multi__writes(const struct conn *c);                    /* one of the queued commands does */
 void multi__exec(struct call *call);
+/* EXEC of c is to run while the other shards stand; and the shards of its keys. */
+bool multi__spans(const struct conn *c, uint64_t *shards_out);
 /* An EXEC that cannot even be looked at ends the transaction all the same. */
 void multi__refuse_exec(struct conn *c, struct reply *reply, const char *why);
 void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request *r);

@@ -5,6 +5,7 @@
 
 #include "node/conn.h"
 #include "node/node.h"
+#include "shard/exec/span.h"
 #include "shard/rt/mailbox.h"
 
 #define BATCH_MAX                                                                                  \
@@ -76,6 +77,7 @@ struct worker {
     struct held_answer *held_head, **held_tail; /* answers waiting for the log */
     struct timer cron;
     uint64_t watchers;       /* numbers given so far (multi.c) */
+    struct span span;        /* of a request that runs while the others stand (span.c) */
     struct slowlog *slowlog; /* node/slowlog.c */
     struct ops_sample {      /* instantaneous_* of INFO, by cron */
         uint64_t commands, in_bytes, out_bytes;

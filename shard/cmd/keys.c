@@ -282,25 +282,67 @@ static const struct record *read_for_rename(struct exec *x, const struct record 
     return source;
 }
 
+/* A copy under another key, in place of what is there. False: replied, nothing has changed. */
+static bool put_copy(struct exec *x, const struct record *source, struct db_key key,
+                     struct change *to, bool *replaced_out)
+{
+    exec_build_for(x, key.name);
+    struct record *copy = value_try_copy(source, key.name);
+    if (copy == NULL) {
+        exec_reply_nomem(x);
+        return false;
+    }
+    exec_open_at(x, key, to); /* from here on the source is not read */
+    struct record *old = to->e.record;
+    to->e.record = copy;
+    *replaced_out = old != NULL;
+    if (!exec_commit(x, to, NOTIFY_GENERIC, NULL)) return false;
+    db_move_bytes(x->ks, &to->key, (int64_t)value_bytes(copy)); /* made before the slot was open */
+    if (old != NULL) exec_free_replaced(x, to, old);
+    return true;
+}
+
+/* Keys of two shards: a record stays where its memory is, so the other gets a copy. */
+static bool move_copy(struct exec *x, const struct record *source, struct change *from,
+                      struct change *to, bool *replaces_out)
+{
+    if (!put_copy(x, source, exec_key(x, x->argv[2]), to, replaces_out)) return false;
+    exec_open(x, x->argv[1], from);
+    struct record *r = from->e.record;
+    db_move_bytes(x->ks, &from->key, -(int64_t)value_bytes(r));
+    remove_open(x, from);
+    exec_free_record(x, r);
+    return true;
+}
+
+/* False: replied, nothing has changed. */
+static bool move_here(struct exec *x, struct change *from, struct change *to, bool *replaces_out)
+{
+    exec_open(x, x->argv[2], to);
+    *replaces_out = to->e.record != NULL;
+    if (!*replaces_out && !hold_place(x, to)) {
+        exec_reply_nomem(x);
+        return false;
+    }
+    if (move_record(x, from, to)) return true;
+    if (!*replaces_out) {
+        record_free(to->e.record);
+        remove_open(x, to);
+    }
+    exec_reply_nomem(x);
+    return false;
+}
+
 /* False: replied, nothing has changed. */
 static bool rename_to(struct exec *x, const struct record *source)
 {
     if (!exec_reserve(x, renamed_log_bytes(x, source))) return false;
-    struct change from = {.key = exec_key(x, x->argv[1])}, to;
-    exec_open(x, x->argv[2], &to);
-    bool replaces = to.e.record != NULL;
-    if (!replaces && !hold_place(x, &to)) {
-        exec_reply_nomem(x);
-        return false;
-    }
-    if (!move_record(x, &from, &to)) {
-        if (!replaces) {
-            record_free(to.e.record);
-            remove_open(x, &to);
-        }
-        exec_reply_nomem(x);
-        return false;
-    }
+    struct change from = {.key = exec_key(x, x->argv[1])}, to = {.key = exec_key(x, x->argv[2])};
+    bool replaces;
+    bool moved = exec_same_shard(x, &from.key, &to.key)
+                     ? move_here(x, &from, &to, &replaces)
+                     : move_copy(x, source, &from, &to, &replaces);
+    if (!moved) return false;
     log_renamed(x, &from, &to, replaces);
     exec_notify(x, &to.key, NOTIFY_NEW, "new");
     exec_notify(x, &from.key, NOTIFY_GENERIC, "rename_from");
@@ -360,22 +402,12 @@ static bool copy_options(struct exec *x, uint8_t *db_out, bool *replace_out)
 static void copy_to(struct exec *x, const struct record *source, struct db_key key)
 {
     if (!exec_reserve(x, renamed_log_bytes(x, source))) return;
-    struct record *copy = value_try_copy(source, key.name);
-    if (copy == NULL) {
-        exec_reply_nomem(x);
-        return;
-    }
     struct change to;
-    exec_open_at(x, key, &to); /* from here on the source is not read */
-    struct record *old = to.e.record;
-    to.e.record = copy;
-    if (!exec_commit(x, &to, NOTIFY_GENERIC, NULL)) return;
-    db_move_bytes(x->ks, &to.key, (int64_t)value_bytes(copy)); /* made before the slot was open */
-    if (old != NULL) {
-        exec_free_replaced(x, &to, old);
+    bool replaced;
+    if (!put_copy(x, source, key, &to, &replaced)) return;
+    if (replaced)
         exec_notify(x, &to.key, NOTIFY_NEW, "new"); /* as if it had been deleted and made anew */
-    }
-    log_renamed(x, NULL, &to, old != NULL);
+    log_renamed(x, NULL, &to, replaced);
     exec_notify(x, &to.key, NOTIFY_GENERIC, "copy_to");
     reply_i64(x->reply, 1);
 }

@@ -196,6 +196,7 @@ static void store_op(struct exec *x, enum op op, const char *event)
     uint32_t count = x->argc - 2;
     const struct record **sets = read_sets(x, 2, count);
     if (sets == NULL) return;
+    exec_build_for(x, x->argv[1]);
     store_result(x, x->argv[1], make_result(x, op, sets, count), NOTIFY_SET, event);
 }
 

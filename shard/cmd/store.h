@@ -5,7 +5,7 @@
 
 #include "shard/exec/exec.h"
 
-/* The collection `fresh` (taken; its key is `key`) replaces whatever is under key; without members the key
+/* The collection `fresh` (taken; its key is `key`, made after exec_build_for(key)) replaces whatever is under key; without members the key
  * goes. Replies how many there are; NULL: out of memory. */
 void store_result(struct exec *x, struct bytes key, struct record *fresh, enum notify_class cls,
                   const char *event);

@@ -168,6 +168,7 @@ static void store(struct exec *x, const struct query *q)
 {
     struct gather g;
     struct record *r = NULL;
+    exec_build_for(x, x->argv[1]);
     if (combine(x, q, &g)) {
         r = zset_try_build(x->argv[1], &g);
         gather_free(&g);

@@ -347,6 +347,7 @@ static struct record *copy_run(struct exec *x, const struct record *r, const str
     char tmp[NUM_I64_TEXT_MAX];
     struct bytes member;
     double score;
+    exec_build_for(x, key);
     struct record *copy = zset_try_new(key, -1);
     if (copy == NULL || !zset_try_expect(&copy, run->count, 0)) goto out_nomem;
     zset_iter_start(r, run->first_rank, downwards ? -1 : 1, &it);

@@ -144,6 +144,9 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply);
  * durable cut, and while a shard has an unfinished part all that is seen of it waits, reads too. */
 void core_tx_begin(struct core *c, uint64_t txid, uint64_t shards_mask);
 void core_tx_end(struct core *c);
+/* Instead of it if no shard of the transaction has logged anything: it was none. */
+void core_tx_cancel(struct core *c);
+bool core_tx_has_logged(const struct core *c);
 /* Before a transaction: room in the log for all of it (log_bytes: the sum of core_log_bytes()), memory for what needs some
  * (flags: those of its rows). False: the error was replied. */
 MUST_CHECK bool core_admit(struct core *c, uint32_t flags, size_t log_bytes, struct reply *reply);
@@ -152,8 +155,9 @@ size_t core_log_bytes(const struct request *rq);
  * memory; those before the one that found none are watched. */
 MUST_CHECK bool core_watch(struct core *c, uint64_t watcher, uint8_t db, const struct bytes *keys,
                            uint32_t count);
-/* Forgets them; true: one was changed, or is past its time now. */
-bool core_unwatch(struct core *c, uint64_t watcher);
+/* Forgets them. EXEC: true: one was changed, or is past its time now. */
+void core_unwatch(struct core *c, uint64_t watcher);
+bool core_unwatch_changed(struct core *c, uint64_t watcher, int64_t now_ms);
 /* The position of this log that a reply about anything that is seen of the shard now must wait for. 0: none.
  * On the thread that works on c. */
 uint64_t core_gate(const struct core *c);

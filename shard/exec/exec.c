@@ -33,18 +33,43 @@ struct db_key exec_key(const struct exec *x, struct bytes name)
 
 /* What a reply shows must be durable before it leaves (architecture.md §4.6): the newest position of
  * each slot it looked at. */
-static inline void gate_on(struct exec *x, uint16_t slot)
+static inline void gate_on(struct core *c, uint16_t slot)
 {
-    struct core *c = x->core;
     if (unlikely(c->gated) && c->slot_lsn[slot] > c->gate_lsn) c->gate_lsn = c->slot_lsn[slot];
+}
+
+static inline struct core *core_of(const struct exec *x, uint16_t slot)
+{
+    return likely(x->span == NULL) ? x->core : exec__core_of(x, slot);
 }
 
 static inline void tell(struct exec *x, const struct db_key *key, enum notify_class cls,
                         const char *event)
 {
-    struct core *c = x->core;
-    if (unlikely(c->on_event != NULL) && event != NULL)
-        c->on_event(c->on_event_ctx, key, cls, event);
+    if (likely(x->core->on_event == NULL) || event == NULL) return;
+    struct core *c = core_of(x, key->slot);
+    c->on_event(c->on_event_ctx, key, cls, event);
+}
+
+/* What follows is about a key of that slot. */
+static inline void stand(struct exec *x, uint16_t slot)
+{
+    if (unlikely(x->span != NULL)) exec__stand(x, slot);
+}
+
+static inline bool stands(const struct exec *x, uint16_t slot)
+{
+    return core_of(x, slot) == x->core;
+}
+
+void exec_build_for(struct exec *x, struct bytes key)
+{
+    if (x->span != NULL) exec__stand(x, slot_of_key(key));
+}
+
+bool exec_same_shard(const struct exec *x, const struct db_key *a, const struct db_key *b)
+{
+    return core_of(x, a->slot) == core_of(x, b->slot);
 }
 
 /* ---- reading */
@@ -72,7 +97,8 @@ void exec__expire_open(struct exec *x, struct change *c)
 
 static struct record *find_live(struct exec *x, const struct db_key *key)
 {
-    gate_on(x, key->slot);
+    stand(x, key->slot);
+    gate_on(x->core, key->slot);
     struct record *r = db_find(x->ks, key);
     if (unlikely(r != NULL && record_expired(r, x->now_ms))) {
         expire_key(x, key);
@@ -160,7 +186,8 @@ static void keys_ahead(const struct exec *x, struct exec_keys *k)
         *key = exec_key(x, x->argv[i]);
         db_prefetch_slot(x->ks, key);
     }
-    if (k->known > 1) load_keys(x, k->ahead, k->known); /* a lone key came loaded */
+    if (k->known > 1 && x->span == NULL)
+        load_keys(x, k->ahead, k->known); /* a lone key came loaded */
 }
 
 bool exec_keys_next(struct exec *x, struct exec_keys *k)
@@ -177,7 +204,8 @@ bool exec_keys_next(struct exec *x, struct exec_keys *k)
 
 HOT_INLINE void open_key(struct exec *x, struct change *c)
 {
-    gate_on(x, c->key.slot);
+    stand(x, c->key.slot);
+    gate_on(x->core, c->key.slot);
     db_open(x->ks, &c->key, &c->e);
     if (unlikely(c->e.record != NULL && record_expired(c->e.record, x->now_ms))) {
         /* The request's own reservation has room for this small unit: see EXEC_RESERVE_SLACK. */
@@ -229,6 +257,7 @@ bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const 
 {
     struct record *r = c->e.record;
     assert(r != NULL);
+    assert_slow(stands(x, c->key.slot));
     if (unlikely(is_empty_collection(r))) {
         tell(x, &c->key, cls, event);
         exec_delete(x, c, NOTIFY_GENERIC, "del");
@@ -252,6 +281,7 @@ bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const 
 void exec_put_back(struct exec *x, struct change *c)
 {
     struct record *r = c->e.record;
+    assert_slow(stands(x, c->key.slot));
     if (c->e.was != NULL) {
         assert(r != NULL);
         bool ok = db_commit(x->ks, &c->key, &c->e);
@@ -272,6 +302,7 @@ void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const 
 {
     struct record *r = c->e.record;
     assert(r != NULL);
+    assert_slow(stands(x, c->key.slot));
     struct change told = *c;
     /* Callers may have named the key by the record's own bytes, which die here. */
     if (event != NULL && x->core->on_event != NULL && told.key.name.len > 0) {
@@ -318,7 +349,7 @@ void exec_free_replaced(struct exec *x, const struct change *c, struct record *r
 void exec_log(struct exec *x, const struct change *c, enum opcode op, const struct bytes *args,
               uint32_t argc)
 {
-    struct core *core = x->core;
+    struct core *core = core_of(x, c->key.slot);
     if (core->journal == NULL || x->replay) return;
     struct journal_head head = {.opcode = op,
                                 .slot = c->key.slot,
@@ -328,7 +359,7 @@ void exec_log(struct exec *x, const struct change *c, enum opcode op, const stru
     journal_append(core->journal, &head, args, argc);
     if (unlikely(core->gated)) {
         core->slot_lsn[c->key.slot] = journal_lsn(core->journal);
-        gate_on(x, c->key.slot);
+        gate_on(core, c->key.slot);
     }
 }
 
@@ -340,7 +371,7 @@ void exec_log_same(struct exec *x, const struct change *c)
 
 static bool has_own_group(const struct exec *x)
 {
-    return x->core->journal != NULL && !x->replay && !x->core->tx.open;
+    return x->core->journal != NULL && !x->replay && !x->core->tx.open && x->span == NULL;
 }
 
 void exec_log_group_begin(struct exec *x)
@@ -378,6 +409,7 @@ bool exec_owns_slot(const struct exec *x, uint16_t slot)
 
 bool exec_reserve(struct exec *x, size_t bytes)
 {
+    if (unlikely(x->span != NULL)) return exec__reserve_span(x, bytes + EXEC_RESERVE_SLACK);
     if (x->core->journal == NULL || x->replay) return true;
     enum rc rc = journal_reserve(x->core->journal, bytes + EXEC_RESERVE_SLACK);
     if (likely(rc == RC_OK)) return true;

@@ -42,6 +42,7 @@ enum notify_class { /* keyspace events, as notify-keyspace-events letters */
 };
 
 struct core; /* exec/core.h: the shard; commands need only what stands below */
+struct span; /* exec/span.h */
 
 struct exec {
     struct core *core;
@@ -62,6 +63,8 @@ struct exec {
         replay_logs; /* in replay: whose unit it is; a unit about all slots means those of
                                        * replay_log among replay_logs */
     bool no_touch;   /* CLIENT NO-TOUCH: reads leave LRU/LFU alone */
+    struct span
+        *span; /* keys lie on several shards: core and ks are those of the last key; else NULL */
 };
 
 static inline struct bytes exec_arg(const struct exec *x, uint32_t i)
@@ -113,6 +116,10 @@ MUST_CHECK bool exec_open_as(struct exec *x, struct bytes key, enum value_type t
  * collection that became empty is deleted instead (and "del" told after the event). If an insert found
  * no memory the new record is freed, the error replied and false returned: then log nothing. */
 bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const char *event);
+/* Before a value is made whose key is opened only later: it will lie with that key. */
+void exec_build_for(struct exec *x, struct bytes key);
+/* Keys of one shard: a record may move from one to the other. */
+bool exec_same_shard(const struct exec *x, const struct db_key *a, const struct db_key *b);
 /* Instead of exec_commit() when no memory was found before anything changed: a new record (it may also be
  * NULL) is freed, one that was there is put back where it lies now (a try that failed may have moved it).
  * Replies the error; log nothing. */

@@ -16,6 +16,10 @@ void exec__reply_refused(struct reply *reply, enum rc rc);
 void exec__name(const struct exec *x, char out[static 64]);
 /* What the reply of a command that just ran waits for, if core.waits. */
 void core__gate(struct core *c, const struct cmd_spec *spec);
+/* While commands span shards (span.c): the core of a slot; x works on it from now on; room in all logs. */
+COLD struct core *exec__core_of(const struct exec *x, uint16_t slot);
+COLD void exec__stand(struct exec *x, uint16_t slot);
+COLD bool exec__reserve_span(struct exec *x, size_t bytes);
 /* Takes a record over for freeing in slices. */
 void core__garbage_record(struct core *c, struct record *r);
 void core__upkeep_init(struct core *c);

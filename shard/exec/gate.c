@@ -53,6 +53,20 @@ void core_tx_end(struct core *c)
     c->tx = (struct core_tx){.open = false};
 }
 
+bool core_tx_has_logged(const struct core *c)
+{
+    return c->journal != NULL && journal_lsn(c->journal) != c->tx.begin_lsn;
+}
+
+void core_tx_cancel(struct core *c)
+{
+    if (c->journal == NULL) return;
+    assert(c->tx.open);
+    assert(!core_tx_has_logged(c));
+    journal_group_end(c->journal);
+    c->tx = (struct core_tx){.open = false};
+}
+
 /* ---- gates */
 
 void core_set_gated(struct core *c, bool gated)

@@ -70,7 +70,7 @@ enum cmd_acl { /* categories beyond those that follow from flags (@read @write @
 /* Where a command runs and how answers of several shards become one. Data, never code in the command. */
 enum cmd_spread {
     SPREAD_CONN, /* run_conn on the connection's core */
-    SPREAD_KEY, /* on the shard of its keys; several keys on several shards: an error, until the scheduler */
+    SPREAD_KEY, /* on the shard of its keys; if they lie on several, on all of these at once while none does else */
     SPREAD_SUM,          /* keys are split by shard, integers added: DEL EXISTS TOUCH UNLINK */
     SPREAD_GATHER,       /* keys are split, elements put back in the keys' order: MGET */
     SPREAD_ALL_OK,       /* keys (with their values: step) are split, +OK when all did: MSET */

@@ -28,9 +28,14 @@ static enum watch_verdict judge_time(void *ctx, const struct db_key *key, bool e
     return r != NULL && record_expired(r, j->now_ms) ? WATCH_CHANGED : WATCH_SAME;
 }
 
-bool core_unwatch(struct core *c, uint64_t watcher)
+void core_unwatch(struct core *c, uint64_t watcher)
 {
-    struct judge j = {.ks = c->ks, .now_ms = reactor_now_ms(&c->reactor)};
+    (void)watch_drop(&c->watches, watcher);
+}
+
+bool core_unwatch_changed(struct core *c, uint64_t watcher, int64_t now_ms)
+{
+    struct judge j = {.ks = c->ks, .now_ms = now_ms};
     watch_judge_watcher(&c->watches, watcher, judge_time, &j);
     return watch_drop(&c->watches, watcher);
 }

@@ -1,8 +1,8 @@
 """Draws arguments from small pools, seeded. Small, so that commands meet the same keys, fields and
 members again and again; with edges in them, so that every kind of refusal is met, too.
 
-Kinds of keys: s string, i string with a number, b large string, h hash, l list, t set, z sorted set, y sorted set of equal scores, n nothing. A key bears the letter of the kind it mostly holds. Keys with {t} lie in one slot: commands
-with several keys use only those where `tagged` is asked for.
+Kinds of keys: s string, i string with a number, b large string, h hash, l list, t set, z sorted set, y sorted set of equal scores, n nothing. A key bears the letter of the kind it mostly holds. Keys with {t} lie in one slot, the
+others anywhere; commands that need all keys on one shard ask for `tagged` ones.
 """
 import random
 
@@ -94,18 +94,18 @@ class Draw:
         return self.key(self.rng.choice(KINDS), tagged=True)
 
     def two_keys(self, kind=None):
-        """Of one slot and mostly of one kind, so that moving keys about does not mix all types."""
+        """Mostly of one kind, so that moving keys about does not mix all types."""
         if kind is not None:
-            return [self.exactly(kind, True), self.exactly(kind, True)]
+            return [self.exactly(kind), self.exactly(kind)]
         kind = self.rng.choice(KINDS)
-        return [self.tagged(kind), self.tagged(kind)]
+        return [self.key(kind), self.key(kind)]
 
-    def keys(self, kinds, most=3):
-        return self.several(lambda: self.tagged(self.one(*kinds)), 1, most)
+    def keys(self, kinds, most=3, tagged=False):
+        return self.several(lambda: self.key(self.one(*kinds), tagged), 1, most)
 
-    def counted_keys(self, kinds, most=3):
+    def counted_keys(self, kinds, most=3, tagged=False):
         """numkeys key [key …], numkeys wrong at times."""
-        keys = self.keys(kinds, most)
+        keys = self.keys(kinds, most, tagged)
         count = len(keys) if self.chance(0.93) else self.one(0, -1, len(keys) + 1, len(keys) - 1, "abc", "")
         return [count, *keys]
 

@@ -6,7 +6,7 @@ it has. Pools and chances: draw.py. How its reply is compared: compare.py, exact
 """
 from draw import Draw
 
-# Commands whose keys may lie anywhere; all others with several keys get keys of one slot.
+# Commands that split by key; the keys of all but blocking ones and SORT may lie anywhere.
 SPREAD_FREELY = {"DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "MSET"}
 
 
@@ -37,13 +37,13 @@ STRINGS = {
     "INCR": [lambda d: [d.key(d.one(*"iis"))]],
     "INCRBY": [lambda d: [d.key(d.one(*"iis")), d.int()]],
     "INCRBYFLOAT": [lambda d: [d.key(d.one(*"iis")), d.float()]],
-    "LCS": [lambda d: [d.tagged("s"), d.tagged("s"), *d.some(["LEN"], ["IDX"], ["MINMATCHLEN", d.count], ["WITHMATCHLEN"])],
-            lambda d: [d.exactly("s", True), d.exactly("s", True), "IDX", *d.some(["MINMATCHLEN", d.count], ["WITHMATCHLEN"])]],
+    "LCS": [lambda d: [d.key("s"), d.key("s"), *d.some(["LEN"], ["IDX"], ["MINMATCHLEN", d.count], ["WITHMATCHLEN"])],
+            lambda d: [d.exactly("s"), d.exactly("s"), "IDX", *d.some(["MINMATCHLEN", d.count], ["WITHMATCHLEN"])]],
     "MGET": [lambda d: d.several(d.any_key), lambda d: d.several(d.spread, 2, 40)],
     "MSET": [lambda d: d.several(lambda: [d.key("s"), d.value()]), lambda d: d.several(lambda: [d.spread("s"), d.value()], 2, 6),
              lambda d: d.several(lambda: [d.spread("s"), d.value()], 2, 40 if d.chance(0.1) else 6)],
-    "MSETNX": [lambda d: d.several(lambda: [d.tagged("s"), d.value()], 1, 2),
-               lambda d: d.several(lambda: [d.tagged("n"), d.value()], 1, 2)],
+    "MSETNX": [lambda d: d.several(lambda: [d.key("s"), d.value()], 1, 2),
+               lambda d: d.several(lambda: [d.key("n"), d.value()], 1, 2)],
     "PSETEX": [lambda d: [d.key("s"), d.milliseconds(), d.value()]],
     "SET": [lambda d: [d.key("s"), d.value(), *set_options(d)],
             lambda d: [d.key("s"), d.value()],
@@ -142,14 +142,14 @@ def timeout(d):
 
 LISTS = {
     "BLMOVE": [lambda d: [d.tagged("l"), d.tagged("l"), end(d), end(d), timeout(d)]],
-    "BLMPOP": [lambda d: [timeout(d), *d.counted_keys("l"), end(d), *d.maybe(0.4, "COUNT", d.count)]],
-    "BLPOP": [lambda d: [*d.keys("l"), timeout(d)]],
-    "BRPOP": [lambda d: [*d.keys("l"), timeout(d)]],
+    "BLMPOP": [lambda d: [timeout(d), *d.counted_keys("l", tagged=True), end(d), *d.maybe(0.4, "COUNT", d.count)]],
+    "BLPOP": [lambda d: [*d.keys("l", tagged=True), timeout(d)]],
+    "BRPOP": [lambda d: [*d.keys("l", tagged=True), timeout(d)]],
     "BRPOPLPUSH": [lambda d: [d.tagged("l"), d.tagged("l"), timeout(d)]],
     "LINDEX": [lambda d: [d.key("l"), d.index()]],
     "LINSERT": [lambda d: [d.key("l"), d.one("BEFORE", "AFTER", "before", "BESIDE"), d.member(), d.member()]],
     "LLEN": [lambda d: [d.key("l")]],
-    "LMOVE": [lambda d: [d.tagged("l"), d.tagged("l"), end(d), end(d)]],
+    "LMOVE": [lambda d: [d.key("l"), d.key("l"), end(d), end(d)]],
     "LMPOP": [lambda d: [*d.counted_keys("l"), end(d), *d.maybe(0.4, "COUNT", d.count)]],
     "LPOP": [lambda d: [d.key("l"), *d.maybe(0.5, d.count)]],
     "LPOS": [lambda d: [d.key("l"), d.member(), *d.some(["RANK", d.index], ["COUNT", d.count], ["MAXLEN", d.count])]],
@@ -160,7 +160,7 @@ LISTS = {
     "LSET": [lambda d: [d.key("l"), d.index(), d.one(d.member(), d.value())]],
     "LTRIM": [lambda d: [d.key("l"), d.index(), d.index()], lambda d: [d.key("l"), d.one(0, 1), d.one(-1, -2)]],
     "RPOP": [lambda d: [d.key("l"), *d.maybe(0.5, d.count)]],
-    "RPOPLPUSH": [lambda d: [d.tagged("l"), d.tagged("l")]],
+    "RPOPLPUSH": [lambda d: [d.key("l"), d.key("l")]],
     "RPUSH": [lambda d: [d.key("l"), *d.several(d.member)], lambda d: [d.key("l"), *d.several(d.member)],
               lambda d: [d.key("l"), *(d.many(d.value) if d.chance(0.15) else [d.value()])]],
     "RPUSHX": [lambda d: [d.key("l"), *d.several(d.member, 1, 2)]],
@@ -173,20 +173,20 @@ SETS = {
              lambda d: [d.key("t"), *(d.many(lambda: f"m{d.below(1000)}", 200) if d.chance(0.1) else [d.member()])]],
     "SCARD": [lambda d: [d.key("t")]],
     "SDIFF": [lambda d: d.keys("t", most=6)],
-    "SDIFFSTORE": [lambda d: [d.tagged("t"), *d.keys("t", most=6)]],
+    "SDIFFSTORE": [lambda d: [d.key("t"), *d.keys("t", most=6)]],
     "SINTER": [lambda d: d.keys("t")],
     "SINTERCARD": [lambda d: [*d.counted_keys("t"), *d.maybe(0.4, "LIMIT", d.count)]],
-    "SINTERSTORE": [lambda d: [d.tagged("t"), *d.keys("t")]],
+    "SINTERSTORE": [lambda d: [d.key("t"), *d.keys("t")]],
     "SISMEMBER": [lambda d: [d.key("t"), d.member()]],
     "SMEMBERS": [lambda d: [d.key("t")]],
     "SMISMEMBER": [lambda d: [d.key("t"), *d.several(d.member)]],
-    "SMOVE": [lambda d: [d.tagged("t"), d.tagged("t"), d.member()]],
+    "SMOVE": [lambda d: [d.key("t"), d.key("t"), d.member()]],
     "SPOP": [lambda d: [d.key("t"), *d.maybe(0.5, d.count)]],
     "SRANDMEMBER": [lambda d: [d.key("t"), *d.maybe(0.7, d.signed_count)]],
     "SREM": [lambda d: [d.key("t"), *d.several(d.member)]],
     "SSCAN": [lambda d: [d.key("t"), scan_cursor(d), *scan_options(d)]],
     "SUNION": [lambda d: d.keys("t", most=5)],
-    "SUNIONSTORE": [lambda d: [d.tagged("t"), *d.keys("t", most=5)]],
+    "SUNIONSTORE": [lambda d: [d.key("t"), *d.keys("t", most=5)]],
 }
 
 
@@ -254,13 +254,13 @@ def combine_options(d, keys, store=False):
 
 def combine(d, store=False):
     keys = d.counted_keys(d.one("z", "z", "zt", "t"), most=4)
-    return [*d.maybe(1.0 if store else 0.0, lambda: d.tagged("z")), *keys, *combine_options(d, keys, store)]
+    return [*d.maybe(1.0 if store else 0.0, lambda: d.key("z")), *keys, *combine_options(d, keys, store)]
 
 
 ZSETS = {
-    "BZMPOP": [lambda d: [timeout(d), *d.counted_keys("z"), d.one("MIN", "MAX", "MID"), *d.maybe(0.4, "COUNT", d.count)]],
-    "BZPOPMAX": [lambda d: [*d.keys("z"), timeout(d)]],
-    "BZPOPMIN": [lambda d: [*d.keys("z"), timeout(d)]],
+    "BZMPOP": [lambda d: [timeout(d), *d.counted_keys("z", tagged=True), d.one("MIN", "MAX", "MID"), *d.maybe(0.4, "COUNT", d.count)]],
+    "BZPOPMAX": [lambda d: [*d.keys("z", tagged=True), timeout(d)]],
+    "BZPOPMIN": [lambda d: [*d.keys("z", tagged=True), timeout(d)]],
     "ZADD": [lambda d: [d.key("z"), *zadd_options(d), *d.several(lambda: [d.score(), d.member()])],
              lambda d: [d.key("z"), *d.several(lambda: [d.score(), d.member()])],
              lambda d: [d.exactly("y"), *d.several(lambda: [0, d.member()], 2, 6)],
@@ -269,7 +269,7 @@ ZSETS = {
     "ZCARD": [lambda d: [d.key("z")]],
     "ZCOUNT": [lambda d: [d.key("z"), bound(d), bound(d)]],
     "ZDIFF": [lambda d: [*d.counted_keys(d.one("z", "zt"), most=5), *d.maybe(0.4, "WITHSCORES")]],
-    "ZDIFFSTORE": [lambda d: [d.tagged("z"), *d.counted_keys(d.one("z", "zt"), most=5), *d.maybe(0.03, "WITHSCORES")]],
+    "ZDIFFSTORE": [lambda d: [d.key("z"), *d.counted_keys(d.one("z", "zt"), most=5), *d.maybe(0.03, "WITHSCORES")]],
     "ZINCRBY": [lambda d: [d.key("z"), d.score(), d.member()]],
     "ZINTER": [combine],
     "ZINTERCARD": [lambda d: [*d.counted_keys(d.one("z", "zt")), *d.maybe(0.4, "LIMIT", d.count), *d.maybe(0.03, "WITHSCORES")]],
@@ -284,8 +284,8 @@ ZSETS = {
                lambda d: [lex_key(d), *lex_body(d)]],
     "ZRANGEBYLEX": [lambda d: [lex_key(d), lex_bound(d), lex_bound(d), *limit(d)]],
     "ZRANGEBYSCORE": [lambda d: [d.key("z"), bound(d), bound(d), *d.maybe(0.4, "WITHSCORES"), *limit(d)]],
-    "ZRANGESTORE": [lambda d: [d.tagged("z"), d.tagged("z"), *zrange_body(d)],
-                    lambda d: [d.tagged("z"), lex_key(d, tagged=True), *lex_body(d)]],
+    "ZRANGESTORE": [lambda d: [d.key("z"), d.key("z"), *zrange_body(d)],
+                    lambda d: [d.key("z"), lex_key(d), *lex_body(d)]],
     "ZRANK": [lambda d: [d.key("z"), d.member()]],
     "ZREM": [lambda d: [d.key("z"), *d.several(d.member, 1, 3)]],
     "ZREMRANGEBYLEX": [lambda d: [lex_key(d), lex_bound(d), lex_bound(d)]],
@@ -324,7 +324,7 @@ def is_blocking(name):
 
 def keys_are_tagged(name, args):
     """True if this command's keys were drawn from one slot, so that junk must be, too."""
-    return name not in SPREAD_FREELY and sum(str(a).startswith("{t}") for a in args if not isinstance(a, bytes)) > 0
+    return (is_blocking(name) or name.startswith("SORT")) and sum(str(a).startswith("{t}") for a in args if not isinstance(a, bytes)) > 0
 
 
 def needs_equal_scores(name, args):

@@ -54,7 +54,6 @@ def test_same_replies(oracle, moons, full, shards, io, resp, family):
     seed = f"{SEED} {family} {resp} {shards} {io}"
     length = LENGTH * (2 if family == "all" else 1) * (FULL_FACTOR if full else 1)
     commands = generators.draw_sequence(seed, length, with_data(names), exclude=lacking)
-    commands = without_keys_apart(commands, oracle, shards)
     pair = Pair(oracle, moons.get(shards, io), resp, start_subject=lambda: moons.get(shards, io), batch=BATCHES[shards][resp])
     failures = find_failures(pair, commands)
     pair.close()
@@ -65,18 +64,6 @@ def test_same_replies(oracle, moons, full, shards, io, resp, family):
 def with_data(names):
     """A family, with a few commands that give its keys neighbours and times to live."""
     return list(dict.fromkeys([*names, "SET", "DEL", "EXPIRE", "RENAME", "COPY", "OBJECT|ENCODING", "TTL"]))
-
-
-def without_keys_apart(commands, oracle, shards):
-    """Until there is a scheduler: a number of keys that is too large makes keys of the options, which lie on any
-    shard. Such commands are drawn for one shard only."""
-    with oracle.client() as o:
-        movable = {name for name, info in zip(generators.GENERATORS, o.call("COMMAND", "INFO", *generators.GENERATORS))
-                   if info is not None and MOVABLE_KEYS in info[2]}
-        counted = [i for i, command in enumerate(commands) if name_of(command) in movable]
-        keys = o.pipeline([("COMMAND", "GETKEYS", *commands[i]) for i in counted])
-    apart = {i for i, names in zip(counted, keys) if isinstance(names, list) and len({shard_of(n, shards) for n in names}) > 1}
-    return [command for i, command in enumerate(commands) if i not in apart]
 
 
 def lacks(server, names):
@@ -136,26 +123,36 @@ def test_keys_of_several_shards_are_drawn(name, shards):
 
 APART = [  # two keys of different shards, whatever their number
     ["RENAME", "s1", "s2"], ["RENAMENX", "s1", "s2"], ["COPY", "s1", "s2"], ["MSETNX", "s1", "a", "s2", "b"],
-    ["LCS", "s1", "s2"], ["SMOVE", "s1", "s2", "a"], ["LMOVE", "s1", "s2", "LEFT", "LEFT"], ["RPOPLPUSH", "s1", "s2"],
-    ["ZRANGESTORE", "s1", "s2", "0", "-1"], ["SINTER", "s1", "s2"], ["SUNION", "s1", "s2"], ["SDIFF", "s1", "s2"],
-    ["SINTERCARD", "2", "s1", "s2"], ["SINTERSTORE", "s1", "s2"], ["SUNIONSTORE", "s1", "s2"], ["SDIFFSTORE", "s1", "s2"],
-    ["ZINTER", "2", "s1", "s2"], ["ZUNION", "2", "s1", "s2"], ["ZDIFF", "2", "s1", "s2"], ["ZINTERCARD", "2", "s1", "s2"],
-    ["ZINTERSTORE", "s1", "1", "s2"], ["ZUNIONSTORE", "s1", "1", "s2"], ["ZDIFFSTORE", "s1", "1", "s2"],
-    ["LMPOP", "2", "s1", "s2", "LEFT"], ["ZMPOP", "2", "s1", "s2", "MIN"],
+    ["LCS", "s1", "s2"], ["SMOVE", "t1", "t2", "a"], ["LMOVE", "l1", "l2", "LEFT", "LEFT"], ["RPOPLPUSH", "l1", "l2"],
+    ["ZRANGESTORE", "z1", "z2", "0", "-1"], ["SINTER", "t1", "t2"], ["SUNION", "t1", "t2"], ["SDIFF", "t1", "t2"],
+    ["SINTERCARD", "2", "t1", "t2"], ["SINTERSTORE", "t1", "t2"], ["SUNIONSTORE", "t1", "t2"], ["SDIFFSTORE", "t1", "t2"],
+    ["ZINTER", "2", "z1", "z2"], ["ZUNION", "2", "z1", "z2"], ["ZDIFF", "2", "z1", "z2"], ["ZINTERCARD", "2", "z1", "z2"],
+    ["ZINTERSTORE", "z1", "1", "z2"], ["ZUNIONSTORE", "z1", "1", "z2"], ["ZDIFFSTORE", "z1", "1", "z2"],
+    ["LMPOP", "2", "l1", "l2", "LEFT"], ["ZMPOP", "2", "z1", "z2", "MIN"], ["LMPOP", "2", "none", "l1", "RIGHT"],
 ]
+FILL = [["SET", "s1", "one"], ["SET", "s2", "two"], ["SADD", "t1", "a", "b"], ["SADD", "t2", "b", "c"], ["RPUSH", "l1", "1", "2"],
+        ["RPUSH", "l2", "3"], ["ZADD", "z1", "1", "a", "2", "b"], ["ZADD", "z2", "3", "b", "4", "c"]]
+HOLDS = {"s": ["GET"], "t": ["SMEMBERS"], "l": ["LRANGE", "0", "-1"], "z": ["ZRANGE", "0", "-1", "WITHSCORES"]}
 
 
-@pytest.mark.parametrize("command", APART, ids=lambda command: command[0])
+@pytest.mark.parametrize("in_multi", [False, True], ids=["plain", "in multi"])
+@pytest.mark.parametrize("command", APART, ids=lambda command: " ".join(command[:3]))
 @pytest.mark.parametrize("shards", [2, 4])
-def test_keys_of_several_shards_are_refused(moons, shards, command):
-    """Until there is a scheduler: a plain refusal, and nothing done by halves."""
-    assert shard_of("s1", shards) != shard_of("s2", shards)
-    with moons.get(shards).client() as c:
-        c.call("FLUSHALL")
-        c.call("MSET", "s1", "1", "s2", "2")
-        assert c.call_raw(*command).startswith(b"-CROSSSLOT keys of this command lie on several shards")
-        assert c.call("MGET", "s1", "s2") == [b"1", b"2"]
-        assert not c.call_raw(*[f"{{t}}{word}" if word in ("s1", "s2") else word for word in command]).startswith(b"-CROSSSLOT")
+def test_keys_of_several_shards(oracle, moons, shards, command, in_multi):
+    """Each command that runs over several shards does so at least once, from every core, with what it makes read back."""
+    if in_multi and command[0] == "SUNION":
+        command = ["SUNION", "t1", "none1"]  # the order of members is nobody's promise: one set's is that of both
+    assert all(shard_of(kind + "1", shards) != shard_of(kind + "2", shards) for kind in "stlz")
+    for _ in range(shards):  # connections are dealt to the cores in turn
+        pair = Pair(oracle, moons.get(shards), 2)
+        pair.reset()
+        commands = [["MULTI"], command, ["EXEC"]] if in_multi else [command]
+        reads = [[HOLDS[k][0], k + n, *HOLDS[k][1:]] for k in HOLDS for n in "12"]
+        try:
+            assert pair.run([*FILL, *commands, *reads]) is None
+            assert pair.compare_data() is None
+        finally:
+            pair.close()
 
 
 def test_known_differences_are_met(full):

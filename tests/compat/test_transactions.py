@@ -1,6 +1,6 @@
 """Transactions on redis-server and on Moon: drawn blocks of MULTI … EXEC with errors, DISCARD and WATCH in them, while a
 second connection changes keys in between. Every reply must agree, those inside of EXEC's by the rules of their commands,
-and afterwards all stored data. On one shard, where all keys lie together; on several tests/system/test_multi.py."""
+and afterwards all stored data. Keys lie on one shard and on several."""
 import random
 import time
 
@@ -13,6 +13,7 @@ from pair import ALONE, Pair, name_of
 from test_differential import COMING, SEED
 
 BLOCKS = 250
+SHARDS = [1, 2, 4]
 # Their replies are drawn by chance or depend on the time; the rest of generators.py is queued.
 UNFIT = set(ALONE) | set(COMING) | {"OBJECT|ENCODING", "OBJECT|FREQ", "OBJECT|IDLETIME", "OBJECT|REFCOUNT",
     "FLUSHALL", "FLUSHDB", "ZRANK", "ZREVRANK"}  # a word more is an error of arity in 7.0, and ends the transaction: since 7.2 it is WITHSCORE
@@ -63,11 +64,12 @@ class Both:
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("resp", [2, 3], ids=["resp2", "resp3"])
 @pytest.mark.parametrize("io", [None, "epoll"], ids=["chosen", "epoll"])
-def test_drawn_transactions(oracle, moons, full, io, resp):
-    rng = random.Random(f"{SEED} multi {io} {resp}")
+@pytest.mark.parametrize("shards", SHARDS)
+def test_drawn_transactions(oracle, moons, full, shards, io, resp):
+    rng = random.Random(f"{SEED} multi {io} {resp} {shards}")
     blocks = BLOCKS * (10 if full else 1)
-    commands = iter(generators.draw_sequence(f"{SEED} multi {io} {resp}", blocks * 20, NAMES))
-    first, second = (Pair(oracle, moons.get(1, io), resp) for _ in range(2))
+    commands = iter(generators.draw_sequence(f"{SEED} multi {io} {resp} {shards}", blocks * 20, NAMES))
+    first, second = (Pair(oracle, moons.get(shards, io), resp) for _ in range(2))
     first.reset()
     a, b = Both(first), Both(second)
     outcomes = {"ran": 0, "null": 0, "aborted": 0}
@@ -137,9 +139,10 @@ DIRECTED = {  # what b does between WATCH and EXEC of a, and before it
 
 
 @pytest.mark.parametrize("case", DIRECTED)
-def test_watched_key(oracle, moons, case):
+@pytest.mark.parametrize("shards", SHARDS)
+def test_watched_key(oracle, moons, shards, case):
     before, between = DIRECTED[case]
-    first, second = (Pair(oracle, moons.get(1), 2) for _ in range(2))
+    first, second = (Pair(oracle, moons.get(shards), 2) for _ in range(2))
     first.reset()
     a, b = Both(first), Both(second)
     for command in before:
@@ -147,7 +150,7 @@ def test_watched_key(oracle, moons, case):
     a.call("WATCH", "w")
     for command in between:
         b.call(*command)
-    for command in (["MULTI"], ["SET", "done", "1"], ["EXEC"], ["MULTI"], ["GET", "done"], ["EXEC"]):
+    for command in (["MULTI"], ["SET", "done", "1"], ["SET", "also", "1"], ["EXEC"], ["MULTI"], ["GET", "done"], ["GET", "also"], ["EXEC"]):
         a.call(*command)
     first.close()
     second.close()
@@ -155,8 +158,9 @@ def test_watched_key(oracle, moons, case):
 
 @pytest.mark.parametrize("ask", [None, "GET", "SET"])
 @pytest.mark.parametrize("was_late", [False, True], ids=["in time", "late already"])
-def test_watched_key_that_expires(oracle, moons, was_late, ask):
-    first, second = (Pair(oracle, moons.get(1), 2) for _ in range(2))
+@pytest.mark.parametrize("shards", SHARDS)
+def test_watched_key_that_expires(oracle, moons, shards, was_late, ask):
+    first, second = (Pair(oracle, moons.get(shards), 2) for _ in range(2))
     first.reset()
     a, b = Both(first), Both(second)
     try:
@@ -184,8 +188,9 @@ def sleep_past(both):
     assert both.log
 
 
-def test_exec_is_aborted_where_memory_or_log_refuse(oracle, moons):
-    first, second = (Pair(oracle, moons.get(1), 2) for _ in range(2))
+@pytest.mark.parametrize("shards", SHARDS)
+def test_exec_is_aborted_where_memory_or_log_refuse(oracle, moons, shards):
+    first, second = (Pair(oracle, moons.get(shards), 2) for _ in range(2))
     first.reset()
     a, b = Both(first), Both(second)
     try:

@@ -22,6 +22,10 @@ KEYS = 40
 DEPTH = 8
 
 
+def accounts(number):
+    return [f"b:{number}:{k}" for k in range(12)]
+
+
 class Writer(threading.Thread):
     """Writes rising numbers to its own keys and remembers what was sent and what was acknowledged."""
 
@@ -55,6 +59,12 @@ class Writer(threading.Thread):
             keys = [f"m:{n}:{kind}:{k}" for k in range(2 + kind % 5 * 4)]
             value = state.sent.get(keys[0], 0) + 1
             return ("MSET", *[x for key in keys for x in (key, value)]), [(key, value) for key in keys]
+        if kind == 5:  # of any shards: State.check counts the sum
+            source, target = self.rng.sample(accounts(n), 2)
+            key = f"x:{n}"
+            value = state.sent.get(key, 0) + 1
+            moves = self.rng.choice([(("DECRBY", source, 7), ("INCRBY", target, 7)), (("RENAME", source, target + "'"), ("RENAME", target + "'", source))])
+            return ("EXEC", ("INCRBY", source, 0), *moves, ("INCR", key)), [(key, value)]
         keys = [f"s:{n}:{k}" for k in self.rng.sample(range(KEYS), 4)]
         settled = [(key, state.sent.get(key, 0) + 1) for key in keys]
         return ("MSET", *[x for pair in settled for x in pair]), settled
@@ -108,6 +118,11 @@ class State:
             assert self.sent[key] == self.sent[key[:-1] + "b"], f"{where}: half a transaction at {key}"
         for key in (key for key in self.sent if key.startswith("m:")):
             assert self.sent[key] == self.sent[key[:key.rindex(":")] + ":0"], f"{where}: half an MSET at {key}"
+
+        for key in (key for key in self.sent if key.startswith("x:")):
+            balances = client.call("MGET", *accounts(key[2:]))
+            assert sum(int(v or 0) for v in balances) == 0, f"{where}: half a transfer at {key}: {balances}"
+            assert not any(client.call("MGET", *[f"{name}'" for name in accounts(key[2:])])), f"{where}: half of two renames at {key}"
 
     @staticmethod
     def stored(client, key):

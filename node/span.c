@@ -1,0 +1,101 @@
+/* Requests whose keys lie on several shards and that do not split by key: the worker of the connection stops the
+ * others at the begin of a pass (park.h), runs the request on their data (shard/exec/span.h) and lets them go
+ * on. It waits for all earlier replies of its connection.
+ *
+ * Its reply waits until what it did and saw on all these shards lies inside the cut (hold.h). */
+#include "node/hold.h"
+#include "node/park.h"
+#include "node/place_priv.h"
+
+/* Its log is behind: an empty request is taken when it has caught up, and its answer lets the connection go on. */
+static void wait_for_log(struct worker *w, struct conn *c, uint32_t shard)
+{
+    enum reply_mode mode = c->session.reply_mode;
+    struct msg_request r = {.kind = MSG_PROBE};
+    place__send(c, shard, &r);
+    c->session.reply_mode = mode; /* the place is nobody's reply */
+    place__stall(w, c, CONN_WAIT_ORDER);
+}
+
+static bool logs_ready(struct worker *w, struct conn *c, uint64_t mask)
+{
+    for (uint64_t left = mask & ~(UINT64_C(1) << w->index); left != 0; left &= left - 1) {
+        uint32_t s = (uint32_t)__builtin_ctzll(left);
+        const struct journal *j = node.workers[s]->core.journal;
+        if (j == NULL || !journal_behind(j)) continue;
+        park_end();
+        wait_for_log(w, c, s);
+        return false;
+    }
+    return true;
+}
+
+enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, bool writes)
+{
+    if (!park_begin(w)) return SPAN_STOPS;
+    if (writes && !logs_ready(w, c, mask)) return SPAN_WAITS;
+    struct span *s = &w->span;
+    s->home = &w->core;
+    s->count = w->core.count;
+    s->mask = mask;
+    for (uint32_t i = 0; i < s->count; i++)
+        s->core[i] = &node.workers[i]->core;
+    span_begin(s);
+    return SPAN_READY;
+}
+
+void span__end(struct worker *w, uint64_t shards, struct hold *hold_out)
+{
+    hold_out->shards = 0;
+    for (uint64_t left = shards; left != 0; left &= left - 1)
+        hold_add(hold_out, w->span.core[__builtin_ctzll(left)]);
+    span_end(&w->span);
+    park_end();
+}
+
+/* ---- one command */
+
+static void run(struct worker *w, struct conn *c, struct request *rq)
+{
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    bool writes = rq->spec->flags & CMD_WRITE;
+    rq->key.db = c->session.db;
+    rq->no_touch = c->session.no_touch;
+    if (writes) span_tx_begin(&w->span, node_txid(w));
+    span_run(&w->span, rq, &reply);
+    if (writes) span_tx_end(&w->span);
+    if (unlikely(reply.errored))
+        core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
+    struct hold hold;
+    span__end(w, w->span.mask, &hold);
+    if (hold.shards == 0) {
+        conn__reply_end(c, &reply, start);
+        return;
+    }
+    struct buf out;
+    buf_init(&out, MEM_REPLY);
+    buf_add(&out, reply.out->data + start, reply.out->len - start);
+    reply.out->len = start;
+    hold_answer(c, conn__pend(c, 1, NULL), &hold, buf_bytes(&out));
+    buf_free(&out);
+}
+
+void span__place(struct worker *w, struct conn *c, struct request *rq)
+{
+    if (c->pends_count > 0) {
+        place__stall(w, c, CONN_WAIT_ORDER);
+        return;
+    }
+    if (place__must_wait(w, c)) return; /* for room for a probe */
+    switch (span__begin(w, c, place__shards_of(w, rq), rq->spec->flags & CMD_WRITE)) {
+    case SPAN_READY:
+        run(w, c, rq);
+        return;
+    case SPAN_STOPS:
+        place__reply_error(c, STOPS_ERROR);
+        return;
+    case SPAN_WAITS:
+        return;
+    }
+}

@@ -1,0 +1,32 @@
+/* shard/exec/span.h: commands over keys of several shards. All other shards stand still (node/park.h), and one
+ * thread runs the command on their keyspaces and logs in place, by the same code as on one shard: exec finds
+ * the core of a key by its slot (exec.c). */
+#ifndef MOON_EXEC_SPAN_H
+#define MOON_EXEC_SPAN_H
+
+#include "shard/exec/core.h"
+
+struct span {
+    struct core *
+        home; /* of the thread that works here: its scratch, random numbers and statistics are used */
+    struct core *core[SHARDS_MAX]; /* all of the node */
+    uint32_t count;
+    uint64_t mask; /* shards whose keys are named: they have a part of what is logged */
+    bool in_tx;
+};
+
+/* home, core, count and mask are filled in. From here to span_end() the others stand, and home is in no
+ * command. One time is taken for all. */
+void span_begin(struct span *s);
+void span_end(struct span *s);
+/* Room in all logs concerned; see core_admit(). False: the error was replied. */
+MUST_CHECK bool span_admit(struct span *s, uint32_t flags, size_t log_bytes, struct reply *reply);
+/* What is logged between the two is replayed whole or not at all. */
+void span_tx_begin(struct span *s, uint64_t txid);
+void span_tx_end(struct span *s);
+/* Runs and counts a command, unsplit, whatever its spread. */
+void span_run(struct span *s, const struct request *rq, struct reply *reply);
+/* The same on the data of one shard alone: commands about all its keys. */
+void span_run_on(struct span *s, uint32_t shard, const struct request *rq, struct reply *reply);
+
+#endif
