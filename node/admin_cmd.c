@@ -114,7 +114,8 @@ static void section_clients(struct info_writer *w, const struct sums *t)
     info_u64(w, "connected_clients", t->connections);
     info_i64(w, "cluster_connections", 0);
     info_u64(w, "maxclients", config.maxclients);
-    info_i64(w, "blocked_clients", 0);
+    int32_t blocked = atomic_load_explicit(&node.blocked, memory_order_relaxed);
+    info_i64(w, "blocked_clients", blocked > 0 ? blocked : 0); /* may be ahead of itself */
     info_i64(w, "tracking_clients", 0);
     info_i64(w, "clients_in_timeout_table", 0);
 }

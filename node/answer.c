@@ -10,6 +10,7 @@
  * request under way and little unsent output it opens a new round and sends, from the first on, as many as
  * should fit. So requests of one connection stay in order on each shard, memory is bounded by the answers
  * really made, and a connection that reads its small answers pays two numbers per message. */
+#include "node/block.h"
 #include "node/place_priv.h"
 
 /* Answers up to this size are bounded by the credit of the mailbox. */
@@ -130,6 +131,28 @@ static void hold_answer(struct worker *w, uint32_t to, const struct msg_answer *
     w->held_tail = &h->next;
 }
 
+/* What the command made or saw may not be told yet. */
+static bool must_hold(const struct worker *w)
+{
+    return unlikely(w->core.waits) && w->core.gate_lsn > core_released(&w->core);
+}
+
+bool answer__hold_served(struct worker *w, uint32_t to, struct blocked *b)
+{
+    if (!must_hold(w)) return false;
+    struct msg_answer a = {.kind = ANSWER_SERVED, .served = b};
+    hold_answer(w, to, &a, w->core.gate_lsn);
+    return true;
+}
+
+static void let_go(struct worker *w, const struct held_answer *h)
+{
+    if (unlikely(h->answer.kind == ANSWER_SERVED))
+        block__answer(w, h->answer.served);
+    else
+        answer__push(w, h->to, &h->answer, bytes_view(NULL, 0));
+}
+
 void answer__send(struct worker *w, const struct queued *q, struct buf *out)
 {
     struct msg_answer a = {.conn_id = q->conn_id,
@@ -141,7 +164,7 @@ void answer__send(struct worker *w, const struct queued *q, struct buf *out)
         a.counted = out->len;
         count_answer(&w->peers[q->from], q, out->len);
     }
-    bool held = unlikely(w->core.waits) && w->core.gate_lsn > core_released(&w->core);
+    bool held = must_hold(w);
     if (out->len > ANSWER_INLINE_MAX || held) {
         a.block = out->data != NULL ? out->data : mem_alloc(MEM_REPLY, 1);
         a.block_bytes = out->data != NULL ? out->cap : 1;
@@ -161,7 +184,7 @@ void place__durable(struct worker *w, uint64_t lsn)
     while (*link != NULL) {
         struct held_answer *h = *link;
         if (h->lsn <= lsn) {
-            answer__push(w, h->to, &h->answer, bytes_view(NULL, 0));
+            let_go(w, h);
             *link = h->next;
             mem_free(MEM_REPLY, h, sizeof *h);
         } else {
@@ -171,17 +194,27 @@ void place__durable(struct worker *w, uint64_t lsn)
     }
 }
 
+static void fail_answer(struct worker *w, const struct held_answer *h, struct bytes error)
+{
+    struct msg_answer a = h->answer;
+    if (a.kind == ANSWER_SERVED) {
+        block__fail(a.served, error);
+        block__answer(w, a.served);
+        return;
+    }
+    mem_free(MEM_REPLY, a.block, a.block_bytes);
+    a.block = NULL;
+    a.len = error.len;
+    answer__push(w, h->to, &a, error);
+}
+
 void place__fail_held(struct worker *w)
 {
     static const char text[] = OUTCOME_UNKNOWN;
     while (w->held_head != NULL) {
         struct held_answer *h = w->held_head;
         w->held_head = h->next;
-        struct msg_answer a = h->answer;
-        mem_free(MEM_REPLY, a.block, a.block_bytes);
-        a.block = NULL;
-        a.len = sizeof text - 1;
-        answer__push(w, h->to, &a, bytes_view(text, sizeof text - 1));
+        fail_answer(w, h, bytes_view(text, sizeof text - 1));
         mem_free(MEM_REPLY, h, sizeof *h);
     }
     w->held_tail = &w->held_head;

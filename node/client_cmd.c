@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "node/block.h"
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/conn_priv.h"
@@ -282,10 +283,12 @@ static void run_reply(struct call *c)
 static void add_line(struct conn *c, struct buf *out)
 {
     int64_t now_ms = reactor_now_ms(&c->worker->core.reactor);
-    char flags[4] = "N";
-    if (c->flags & CONN_MULTI) memcpy(flags, "x", 2);
-    if (c->flags & CONN_CLOSE_AFTER_REPLY) memcpy(flags, "c", 2);
-    if (c->flags & CONN_UNIX) memcpy(flags, "U", 2);
+    char flags[8] = "", *flag = flags;
+    if (c->flags & CONN_MULTI) *flag++ = 'x';
+    if (block_shown(c)) *flag++ = 'b';
+    if (c->flags & CONN_CLOSE_AFTER_REPLY) *flag++ = 'c';
+    if (c->flags & CONN_UNIX) *flag++ = 'U';
+    if (flag == flags) *flag++ = 'N';
     const struct session *s = &c->session;
     buf_addf(out,
              "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u sub=0 "
@@ -545,6 +548,68 @@ static void run_kill(struct call *c)
         filter_free(f);
 }
 
+/* ---- CLIENT UNBLOCK */
+
+struct unblock {
+    uint64_t id;
+    bool by_error;
+    bool done;
+};
+
+static void unblock_one(struct conn *c, void *ctx)
+{
+    static const char error[] = "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+    struct unblock *u = ctx;
+    if (c->id != u->id) return;
+    struct buf text;
+    buf_init(&text, MEM_REPLY);
+    struct reply reply = {.out = &text, .proto = c->session.proto};
+    if (u->by_error)
+        buf_add(&text, error, sizeof error - 1);
+    else
+        reply_null_array(&reply);
+    u->done = block__let_go(c, buf_bytes(&text));
+    if (u->done && u->by_error) core_count_error(&c->worker->core, text.data, text.len);
+    buf_free(&text);
+}
+
+static void unblock_part(struct worker *w, void *arg, struct buf *out)
+{
+    struct unblock mine = *(const struct unblock *)arg;
+    worker_each_conn(w, unblock_one, &mine);
+    if (mine.done) buf_add_byte(out, 1);
+}
+
+static void unblock_join(struct call *c, void *arg, const struct bytes *parts, uint32_t count)
+{
+    int64_t unblocked = 0;
+    for (uint32_t i = 0; i < count; i++)
+        unblocked += (int64_t)parts[i].len;
+    reply_i64(c->reply, unblocked);
+    mem_free(MEM_EXEC, arg, sizeof(struct unblock));
+}
+
+static void run_unblock(struct call *c)
+{
+    struct unblock u = {.by_error = c->argc == 4 && bytes_is(c->argv[3], "error")};
+    int64_t id;
+    if (c->argc > 4) {
+        reply_errorf(c->reply,
+                     "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try CLIENT "
+                     "HELP.",
+                     (int)c->argv[1].len, (const char *)c->argv[1].data);
+    } else if (c->argc == 4 && !u.by_error && !bytes_is(c->argv[3], "timeout")) {
+        reply_error(c->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+    } else if (!num_parse_i64(c->argv[2], &id)) {
+        reply_error(c->reply, ERR_NOT_INT);
+    } else {
+        struct unblock *arg = mem_alloc(MEM_EXEC, sizeof *arg);
+        u.id = (uint64_t)id;
+        *arg = u;
+        worker_everywhere(c, unblock_part, unblock_join, arg);
+    }
+}
+
 static void run_help(struct call *c)
 {
     static const char *const lines[] = {
@@ -571,6 +636,8 @@ static void run_help(struct call *c)
         "    Assign the name <name> to the current connection.",
         "SETINFO <option> <value>",
         "    Set client meta attr. Options are: LIB-NAME, LIB-VER.",
+        "UNBLOCK <clientid> [TIMEOUT|ERROR]",
+        "    Unblock the specified blocked client.",
         "NO-EVICT (ON|OFF)",
         "    Protect current client connection from eviction.",
         "NO-TOUCH (ON|OFF)",
@@ -599,6 +666,7 @@ static const struct cmd_spec client_subs[] = {
     {.name = "REPLY", .run_conn = run_reply, .arity = 3, .flags = CONN_FLAGS, CONN_ROW, .since = "3.2.0", .summary = "Tells the server whether to reply.", .syntax = "<ON | OFF | SKIP>"},
     {.name = "SETINFO", .run_conn = run_setinfo, .arity = 4, .flags = CONN_FLAGS, CONN_ROW, .since = "7.2.0", .summary = "Says which client library is at work.", .syntax = "<LIB-NAME libname | LIB-VER libver>"},
     {.name = "SETNAME", .run_conn = run_setname, .arity = 3, .flags = CONN_FLAGS, CONN_ROW, .since = "2.6.9", .summary = "Names the connection.", .syntax = "connection-name"},
+    {.name = "UNBLOCK", .run_conn = run_unblock, .arity = -3, .flags = CMD_ADMIN | CONN_FLAGS, .acl = ACL_CONNECTION | ACL_ADMIN | ACL_DANGEROUS, .group = "connection", .complexity = "O(N), N the number of connections", .since = "5.0.0", .summary = "Ends the waiting of another connection.", .syntax = "client-id [TIMEOUT | ERROR]"},
 };
 static const struct cmd_spec rows[] = {
     {.name = "AUTH", .run_conn = run_auth, .arity = -2, .flags = CONN_FLAGS | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY, CONN_ROW, .since = "1.0.0", .summary = "Authenticates the connection.", .syntax = "[username] password"},

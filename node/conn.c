@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "node/block.h"
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/conn_priv.h"
@@ -112,6 +113,7 @@ void conn_close_now(struct conn *c)
     if (c->flags & CONN_DIRTY) UNLINK(w->dirty, c, dirty_next);
     if (c->flags & CONN_GATED) UNLINK(w->gated, c, gated_next);
     if (c->flags & CONN_WAIT_ROOM) place__leave_room(w, c);
+    if (c->flags & CONN_WAIT_KEYS) block__close(c);
     /* The ready list and the batch may be under way: they skip what is closing; settle unlinks it. */
     c->flags = (c->flags & (CONN_READY | CONN_UNIX)) | CONN_CLOSING;
     for (uint32_t i = 0; i < c->pends_count; i++) {
@@ -148,9 +150,7 @@ size_t conn_memory_bytes(const struct conn *c)
 
 void conn__ready(struct conn *c)
 {
-    if (c->flags & (CONN_READY | CONN_CLOSING | CONN_WAIT_ORDER | CONN_WAIT_ROOM |
-                    CONN_WAIT_OUTPUT | CONN_CLOSE_AFTER_REPLY))
-        return;
+    if (c->flags & (CONN_READY | CONN_CLOSING | CONN_WAITS | CONN_CLOSE_AFTER_REPLY)) return;
     c->flags |= CONN_READY;
     c->drained = false;
     c->ready_next = NULL;
@@ -160,8 +160,7 @@ void conn__ready(struct conn *c)
 
 static bool is_blocked(const struct conn *c)
 {
-    return c->flags &
-           (CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_CLOSE_AFTER_REPLY);
+    return c->flags & (CONN_WAITS | CONN_CLOSE_AFTER_REPLY);
 }
 
 /* A request larger than the bound is read to its end: nothing of it can run before. */
@@ -228,8 +227,10 @@ static void on_data(struct io_stream *s, const uint8_t *data, size_t len)
  * before the end; then the connection closes. */
 void conn__close_if_drained(struct conn *c)
 {
-    if (c->flags & (CONN_READY | CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT)) return;
-    conn_close_after_reply(c);
+    if (c->flags & CONN_WAIT_KEYS)
+        conn_close_now(c); /* nobody is there to be given what comes */
+    else if (!(c->flags & (CONN_READY | CONN_WAITS)))
+        conn_close_after_reply(c);
 }
 
 static void on_close(struct io_stream *s, int32_t err)
@@ -289,9 +290,7 @@ bool conn__fill(struct worker *w, struct conn *c)
         .authenticated = c->session.authenticated,
     };
     for (;;) {
-        if (c->flags & (CONN_CLOSING | CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT |
-                        CONN_CLOSE_AFTER_REPLY))
-            return true;
+        if (c->flags & (CONN_CLOSING | CONN_WAITS | CONN_CLOSE_AFTER_REPLY)) return true;
         if (c->pass_bytes >= PASS_CONN_BYTES_MAX || c->pass_commands >= PASS_CONN_COMMANDS_MAX)
             return true;
         if (w->batch_count == BATCH_MAX) return false;
@@ -345,7 +344,7 @@ void conn__settle(struct conn *c)
 void conn__unblock(struct conn *c, uint32_t flag)
 {
     c->flags &= ~flag;
-    if (c->flags & (CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_CLOSING)) return;
+    if (c->flags & (CONN_WAITS | CONN_CLOSING)) return;
     if ((c->flags & CONN_RECV_PAUSED) && c->in.len < IN_PAUSE_BYTES) {
         c->flags &= ~(uint32_t)CONN_RECV_PAUSED;
         c->worker->core.io->ops->stream_resume(c->worker->core.io, &c->stream);

@@ -10,6 +10,7 @@
 #include "shard/rt/io.h"
 
 struct worker;
+struct blocked;
 struct merge;
 struct join;
 struct multi;
@@ -43,12 +44,15 @@ enum conn_flag {
     CONN_GATED = 1 << 8,       /* in the worker's gated list */
     CONN_EOF = 1 << 9,         /* the peer will send no more */
     CONN_UNIX = 1 << 10,
-    CONN_SENDING = 1 << 11, /* `sending` is with the kernel */
-    CONN_UNHEARD = 1 << 12, /* input was dropped, or will be, because the connection ends */
-    CONN_FIN = 1 << 13,     /* at a stop: all was sent, and the end of it */
-    CONN_MULTI = 1 << 14,   /* between MULTI and its end: commands are queued (multi.c) */
-    CONN_RAN = 1 << 15,     /* of a batch that stops here the last request did run */
+    CONN_SENDING = 1 << 11,   /* `sending` is with the kernel */
+    CONN_UNHEARD = 1 << 12,   /* input was dropped, or will be, because the connection ends */
+    CONN_FIN = 1 << 13,       /* at a stop: all was sent, and the end of it */
+    CONN_MULTI = 1 << 14,     /* between MULTI and its end: commands are queued (multi.c) */
+    CONN_RAN = 1 << 15,       /* of a batch that stops here the last request did run */
+    CONN_WAIT_KEYS = 1 << 16, /* in a blocking command (block.c): not parsed */
 };
+/* Any of them: nothing of its input is parsed. */
+#define CONN_WAITS (CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_WAIT_KEYS)
 
 struct conn {
     struct io_stream stream; /* first: callbacks cast back */
@@ -81,8 +85,9 @@ struct conn {
     uint32_t
         returned_count; /* given back, to be sent again in this order before anything is parsed */
     uint32_t round;
-    size_t far_last;     /* size of the last counted answer */
-    uint64_t *far_bytes; /* counted answers by shard; NULL: none so far */
+    size_t far_last;         /* size of the last counted answer */
+    uint64_t *far_bytes;     /* counted answers by shard; NULL: none so far */
+    struct blocked *blocked; /* with CONN_WAIT_KEYS */
     struct conn *ready_next, *dirty_next, *gated_next, *room_next;
     uint8_t room_for;          /* CONN_WAIT_ROOM: a shard, or ROOM_LOG */
     struct conn *touched_next; /* had input in this pass: settled at its end */

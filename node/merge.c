@@ -116,6 +116,8 @@ static void merge_reply(const struct merge *m, struct reply *reply)
         return;
     case SPREAD_CONN:
     case SPREAD_KEY:
+    case SPREAD_WAIT:
+    case SPREAD_WAIT_MOVE:
     case SPREAD_CURSOR:
     case SPREAD_ANY:
         break;

@@ -152,6 +152,8 @@ static void meet_keys(struct worker *w, struct multi *m, const struct request *r
         m->keys |= UINT64_C(1) << place__shard_of_cursor(w, rq);
         return;
     case SPREAD_KEY:
+    case SPREAD_WAIT: /* waits for nothing in here */
+    case SPREAD_WAIT_MOVE:
     case SPREAD_SUM:
     case SPREAD_GATHER:
     case SPREAD_ALL_OK:
@@ -336,6 +338,8 @@ static void run_spread(struct worker *w, const struct request *rq, struct reply 
         return;
     case SPREAD_CONN:
     case SPREAD_KEY:
+    case SPREAD_WAIT:
+    case SPREAD_WAIT_MOVE:
     case SPREAD_SUM:
     case SPREAD_GATHER:
     case SPREAD_ALL_OK:
@@ -411,6 +415,7 @@ void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request 
     w->running = NULL;
     run_body(w, &queue, &reply);
     answer__send(w, &q, &w->part_reply);
+    if (core_must_serve(&w->core)) core_serve(&w->core);
     buf_free(&queue);
 }
 
@@ -597,6 +602,7 @@ static void exec_here(struct conn *c, struct multi *m, struct join *j, struct re
     if (w->core.gate_lsn > c->gate_lsn) c->gate_lsn = w->core.gate_lsn;
     m->watched = 0; /* forgotten there */
     end_multi(c);
+    if (core_must_serve(&w->core)) core_serve(&w->core);
     if (j == NULL) return;
     uint32_t number = conn__pend(c, 1, NULL);
     conn__pend_at(c, number)->join = j;
@@ -647,6 +653,7 @@ static void exec_span(struct conn *c, struct multi *m, struct join *j, struct re
         hold_answer(c, place, &hold, buf_bytes(&out));
     }
     buf_free(&out);
+    if (core_must_serve(&w->core)) core_serve(&w->core); /* on the others: when their pass begins */
 }
 
 void multi__exec(struct call *call)

@@ -40,6 +40,7 @@ struct node {
     char dir[256];                          /* data directory, absolute */
     _Atomic uint64_t next_client_id;
     _Atomic uint32_t clients; /* connected, all shards */
+    _Atomic int32_t blocked;  /* of them, in a blocking command */
     struct node_load load;
     struct node_park park;
     atomic_bool stopping;

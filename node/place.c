@@ -3,6 +3,7 @@
  * memory. */
 #include <stdio.h>
 
+#include "node/block.h"
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/place_priv.h"
@@ -194,7 +195,6 @@ void place__retry_room(struct worker *w)
     }
 }
 
-/* The rest of what c has in this batch is not run. */
 void place__stall(struct worker *w, struct conn *c, uint32_t flag)
 {
     c->flags |= flag;
@@ -216,6 +216,14 @@ void place__reply_error(struct conn *c, const char *error)
     conn__reply_end(c, &reply, start);
 }
 
+void place__reply_end(struct worker *w, struct conn *c, const struct reply *reply, size_t start)
+{
+    if (unlikely(reply->errored))
+        core_count_error(&w->core, reply->out->data + start, reply->out->len - start);
+    if (unlikely(w->core.gate_lsn > c->gate_lsn)) c->gate_lsn = w->core.gate_lsn;
+    conn__reply_end(c, reply, start);
+}
+
 static void run_here(struct worker *w, struct conn *c, struct request *rq)
 {
     size_t start;
@@ -223,10 +231,8 @@ static void run_here(struct worker *w, struct conn *c, struct request *rq)
     rq->key.db = c->session.db;
     rq->no_touch = c->session.no_touch;
     core_run(&w->core, rq, &reply);
-    if (unlikely(reply.errored))
-        core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
-    if (unlikely(w->core.gate_lsn > c->gate_lsn)) c->gate_lsn = w->core.gate_lsn;
-    conn__reply_end(c, &reply, start);
+    place__reply_end(w, c, &reply, start);
+    if (core_must_serve(&w->core)) core_serve(&w->core);
 }
 
 static void run_there(struct worker *w, struct conn *c, struct request *rq, uint32_t shard)
@@ -272,6 +278,7 @@ static void part_here(struct worker *w, struct conn *c, struct request *rq, uint
     run_part(w, rq, &reply, tx);
     if (reply.errored) core_count_error(&w->core, out->data, out->len);
     if (w->core.gate_lsn > c->gate_lsn) c->gate_lsn = w->core.gate_lsn;
+    if (core_must_serve(&w->core)) core_serve(&w->core);
     merge__part(c, number, m, w->index, bytes_view(NULL, 0));
 }
 
@@ -628,6 +635,10 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
         else
             span__place(w, c, rq);
         return;
+    case SPREAD_WAIT:
+    case SPREAD_WAIT_MOVE:
+        block__place(w, c, rq);
+        return;
     case SPREAD_SUM:
     case SPREAD_GATHER:
     case SPREAD_ALL_OK:
@@ -695,10 +706,14 @@ HOT_INLINE bool may_not_run(struct worker *w, struct queued *q)
 static void run_queued_conn(struct worker *w, struct queued *q)
 {
     struct conn *c = q->conn;
-    if (unlikely((c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY | CONN_MULTI)) ||
-                 c->skip_batch == w->batch_id)) {
-        if ((c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY)) || c->skip_batch == w->batch_id)
+    if (unlikely(
+            (c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY | CONN_MULTI | CONN_WAIT_KEYS)) ||
+            c->skip_batch == w->batch_id)) {
+        if ((c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY | CONN_WAIT_KEYS)) ||
+            c->skip_batch == w->batch_id) {
+            c->skip_batch = w->batch_id; /* it may wait no more before the batch ends */
             return;
+        }
         if (q->rq.argc > 0) {
             if (!may_not_run(w, q)) run_in_multi(w, q);
             return;
@@ -733,6 +748,7 @@ static void run_queued_peer(struct worker *w, struct queued *q)
     run_part(w, &q->rq, &reply, (struct part_of){.txid = q->txid, .shards_mask = q->shards_mask});
     if (unlikely(reply.errored)) core_count_error(&w->core, w->part_reply.data, w->part_reply.len);
     answer__send(w, q, &w->part_reply);
+    if (core_must_serve(&w->core)) core_serve(&w->core);
     if (unlikely(q->block != NULL)) {
         mem_free(MEM_REPLY, q->block, q->block_bytes);
         answer__took_block(w, q);
@@ -910,6 +926,7 @@ void place__take_requests(struct worker *w)
 
 void place__publish(struct worker *w)
 {
+    if (unlikely(w->served_head != NULL)) block__publish(w);
     for (uint32_t s = 0; s < w->core.count; s++) {
         if (s == w->index) continue;
         struct peer *p = &w->peers[s];
@@ -930,7 +947,7 @@ bool place__pending(struct worker *w)
         if (mailbox_pending(w->peers[s].answers_in)) return true;
         if (mailbox_pending(w->peers[s].requests_in) && !log_behind(w)) return true;
     }
-    return unlikely(w->room != NULL) && room_came(w);
+    return block__noted(w) || (unlikely(w->room != NULL) && room_came(w));
 }
 
 bool place__hand_over(struct worker *w, struct worker *to, int fd, bool is_unix)

@@ -43,7 +43,12 @@ struct
     uint64_t txid,
         shards_mask; /* a part of a transaction in the log (core_tx_begin); 0: it is none */
 };
-enum answer_kind { ANSWER_REPLY, ANSWER_RETURNED, ANSWER_EVERYWHERE };
+enum answer_kind {
+    ANSWER_REPLY,
+    ANSWER_RETURNED,
+    ANSWER_EVERYWHERE,
+    ANSWER_SERVED, /* only while held: block.c sends it */
+};
 struct msg_answer {
     uint64_t conn_id;
     uint32_t conn_index, pend, part;
@@ -54,6 +59,7 @@ struct msg_answer {
     union {
         uint64_t counted; /* what it adds to conn.far_bytes */
         struct everywhere *everywhere;
+        struct blocked *served;
     };
 };
 struct returned { /* a request given back to its connection without being run */
@@ -107,6 +113,7 @@ uint64_t place__shards_of(struct worker *w, const struct request *rq); /* of its
 void place__send(struct conn *c, uint32_t to, struct msg_request *m);
 /* The same of several for one place (m->pend). */
 void place__send_part(struct conn *c, uint32_t to, struct msg_request *m);
+/* The rest of what c has in this batch is not run, nor what runs now: again, when the flag is gone. */
 void place__stall(struct worker *w, struct conn *c, uint32_t flag);
 /* True: c waits until there is room for a message to each of the others. */
 bool place__must_wait(struct worker *w, struct conn *c);
@@ -120,6 +127,13 @@ bool place__has_room(const struct worker *w, uint32_t to); /* for a request to t
 #define ROOM_LOG SHARDS_MAX
 static_assert(SHARDS_MAX <= 64, "worker.room_shards has a bit for each");
 void place__wait_room(struct worker *w, struct conn *c, uint32_t wanted);
+/* A reply that core_run() made for c. */
+void place__reply_end(struct worker *w, struct conn *c, const struct reply *reply, size_t start);
+#define ERR_APART                                                                                  \
+    "CROSSSLOT keys of this command lie on several shards of this node, which it cannot join "     \
+    "yet; "                                                                                        \
+    "give them one {hash tag} or start with --shards 1"
+#define ERR_WAIT_NOMEM "OOM no memory for waiting"
 
 /* All parts are there: writes the reply, frees the merge. */
 void merge__finish(struct merge *m, struct reply *reply);
@@ -159,6 +173,8 @@ void answer__took_block(struct worker *w, const struct queued *q);
 bool answer__gave_back(struct worker *w, const struct queued *q);
 /* The reply to a request of a peer: now, or (gated) when the log is durable. Empties `out`. */
 void answer__send(struct worker *w, const struct queued *q, struct buf *out);
+/* True: the answer of somebody who waited here is held: it may not be told yet. */
+MUST_CHECK bool answer__hold_served(struct worker *w, uint32_t to, struct blocked *b);
 void answer__push(struct worker *w, uint32_t to, const struct msg_answer *a, struct bytes wire);
 void answer__everywhere(struct worker *w, struct everywhere *e); /* one more part is done */
 

@@ -69,6 +69,7 @@ static void run(struct worker *w, struct conn *c, struct request *rq)
         core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
     struct hold hold;
     span__end(w, w->span.mask, &hold);
+    if (core_must_serve(&w->core)) core_serve(&w->core); /* on the others: when their pass begins */
     if (hold.shards == 0) {
         conn__reply_end(c, &reply, start);
         return;

@@ -9,6 +9,7 @@
  * connection may start the next node on the same directory. Step 4 is bounded: a peer that does not read
  * cannot hold the node. Without FIN and the wait, close() would answer unread input by a reset, and replies
  * that are still on their way would be lost with it. */
+#include "node/block.h"
 #include "node/config.h"
 #include "node/conn_priv.h"
 #include "node/hold.h"
@@ -36,6 +37,7 @@ static void hush(struct conn *c, void *ctx)
 {
     (void)ctx;
     if (c->in.len > 0) c->flags |= CONN_UNHEARD;
+    (void)block__let_go(c, bytes_view(NULL, 0)); /* else its answer is owed */
     c->flags &= ~(uint32_t)(CONN_WAIT_ORDER | CONN_WAIT_OUTPUT);
     conn_close_after_reply(c);
 }
@@ -89,7 +91,7 @@ static void finish_answers(struct worker *w)
         if (log_refuses(w)) worker__fail_held(w); /* it may take long to come back */
         /* Not parsed, a connection asks for nothing more: once 0, always 0. */
         if (w->returned > 0 && reactor_mono_ms(r) - begin_ms >= STOP_SEND_MS) drop_returned(w);
-        if (!done && w->outstanding == 0 && w->returned == 0) {
+        if (!done && w->outstanding == 0 && w->returned == 0 && w->blocked_count == 0) {
             done = true;
             atomic_fetch_add_explicit(&node.stop_quiet, 1, memory_order_acq_rel);
             continue;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "node/block.h"
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/conn_priv.h"
@@ -102,6 +103,7 @@ static void run_batches(struct worker *w, struct touched *touched)
         struct arena_mark mark = arena_mark(&w->args);
         place__take_requests(w);
         fill_batch(w, touched);
+        if (block__noted(w)) block__take(w);
         if (w->batch_count > 0) place__run(w);
         arena_rewind(&w->args, mark);
     } while (w->batch_count == BATCH_MAX &&
@@ -159,6 +161,8 @@ static void pass(void *ctx)
     park_here();
     core_pass_begin(&w->core);
     look_at_cut(w);
+    if (core_must_serve(&w->core))
+        core_serve(&w->core); /* others worked here, or the log was full */
     place__take_answers(w);
     place__retry_room(w);
     run_batches(w, &touched);
@@ -287,6 +291,7 @@ struct worker *worker_new(uint32_t index)
     w->ready_tail = &w->ready_head;
     w->room_tail = w->room_front = &w->room;
     w->held_tail = &w->held_head;
+    w->served_tail = &w->served_head;
     w->batch = mem_alloc(MEM_CONN, BATCH_MAX * sizeof *w->batch);
     arena_init(&w->args);
     buf_init(&w->part_reply, MEM_REPLY);
@@ -340,6 +345,7 @@ static bool start(struct worker *w)
     struct reactor_handler handler = {
         .ctx = w, .pass = pass, .pending = pending, .expecting = expecting};
     core_init(&w->core, &opts, io, &clock_real, handler);
+    w->core.on_served = block__on_served;
     slowlog_open(w);
     measure_passes(&w->core.reactor);
     w->core.reactor.spin_us = config.io_busy_poll_us > 50 ? config.io_busy_poll_us : 50;

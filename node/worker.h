@@ -5,12 +5,14 @@
 
 #include "node/conn.h"
 #include "node/node.h"
+#include "shard/exec/block.h"
 #include "shard/exec/span.h"
 #include "shard/rt/mailbox.h"
 
 #define BATCH_MAX                                                                                  \
     128u /* requests parsed before they are run: keeps views, buckets and records in cache */
 
+struct block_note;
 struct held_answer;
 struct held_reply;
 struct slowlog;
@@ -58,7 +60,10 @@ struct worker {
     struct peer peers[SHARDS_MAX];
     uint32_t outstanding; /* over all peers */
     uint32_t returned;    /* over all connections: requests that were given back (answer.c) */
-    struct conn **conns;  /* by index, NULL: free */
+    _Atomic(struct block_note *) notes; /* of blocked connections, by any worker: block.c */
+    struct block_note *served_head, **served_tail; /* their answers, until the pass ends */
+    uint32_t blocked_count;                        /* connections with one */
+    struct conn **conns;                           /* by index, NULL: free */
     uint32_t conns_cap, conns_count;        /* the latter: others read it with stat_get32() */
     uint32_t *conns_free, conns_free_count; /* indexes */
     struct conn *ready_head, **ready_tail;

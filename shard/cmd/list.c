@@ -138,21 +138,13 @@ static void run_rpop(struct exec *x)
     pop(x, LIST_TAIL);
 }
 
-/* Of the first list that is there. */
-static void run_lmpop(struct exec *x)
+/* The list that argv[place] names is there. */
+static void pop_counted(struct exec *x, uint32_t place, const struct mpop_args *args)
 {
-    struct mpop_args args;
-    uint32_t place;
-    if (!mpop_parse(x, 1, "LEFT", "RIGHT", &args) || !mpop_find(x, &args, VALUE_LIST, &place))
-        return;
-    if (place == 0) {
-        reply_null_array(x->reply);
-        return;
-    }
     struct change c;
     exec_open(x, x->argv[place], &c);
-    uint64_t len = list_len(c.e.record), n = args.count < len ? args.count : len;
-    enum list_end end = args.other_end ? LIST_TAIL : LIST_HEAD;
+    uint64_t len = list_len(c.e.record), n = args->count < len ? args->count : len;
+    enum list_end end = args->other_end ? LIST_TAIL : LIST_HEAD;
     reply_array(x->reply, 2);
     reply_bulk(x->reply, c.key.name);
     reply_array(x->reply, (int64_t)n);
@@ -162,6 +154,58 @@ static void run_lmpop(struct exec *x)
     char text[NUM_I64_TEXT_MAX];
     struct bytes logged[2] = {x->argv[place], bytes_view(text, num_format_u64(text, n))};
     exec_log(x, &c, end == LIST_HEAD ? OP_LPOP : OP_RPOP, logged, 2);
+}
+
+/* Of the first list that is there. */
+static void run_lmpop(struct exec *x)
+{
+    struct mpop_args args;
+    uint32_t place;
+    if (!mpop_parse(x, 1, "LEFT", "RIGHT", &args) || !mpop_find(x, &args, VALUE_LIST, &place))
+        return;
+    if (place == 0)
+        reply_null_array(x->reply);
+    else
+        pop_counted(x, place, &args);
+}
+
+/* ---- the ends, waiting for a list to be there */
+
+static void run_blmpop(struct exec *x)
+{
+    struct mpop_args args;
+    uint32_t place;
+    if (!mpop_parse(x, 2, "LEFT", "RIGHT", &args) || !exec_arg_timeout(x, 1) ||
+        !mpop_find_or_wait(x, &args, VALUE_LIST, &place))
+        return;
+    if (exec_claim(x)) pop_counted(x, place, &args);
+}
+
+static void block_pop(struct exec *x, enum list_end end)
+{
+    struct mpop_args args = {.first = 1, .keys = x->argc - 2};
+    struct change c;
+    uint32_t place;
+    if (!exec_arg_timeout(x, x->argc - 1) || !mpop_find_or_wait(x, &args, VALUE_LIST, &place))
+        return;
+    if (!exec_claim(x)) return;
+    exec_open(x, x->argv[place], &c);
+    reply_array(x->reply, 2);
+    reply_bulk(x->reply, c.key.name);
+    reply_end(x, c.e.record, end);
+    list_drop(&c.e.record, end, 1);
+    exec_commit(x, &c, NOTIFY_LIST, pop_event(end)); /* no insert: cannot fail */
+    exec_log(x, &c, end == LIST_HEAD ? OP_LPOP : OP_RPOP, &x->argv[place], 1);
+}
+
+static void run_blpop(struct exec *x)
+{
+    block_pop(x, LIST_HEAD);
+}
+
+static void run_brpop(struct exec *x)
+{
+    block_pop(x, LIST_TAIL);
 }
 
 /* ---- indexes and ranges */
@@ -521,17 +565,53 @@ static void run_rpoplpush(struct exec *x)
     move(x, LIST_TAIL, LIST_HEAD);
 }
 
+/* Waits for the source, whatever the target holds. */
+static void block_move(struct exec *x, enum list_end from, enum list_end to)
+{
+    struct db_key key = exec_key(x, x->argv[1]);
+    if (exec_peek(x, &key) != NULL) {
+        if (exec_claim(x)) move(x, from, to);
+    } else if (!exec_wait(x, VALUE_LIST, 1, 1)) {
+        reply_null(x->reply);
+    }
+}
+
+static void run_blmove(struct exec *x)
+{
+    enum list_end from, to;
+    if (parse_end(x, 3, &from) && parse_end(x, 4, &to) && exec_arg_timeout(x, 5))
+        block_move(x, from, to);
+}
+
+static void run_brpoplpush(struct exec *x)
+{
+    if (exec_arg_timeout(x, 3)) block_move(x, LIST_TAIL, LIST_HEAD);
+}
+
 /* ---- the rows */
 
 #define OF_LIST .acl = ACL_LIST, .keys = {1, 1, 1}, .spread = SPREAD_KEY, .group = "list"
 #define MOVES                                                                                      \
     .acl = ACL_LIST, .keys = {1, 2, 1}, .spread = SPREAD_KEY, .group = "list",                     \
     .key_specs = move_keys, .key_specs_count = COUNT_OF(move_keys)
+#define BLOCKS                                                                                     \
+    .acl = ACL_LIST | ACL_BLOCKING, .keys = {1, -2, 1}, .spread = SPREAD_WAIT, .group = "list",    \
+    .key_flags = KEY_RW | KEY_ACCESS | KEY_DELETE
+#define BLOCKING_MOVES                                                                             \
+    .acl = ACL_LIST | ACL_BLOCKING, .keys = {1, 2, 1}, .spread = SPREAD_WAIT_MOVE,                 \
+    .group = "list", .key_specs = move_keys, .key_specs_count = COUNT_OF(move_keys)
 #define READS .key_flags = KEY_RO | KEY_ACCESS
 
 static const struct cmd_key_spec mpop_keys[] = {
     {.flags = KEY_RW | KEY_ACCESS | KEY_DELETE,
      .begin_index = 1,
+     .keynum = true,
+     .first_key = 1,
+     .step = 1},
+};
+static const struct cmd_key_spec block_mpop_keys[] = {
+    {.flags = KEY_RW | KEY_ACCESS | KEY_DELETE,
+     .begin_index = 2,
      .keynum = true,
      .first_key = 1,
      .step = 1},
@@ -543,6 +623,27 @@ static const struct cmd_key_spec move_keys[] = {
 
 // clang-format off
 static const struct cmd_spec rows[] = {
+    {.name = "BLMOVE", .run = run_blmove, .arity = 6, .flags = CMD_WRITE | CMD_DENYOOM | CMD_NOSCRIPT | CMD_BLOCKING, BLOCKING_MOVES,
+     .since = "6.2.0", .complexity = "O(1)",
+     .summary = "As LMOVE, but waits until the source has an element.",
+     .syntax = "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout"},
+    {.name = "BLMPOP", .run = run_blmpop, .arity = -5, .flags = CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS | CMD_SHRINKS, .acl = ACL_LIST | ACL_BLOCKING,
+     .spread = SPREAD_WAIT, .key_specs = block_mpop_keys, .key_specs_count = COUNT_OF(block_mpop_keys), .group = "list", .since = "7.0.0",
+     .complexity = "O(N + M), N the number of keys, M the number of elements returned",
+     .summary = "As LMPOP, but waits until one of the lists has an element.",
+     .syntax = "timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]"},
+    {.name = "BLPOP", .run = run_blpop, .arity = -3, .flags = CMD_WRITE | CMD_NOSCRIPT | CMD_BLOCKING | CMD_SHRINKS, BLOCKS,
+     .since = "2.0.0", .complexity = "O(N), N the number of keys",
+     .summary = "Removes and returns the first element of the first of several lists that has one, or waits for it.",
+     .syntax = "key [key ...] timeout", .history = "6.0.0:`timeout` is interpreted as a double instead of an integer."},
+    {.name = "BRPOP", .run = run_brpop, .arity = -3, .flags = CMD_WRITE | CMD_NOSCRIPT | CMD_BLOCKING | CMD_SHRINKS, BLOCKS,
+     .since = "2.0.0", .complexity = "O(N), N the number of keys",
+     .summary = "Removes and returns the last element of the first of several lists that has one, or waits for it.",
+     .syntax = "key [key ...] timeout", .history = "6.0.0:`timeout` is interpreted as a double instead of an integer."},
+    {.name = "BRPOPLPUSH", .run = run_brpoplpush, .arity = 4, .flags = CMD_WRITE | CMD_DENYOOM | CMD_NOSCRIPT | CMD_BLOCKING, BLOCKING_MOVES,
+     .since = "2.2.0", .complexity = "O(1)",
+     .summary = "As RPOPLPUSH, but waits until the source has an element.",
+     .syntax = "source destination timeout", .history = "6.0.0:`timeout` is interpreted as a double instead of an integer."},
     {.name = "LINDEX", .run = run_lindex, .arity = 3, .flags = CMD_READONLY, OF_LIST,
      READS, .since = "1.0.0", .complexity = "O(log N), N the length of the list",
      .summary = "Returns the element of a list at an index.", .syntax = "key index"},

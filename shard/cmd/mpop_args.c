@@ -40,3 +40,14 @@ bool mpop_find(struct exec *x, const struct mpop_args *args, enum value_type typ
     }
     return true;
 }
+
+bool mpop_find_or_wait(struct exec *x, const struct mpop_args *args, enum value_type type,
+                       uint32_t *place_out)
+{
+    struct mpop_args now = *args;
+    exec_wait_keys(x, &now.first, &now.keys);
+    if (!mpop_find(x, &now, type, place_out)) return false;
+    if (*place_out != 0) return true;
+    if (!exec_wait(x, type, now.first, now.keys)) reply_null_array(x->reply);
+    return false;
+}

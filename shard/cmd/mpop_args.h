@@ -16,5 +16,9 @@ MUST_CHECK bool mpop_parse(struct exec *x, uint32_t at, const char *end, const c
  * was replied. As in Redis, nobody looks at those behind it. */
 MUST_CHECK bool mpop_find(struct exec *x, const struct mpop_args *args, enum value_type type,
                           uint32_t *place_out);
+/* As mpop_find, for a command that waits: false as well if there is none: it waits now, or the null that stands for
+ * a timeout was replied. */
+MUST_CHECK bool mpop_find_or_wait(struct exec *x, const struct mpop_args *args,
+                                  enum value_type type, uint32_t *place_out);
 
 #endif

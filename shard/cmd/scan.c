@@ -249,6 +249,8 @@ static void run_swapdb(struct exec *x)
         db_swap_slots(x->ks, (uint8_t)a, (uint8_t)b, owns_slot, x);
     else
         db_swap(x->ks, (uint8_t)a, (uint8_t)b);
+    waits_ready_db(&x->core->waiters, (uint8_t)a);
+    waits_ready_db(&x->core->waiters, (uint8_t)b);
     exec_log_all(x, 0, OP_SWAPDB, x->argv + 1, 2);
     stat_bump(&x->core->stats.dirty, 1);
     reply_ok(x->reply);

@@ -375,24 +375,64 @@ static void run_zpopmax(struct exec *x)
     pop_generic(x, true);
 }
 
-/* Of the first sorted set that is there. Pairs in both protocols. */
+/* The sorted set that argv[place] names is there. Pairs in both protocols. */
+static void pop_counted(struct exec *x, uint32_t place, const struct mpop_args *args)
+{
+    struct change c;
+    exec_open(x, x->argv[place], &c);
+    uint64_t len = zset_len(c.e.record), n = args->count < len ? args->count : len;
+    if (!exec_reserve(x, pop_log_bytes(&c, args->other_end, n)) || !exec_claim(x)) return;
+    reply_array(x->reply, 2);
+    reply_bulk(x->reply, c.key.name);
+    reply_array(x->reply, (int64_t)n);
+    pop_members(x, &c, args->other_end, n, true);
+}
+
+/* Of the first sorted set that is there. */
 static void run_zmpop(struct exec *x)
 {
     struct mpop_args args;
     uint32_t place;
     if (!mpop_parse(x, 1, "MIN", "MAX", &args) || !mpop_find(x, &args, VALUE_ZSET, &place)) return;
-    if (place == 0) {
+    if (place == 0)
         reply_null_array(x->reply);
-        return;
-    }
+    else
+        pop_counted(x, place, &args);
+}
+
+/* ---- BZPOPMIN, BZPOPMAX, BZMPOP: waiting for a sorted set to be there */
+
+static void run_bzmpop(struct exec *x)
+{
+    struct mpop_args args;
+    uint32_t place;
+    if (mpop_parse(x, 2, "MIN", "MAX", &args) && exec_arg_timeout(x, 1) &&
+        mpop_find_or_wait(x, &args, VALUE_ZSET, &place))
+        pop_counted(x, place, &args);
+}
+
+static void block_pop(struct exec *x, bool highest)
+{
+    struct mpop_args args = {.first = 1, .keys = x->argc - 2};
     struct change c;
+    uint32_t place;
+    if (!exec_arg_timeout(x, x->argc - 1) || !mpop_find_or_wait(x, &args, VALUE_ZSET, &place))
+        return;
     exec_open(x, x->argv[place], &c);
-    uint64_t len = zset_len(c.e.record), n = args.count < len ? args.count : len;
-    if (!exec_reserve(x, pop_log_bytes(&c, args.other_end, n))) return;
-    reply_array(x->reply, 2);
+    if (!exec_reserve(x, pop_log_bytes(&c, highest, 1)) || !exec_claim(x)) return;
+    reply_array(x->reply, 3);
     reply_bulk(x->reply, c.key.name);
-    reply_array(x->reply, (int64_t)n);
-    pop_members(x, &c, args.other_end, n, true);
+    pop_members(x, &c, highest, 1, false);
+}
+
+static void run_bzpopmin(struct exec *x)
+{
+    block_pop(x, false);
+}
+
+static void run_bzpopmax(struct exec *x)
+{
+    block_pop(x, true);
 }
 
 /* ---- ZRANDMEMBER */
@@ -595,7 +635,24 @@ static void run_zscan(struct exec *x)
 static const struct cmd_key_spec mpop_specs[] = {
     {.flags = KEY_RW | KEY_ACCESS | KEY_DELETE, .begin_index = 1, .keynum = true, .first_key = 1, .step = 1},
 };
+static const struct cmd_key_spec block_mpop_specs[] = {
+    {.flags = KEY_RW | KEY_ACCESS | KEY_DELETE, .begin_index = 2, .keynum = true, .first_key = 1, .step = 1},
+};
+#define ZSET_BLOCKS .acl = ACL_SORTEDSET | ACL_BLOCKING, .spread = SPREAD_WAIT, .group = "sorted-set"
 static const struct cmd_spec rows[] = {
+    {.name = "BZMPOP", .run = run_bzmpop, .arity = -5, .flags = CMD_WRITE | CMD_BLOCKING | CMD_MOVABLE_KEYS | CMD_SHRINKS, ZSET_BLOCKS,
+     .key_specs = block_mpop_specs, .key_specs_count = COUNT_OF(block_mpop_specs),
+     .since = "7.0.0", .complexity = "O(K + M log N), K the number of keys, N the size of the sorted set, M the members popped",
+     .summary = "As ZMPOP, but waits until one of the sorted sets has a member.",
+     .syntax = "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]"},
+    {.name = "BZPOPMAX", .run = run_bzpopmax, .arity = -3, .flags = CMD_WRITE | CMD_NOSCRIPT | CMD_BLOCKING | CMD_FAST | CMD_SHRINKS, ZSET_BLOCKS,
+     .keys = {1, -2, 1}, .key_flags = KEY_RW | KEY_ACCESS | KEY_DELETE,
+     .since = "5.0.0", .complexity = "O(log N), N the size of the sorted set", .summary = "Removes and returns the member with the highest score of the first of several sorted sets that has one, or waits for it.",
+     .syntax = "key [key ...] timeout", .history = "6.0.0:`timeout` is interpreted as a double instead of an integer."},
+    {.name = "BZPOPMIN", .run = run_bzpopmin, .arity = -3, .flags = CMD_WRITE | CMD_NOSCRIPT | CMD_BLOCKING | CMD_FAST | CMD_SHRINKS, ZSET_BLOCKS,
+     .keys = {1, -2, 1}, .key_flags = KEY_RW | KEY_ACCESS | KEY_DELETE,
+     .since = "5.0.0", .complexity = "O(log N), N the size of the sorted set", .summary = "Removes and returns the member with the lowest score of the first of several sorted sets that has one, or waits for it.",
+     .syntax = "key [key ...] timeout", .history = "6.0.0:`timeout` is interpreted as a double instead of an integer."},
     {.name = "ZADD", .element = 3, .run = run_zadd, .arity = -4, .flags = CMD_WRITE | CMD_DENYOOM | CMD_FAST, ZSET_ROW, .opcode = OP_ZADD, .key_flags = KEY_RW | KEY_UPDATE,
      .since = "1.2.0", .complexity = "O(log N) for each member, N the size of the sorted set", .summary = "Adds members to a sorted set, or gives members another score.",
      .syntax = "key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]",

@@ -316,6 +316,8 @@ void core_init(struct core *c, const struct core_opts *opts, struct io *io,
     reactor_init(&c->reactor, opts->index, io, clock, handler);
     c->ks = keyspace_new(opts->databases);
     arena_init(&c->scratch);
+    waits_init(&c->waiters);
+    buf_init(&c->served, MEM_REPLY);
     rng_seed_random(&c->rng);
     c->cmd_stats = mem_zalloc(MEM_NODE, opts->cmd_count * sizeof *c->cmd_stats);
     core__upkeep_init(c);
@@ -333,6 +335,8 @@ void core_fini(struct core *c)
     core__upkeep_fini(c);
     watches_free(&c->watches);
     journal_tail_close(&c->tail);
+    waits_free(&c->waiters);
+    buf_free(&c->served);
     keyspace_free(c->ks);
     for (uint32_t i = 0; i < c->cmd_count; i++)
         mem_free(MEM_NODE, c->cmd_stats[i].latency, sizeof *c->cmd_stats[i].latency);

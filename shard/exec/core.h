@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "shard/base/stat.h"
+#include "shard/db/waits.h"
 #include "shard/db/watch.h"
 #include "shard/exec/exec.h"
 #include "shard/journal/journal.h"
@@ -60,6 +61,7 @@ struct core_tx {
 };
 
 struct garbage;
+struct waiter_part;
 struct core {
     struct reactor reactor;
     struct io *io;
@@ -82,6 +84,11 @@ struct core {
     struct core_tx tx;
     uint64_t ticks;         /* clock_ticks() at the end of the last command */
     struct watches watches; /* keys of this shard that transactions wait on */
+    struct waits waiters;   /* keys that blocking commands wait for: block.h */
+    struct buf served;      /* a reply while it is made */
+    /* Somebody who waited is registered here no more: `reply` is his (borrowed; his proto), and waits for gate_lsn;
+     * NULL: another answers him. */
+    void (*on_served)(struct core *c, struct waiter_part *p, struct buf *reply);
     const struct cmd_spec *const *by_opcode;
     uint32_t opcodes;
     struct core_cmd_stats *cmd_stats; /* by spec->id */

@@ -273,6 +273,7 @@ bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const 
     if ((added || !x->no_touch) && !x->replay) db_touch(r, x->now_ms, x->rng);
     stat_bump(&x->core->stats.dirty, 1);
     touch_watched(x, &c->key, true);
+    if (unlikely(x->core->waiters.count != 0)) waits_ready(&x->core->waiters, &c->key);
     if (added) tell(x, &c->key, NOTIFY_NEW, "new");
     tell(x, &c->key, cls, event);
     return true;

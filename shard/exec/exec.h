@@ -41,6 +41,7 @@ enum notify_class { /* keyspace events, as notify-keyspace-events letters */
                     NOTIFY_NEW = 1 << 14,
 };
 
+struct block_run;
 struct core; /* exec/core.h: the shard; commands need only what stands below */
 struct span; /* exec/span.h */
 
@@ -60,9 +61,10 @@ struct exec {
     uint64_t string_bytes_max; /* proto-max-bulk-len: the longest string a command may make */
     bool replay;
     uint16_t replay_log,
-        replay_logs; /* in replay: whose unit it is; a unit about all slots means those of
+        replay_logs;        /* in replay: whose unit it is; a unit about all slots means those of
                                        * replay_log among replay_logs */
-    bool no_touch;   /* CLIENT NO-TOUCH: reads leave LRU/LFU alone */
+    bool no_touch;          /* CLIENT NO-TOUCH: reads leave LRU/LFU alone */
+    struct block_run *wait; /* the command may wait, and how (block.h); NULL: it must not */
     struct span
         *span; /* keys lie on several shards: core and ks are those of the last key; else NULL */
 };
@@ -140,6 +142,19 @@ void exec_touch_db(struct exec *x, uint8_t db, int32_t with);
 void exec_free_record(struct exec *x, struct record *r);
 /* The same for one that stood under c's key until a commit put another in its place. */
 void exec_free_replaced(struct exec *x, const struct change *c, struct record *r);
+
+/* ---- blocking commands (block.h): parse; look at the keys; then either exec_wait(), or reply that there is
+ * nothing; or exec_claim() and change. */
+
+/* Nothing is there: waits until one of argv[first … first + count) holds the type. False: it must not wait (EXEC, a
+ * script): reply as after a timeout. */
+MUST_CHECK bool exec_wait(struct exec *x, enum value_type type, uint32_t first, uint32_t count);
+/* Those of its keys that it is to look at now. */
+void exec_wait_keys(const struct exec *x, uint32_t *first, uint32_t *count);
+/* Before the first change: false: somebody else has answered the client; change nothing, reply what you like. */
+MUST_CHECK bool exec_claim(struct exec *x);
+/* False: the error was replied. */
+MUST_CHECK bool exec_arg_timeout(struct exec *x, uint32_t i);
 
 /* ---- the log. Effects of one command on one shard are replayed whole or not at all. */
 void exec_log(struct exec *x, const struct change *c, enum opcode op, const struct bytes *args,

@@ -71,6 +71,8 @@ enum cmd_acl { /* categories beyond those that follow from flags (@read @write @
 enum cmd_spread {
     SPREAD_CONN, /* run_conn on the connection's core */
     SPREAD_KEY, /* on the shard of its keys; if they lie on several, on all of these at once while none does else */
+    SPREAD_WAIT, /* waits until one of its keys, on one or several shards, has what it pops: BLPOP */
+    SPREAD_WAIT_MOVE,    /* waits for its first key; the second is changed, too: BLMOVE */
     SPREAD_SUM,          /* keys are split by shard, integers added: DEL EXISTS TOUCH UNLINK */
     SPREAD_GATHER,       /* keys are split, elements put back in the keys' order: MGET */
     SPREAD_ALL_OK,       /* keys (with their values: step) are split, +OK when all did: MSET */

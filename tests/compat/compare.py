@@ -60,6 +60,9 @@ KNOWN_DIFFERENCES = [
     KnownDifference("rank-withscore", "7.2 and later take a word after ZRANK's member: WITHSCORE, or a syntax error",
                     lambda fact, oracle, moon: fact == "leaf" and moon.held == b"ERR syntax error" and
                     oracle.held in (b"ERR wrong number of arguments for 'zrank' command", b"ERR wrong number of arguments for 'zrevrank' command")),
+    KnownDifference("endless-timeout", "7.2 and later say that a blocking command's timeout is out of range, 7.0 that it is negative",
+                    lambda fact, oracle, moon: fact == "leaf" and moon.held == b"ERR timeout is out of range" and
+                    oracle.held == b"ERR timeout is negative"),
 ]
 
 

@@ -33,9 +33,8 @@ TESTED_ELSEWHERE = {
     "DEBUG|OBJECT": "test_debug.py: addresses, sizes and times in a line of text",
 }
 # What Moon does not have yet, and with what it comes. An entry that Moon does have is an error.
-BLOCKING, SORTING = "blocking commands", "SORT"
+SORTING = "SORT"
 COMING = {
-    **dict.fromkeys(["BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN"], BLOCKING),
     **dict.fromkeys(["SORT", "SORT_RO"], SORTING),
 }
 # Without keys in their arguments, but about data all the same.
