@@ -7,6 +7,7 @@ import collections
 import os
 import random
 import re
+import shutil
 import time
 
 import driver
@@ -20,6 +21,7 @@ CHECKERS = 2  # processes
 TOLD_MAX = 3  # groups
 SETUPS = [(3, 3, 6), (3, 3, 6), (3, 3, 1), (2, 8, 2), (4, 1, 12)]  # processes, connections of each, pipeline at most
 KILLED_AT_ONCE = 0.2  # of all starts
+STARTS_MAX = 25  # on one folder: what there is to recover grows with each
 FAILED_FOLDER = os.path.join(ROOT, "build", "history")
 
 Lap = collections.namedtuple("Lap", "where groups initial histories")
@@ -72,9 +74,10 @@ class Campaign:
     def __init__(self, seed, folder, places, start=start_drawn_moon, settings=draw_settings, lap_seconds=(0.1, 1.3),
                  endings=("kill", "kill", "kill when quiet", "stop", "stay")):
         self.seed, self.folder, self.places = seed, str(folder), places
+        os.makedirs(self.folder, exist_ok=True)
         self.start, self.settings, self.lap_seconds, self.endings = start, settings, lap_seconds, endings
         self.rng = random.Random(f"campaign {seed}")
-        self.server, self.drawn, self.number = None, None, 0
+        self.server, self.drawn, self.number, self.starts = None, None, 0, 0
         self.counts, self.operations = collections.Counter(), collections.Counter()
         self.judging = 0.0
 
@@ -89,6 +92,8 @@ class Campaign:
                 before = self.lap(before)
             self.open()
             self.settle(before)
+            self.end("stop")
+            shutil.rmtree(self.folder)
         finally:
             if self.server:
                 self.server.kill()
@@ -100,6 +105,7 @@ class Campaign:
                 self.start(self.settings(self.rng), self.folder).kill()
                 self.counts["killed at once"] += 1
             self.server = self.start(self.drawn, self.folder)
+            self.starts += 1
             self.counts.update([f"{self.drawn.shards} shards", str(self.drawn.io), str(self.drawn.fsync)])
 
     def settle(self, before):
@@ -117,6 +123,9 @@ class Campaign:
 
     def lap(self, before):
         stored = self.settle(before)
+        if self.starts > STARTS_MAX:
+            self.begin_anew()
+            stored = {}
         groups = make_groups(self.places, lap=self.number)
         initial = [{key: stored[key] for key in group.keys if key in stored} for group in groups]
         ending = self.rng.choice(self.endings)
@@ -133,6 +142,14 @@ class Campaign:
         self.count(groups, histories, ending)
         self.number += 1
         return Lap(where, groups, initial, histories)
+
+    def begin_anew(self):
+        self.end("stop")
+        shutil.rmtree(self.folder)
+        os.mkdir(self.folder)
+        self.starts = 0
+        self.counts["begun anew"] += 1
+        self.open()
 
     def kill_in(self, seconds):
         time.sleep(seconds)

@@ -226,6 +226,8 @@ def explain(search, verdict, final):
         lines += [f"  {tell(ops[i], origin)}   fits if it answered {show(expected)}" for i, expected in verdict.stuck]
     if final is not None:
         lines.append("while what was read at the end is " + show_state(search.keys, search.end))
+        lines.append("though without a reply there are only:")
+        lines += [f"  {tell(op, origin)}" for op in ops[search.told:]]
     return "\n".join(lines)
 
 

@@ -38,7 +38,7 @@ def run(campaign, seconds):
 
 @pytest.mark.timeout(SECONDS + 120)
 def test_histories_of_moon(tmp_path):
-    run(Campaign(SEED, tmp_path, places()), SECONDS)
+    run(Campaign(SEED, tmp_path / "data", places()), SECONDS)
 
 
 def start_reference(settings, folder):
@@ -48,4 +48,4 @@ def start_reference(settings, folder):
 @pytest.mark.timeout(ORACLE_SECONDS + 120)
 def test_the_reference_raises_no_alarm(tmp_path):
     settings = lambda rng: Settings(1, None, rng.choice(["always", "everysec"]))
-    run(Campaign(SEED, tmp_path, workload.EVERYTHING, start_reference, settings), ORACLE_SECONDS)
+    run(Campaign(SEED, tmp_path / "data", workload.EVERYTHING, start_reference, settings), ORACLE_SECONDS)

@@ -18,6 +18,7 @@ PLACES = {
     "members": "many",
     "tuple": "one",
     "versions": "one",
+    "owned": "many",
     "claim": "one",
     "rename": "one",
     "moves": "one",
@@ -252,6 +253,16 @@ def versions(session, group):
     return ("MGET", *some(rng, group.keys, 3))
 
 
+@kind("sssss", 10)
+def owned(session, group):
+    """Of one connection alone: nobody can come in between, so what is half there was torn by a crash."""
+    if sum(group.name.encode()) % session.clients != session.conn:
+        return None
+    rng, keys = session.rng, group.keys
+    return rng.choice([("MSET", *paired(session, keys)), ("MSET", *paired(session, some(rng, keys))),
+                       ("DEL", *some(rng, keys)), ("MGET", *keys)])
+
+
 @kind("l" * 8, 1)
 def append(session, group):
     """Lists that only grow: what a read shows tells the whole order before it (Elle's list-append)."""
@@ -263,9 +274,10 @@ def append(session, group):
 
 KINDS["tuple"] = KINDS.pop("tuple_")
 def draw_kinds(rng, places):
-    """Few kinds make many operations meet on one group, many kinds try what they do to each other."""
+    """Few kinds make many operations meet on one group, many kinds try what they do to each other. One of them is
+    for every connection."""
     able = [name for name in KINDS if places[name] is not None]
-    return set(rng.sample(able, min(len(able), rng.choice([2, 4, 8, len(able)]))))
+    return set(rng.sample(able, min(len(able), rng.choice([2, 4, 8, len(able)])))) | {"register"}
 
 
 CAN_WATCH = {"counter", "mixed", "bank"}
@@ -277,7 +289,7 @@ def make_groups(places, copies=3, lap=0):
     for name, (types, _, _) in KINDS.items():
         if places[name] is None:
             continue
-        for i in range(copies * (3 if len(types) == 1 else 1)):
+        for i in range(copies * (3 if len(types) == 1 or name == "owned" else 1)):
             place = "one" if len(types) > 1 and i % 2 else places[name]
             title = f"{name}{i}" + (f".{lap}" if name == "append" else "")
             keys = list(key_names(title.encode(), types, place, next(turns)))
@@ -316,9 +328,12 @@ class Session:
         return Session(*self.made_of)
 
     def draw(self):
-        i = self.rng.choices(range(len(self.groups)), self.weights)[0]
-        group = self.groups[i]
-        return Step(i, KINDS[group.kind][2](self, group))
+        while True:
+            i = self.rng.choices(range(len(self.groups)), self.weights)[0]
+            group = self.groups[i]
+            command = KINDS[group.kind][2](self, group)
+            if command is not None:
+                return Step(i, command)
 
     def batches(self):
         while True:
