@@ -101,8 +101,11 @@ class Lists(History):
         return [None] + list(last[len(first):])
 
     def version_of(self, key, items):
-        if tuple(items) != self.whole[key][:len(items)] or len(items) < len(self.begin[key]):
-            raise Anomaly(f"{show(key)} was read as {show(items)} and is at the end {show(self.whole[key])}")
+        whole = self.whole[key]
+        if tuple(items) != whole[:len(items)] or len(items) < len(self.begin[key]):
+            at = next((i for i, (a, b) in enumerate(zip(items, whole)) if a != b), min(len(items), len(whole)))
+            raise Anomaly(f"{show(key)} was read as {show(items)} and is at the end {show(whole)}: they part at {at}, "
+                          f"{show(items[at:at + 5])} and {show(whole[at:at + 5])}")
         return None if len(items) == len(self.begin[key]) else items[-1]
 
 

@@ -213,6 +213,7 @@ def must_touch(op, watched):
 # ---- telling
 
 TOLD_BEFORE = 12
+SHOWN_MAX = 20  # items of a list
 
 
 def explain(search, verdict, final):
@@ -235,6 +236,9 @@ def show(value):
     if isinstance(value, bytes):
         return value.decode("latin-1")
     if isinstance(value, (list, tuple)) and not isinstance(value, (model.Err, model.Exec)):
+        if len(value) > SHOWN_MAX:
+            some = [*map(show, value[:3]), f"… {len(value)} in all …", *map(show, value[-8:])]
+            return "[" + " ".join(some) + "]"
         return "[" + " ".join(map(show, value)) + "]"
     if isinstance(value, frozenset):
         return "{" + " ".join(sorted(map(show, value))) + "}"

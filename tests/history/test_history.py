@@ -22,7 +22,7 @@ def places():
     chosen = dict(workload.PLACES)
     for word in os.environ.get("MOON_HISTORY_PLACES", "").split():
         kind, place = word.split("=")
-        place = {"many": "many", "one": "one", "off": None}[place]
+        place = {"many": "many", "multi": "multi", "one": "one", "off": None}[place]
         chosen.update(dict.fromkeys(chosen, place) if kind == "all" else {kind: place})
     assert set(chosen) == set(workload.PLACES), "a kind that does not exist"
     return chosen

@@ -10,28 +10,30 @@ import random
 from model import READ_ALL, SWAP, TRANSFER, Err, Exec, reader_of, value_read
 from moonlib.slots import crc16
 
-# Where the keys of one group may lie on Moon: "many" shards, or "one" (a {tag}); None: not at all yet.
-# A kind moves up when the commands it draws have landed. Half of the groups of "many" lie on one shard all the same.
+# Where the keys of one group may lie on Moon: "many" shards; "multi": many, but what falls into parts (SPLIT) goes inside
+# MULTI; "one" shard (a {tag}); None: not at all yet. A kind moves up when the commands it draws have landed. A third of
+# the groups lies on one shard all the same.
 PLACES = {
     "register": "many",  # of one key each: the shard does not matter
     "queue": "many",
     "members": "many",
-    "tuple": "one",
-    "versions": "one",
     "owned": "many",
-    "claim": "one",
-    "rename": "one",
-    "moves": "one",
-    "smove": "one",
-    "algebra": "one",
-    "zalgebra": "one",
+    "tuple": "multi",
+    "versions": "multi",
+    "claim": "multi",
+    "rename": "multi",
+    "moves": "multi",
+    "smove": "multi",
+    "algebra": "multi",
+    "zalgebra": "multi",
+    "bank": "multi",
+    "counter": "multi",
+    "mixed": "multi",
+    "append": "multi",
     "waiters": None,
     "script": None,
-    "bank": "one",
-    "counter": "one",
-    "mixed": "one",
-    "append": "one",
 }
+SPLIT = {"MGET", "MSET", "DEL", "UNLINK", "EXISTS", "TOUCH"}
 EVERYTHING = dict.fromkeys(PLACES, "many")
 BY_GRAPH = {"versions", "append"}  # kinds judged by graph.py, the others by linear.py
 
@@ -333,7 +335,8 @@ class Session:
             group = self.groups[i]
             command = KINDS[group.kind][2](self, group)
             if command is not None:
-                return Step(i, command)
+                split = not isinstance(command, Exec) and command[0] in SPLIT
+                return Step(i, Exec((), (command,)) if split and group.place == "multi" else command)
 
     def batches(self):
         while True:
