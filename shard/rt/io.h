@@ -111,8 +111,17 @@ struct io_ops {
     int (*file_lock)(struct io *io,
                      int fd); /* exclusive, advisory; -EWOULDBLOCK if held elsewhere */
 };
+/* Told around the one moment of a turn in which the thread waits and touches nothing of its own: between the
+ * two calls somebody else may work on what belongs to it (reactor.h: the run token). */
+struct io_rest {
+    void (*leave)(
+        struct io_rest *rest); /* what this turn starts is with the kernel, or goes there now */
+    void (*back)(struct io_rest *rest); /* before anything is dispatched */
+};
 struct io {
     const struct io_ops *ops;
+    struct io_rest *rest; /* NULL: nobody is told */
+    bool asked;           /* file operations wait for the next turn to be started */
 };
 
 struct io_opts {
@@ -126,6 +135,16 @@ struct io_opts {
  * instead. Must be called on the owning thread. io_free(): when no stream, listener or operation is
  * left. */
 MUST_CHECK enum rc io_open(const struct io_opts *opts, struct io **out, const char **why_out);
+
+/* For implementations, around their wait. */
+static inline void io_leave(const struct io *io)
+{
+    if (unlikely(io->rest != NULL)) io->rest->leave(io->rest);
+}
+static inline void io_back(const struct io *io)
+{
+    if (unlikely(io->rest != NULL)) io->rest->back(io->rest);
+}
 
 static inline uint32_t io_turn(struct io *io, int64_t timeout_us)
 {

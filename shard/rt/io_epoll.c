@@ -494,6 +494,7 @@ static uint32_t epoll_turn(struct io *io, int64_t timeout_us)
     struct epoll_io *e = epoll_of(io);
     e->pool_used = 0;
     uint32_t count = streams_start(e);
+    io->asked = false;
     ops_start(e);
     if (unlikely(e->listeners_dirty)) {
         uint64_t wait_ns = listeners_start(e);
@@ -501,7 +502,9 @@ static uint32_t epoll_turn(struct io *io, int64_t timeout_us)
         if (wait_ns != UINT64_MAX && (timeout_us < 0 || timeout_us > wait_us)) timeout_us = wait_us;
     }
     if (e->todo.head != NULL || e->ready_head != NULL || count > 0) timeout_us = 0;
+    io_leave(io);
     int n = wait_events(e, timeout_us);
+    io_back(io);
     for (int i = 0; i < n; i++)
         count += on_event(e, &e->events[i]);
     return count + ready_run(e);

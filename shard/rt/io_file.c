@@ -145,6 +145,7 @@ static void queue(struct io *io, struct io_op *op, struct io__request request)
     assert(op->done != NULL);
     *io__request(op) = request;
     io__ops_push(&base->ops, op);
+    io->asked = true;
 }
 
 void io__write(struct io *io, struct io_op *op, int fd, const struct iovec *iov, uint32_t count,

@@ -516,6 +516,7 @@ static uint32_t uring_turn(struct io *io, int64_t timeout_us)
     struct uring *u = uring_of(io);
     buffers_recycle(u);
     uint32_t gone = streams_start(u);
+    io->asked = false;
     ops_start(u);
     if (unlikely(!u->wake_armed)) wake_start(u);
     if (unlikely(u->listeners_dirty)) {
@@ -526,7 +527,9 @@ static uint32_t uring_turn(struct io *io, int64_t timeout_us)
         }
     }
     if (gone > 0 || u->todo.head != NULL || u->base.ops.head != NULL) timeout_us = 0;
+    io_leave(io);
     enter(u, timeout_us);
+    io_back(io);
     return gone + reap(u);
 }
 

@@ -8,8 +8,14 @@
  * consistent, so one of the two sees the other and no message is slept over. The first peer to
  * take the flag back rings; the others, and all peers of a running core, pay one load.
  *
+ * The run token is free between the last thing a turn does before it waits and the first it does after: its
+ * thread takes it back before it looks at a completion. Whoever has it then gives it back within the 50 µs or
+ * so that a wake would have cost it.
+ *
  * A core whose peers owe it answers spins for spin_us first: waking it would cost them more (45 µs). */
 #include "shard/rt/reactor.h"
+
+#include <sched.h>
 
 #include "shard/base/assert.h"
 #include "shard/base/limits.h"
@@ -31,6 +37,33 @@ static inline void cpu_relax(void)
 #endif
 }
 
+#define PAUSES 2000u /* some 50 µs; then the CPU may be needed by the one that is waited for */
+
+void reactor_pause(uint32_t *spins)
+{
+    if (++*spins > PAUSES)
+        (void)sched_yield();
+    else
+        cpu_relax();
+}
+
+/* ---- the run token, around a sleep */
+
+static void leave(struct io_rest *rest)
+{
+    reactor_give(container_of(rest, struct reactor, rest), TOKEN_FREE);
+}
+
+static void back(struct io_rest *rest)
+{
+    struct reactor *r = container_of(rest, struct reactor, rest);
+    uint32_t spins = 0;
+    while (!reactor_try_take(r, TOKEN_FREE))
+        reactor_pause(&spins);
+}
+
+/* ---- life */
+
 static void read_clocks(struct reactor *r)
 {
     r->wall_us = clock_wall_us(r->clock);
@@ -45,6 +78,7 @@ void reactor_init(struct reactor *r, uint32_t core, struct io *io, const struct 
                           .clock = clock,
                           .handler = handler,
                           .core = core,
+                          .rest = {.leave = leave, .back = back},
                           .pass_cpu_every = PASS_CPU_EVERY};
     task_queue_init(&r->tasks, clock);
     read_clocks(r);
@@ -110,7 +144,9 @@ static uint32_t sleep_turn(struct reactor *r)
     }
     atomic_store_explicit(&r->sleeping, true, memory_order_seq_cst);
     bool stay = work_waits(r) || atomic_load_explicit(&r->stop, memory_order_seq_cst);
+    r->io->rest = stay ? NULL : &r->rest;
     uint32_t count = io_turn(r->io, stay ? 0 : bound_us);
+    r->io->rest = NULL;
     atomic_store_explicit(&r->sleeping, false, memory_order_relaxed);
     if (!stay) stat_bump(&r->sleeps, 1);
     return count;

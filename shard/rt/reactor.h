@@ -21,6 +21,10 @@ struct reactor_handler {
     /* True while answers of peers are outstanding: spin up to spin_us before sleeping. */
     bool (*expecting)(void *ctx);
 };
+/* Who may work on a core. Held: its own thread, or whoever took it. Free: its thread waits in the kernel with
+ * nothing to do. Stands: its thread stays out of its core, in the middle of a pass, until it may go on. */
+enum reactor_token { TOKEN_HELD, TOKEN_FREE, TOKEN_STANDS };
+
 struct reactor {
     struct io *io;
     const struct clock *clock;
@@ -31,7 +35,9 @@ struct reactor {
     uint32_t spin_us;
     int64_t wall_us; /* one reading per turn */
     uint64_t mono_ns;
-    atomic_bool sleeping; /* peers: publish, then reactor_wake() */
+    atomic_bool sleeping;   /* peers: publish, then reactor_wake() */
+    _Atomic uint32_t token; /* enum reactor_token */
+    struct io_rest rest;
     atomic_bool stop;
     uint64_t turns, sleeps, wakes_sent; /* others read them with stat_get() */
     uint64_t spin_ns; /* spent spinning for answers, the turn that ended it not counted */
@@ -48,6 +54,28 @@ void reactor_run(struct reactor *r);                  /* until reactor_stop(); m
 void reactor_stop(struct reactor *r);                 /* any thread */
 /* Any thread, after publishing a message: wakes the core only if it sleeps. */
 void reactor_wake(struct reactor *r);
+/* ---- the run token: any thread may work on a core whose token it took, as its own thread would, and owes its
+ * thread the rest: reactor_owed() before the token is given, reactor_wake() after. Timers that it arms fire when
+ * the core's thread wakes by itself, within a second.
+ * Taking acquires, giving releases; no wake depends on it, for who finds it held sends a message as ever. */
+MUST_CHECK static inline bool reactor_try_take(struct reactor *r, enum reactor_token from)
+{
+    uint32_t expected = from;
+    return atomic_load_explicit(&r->token, memory_order_relaxed) == (uint32_t)from &&
+           atomic_compare_exchange_strong_explicit(&r->token, &expected, TOKEN_HELD,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+static inline void reactor_give(struct reactor *r, enum reactor_token to)
+{
+    atomic_store_explicit(&r->token, to, memory_order_release);
+}
+/* True: there is work that only the core's own thread can do. */
+static inline bool reactor_owed(const struct reactor *r)
+{
+    return r->tasks.count > 0 || r->io->asked;
+}
+/* Waits a little, more than a little when it has waited long. *spins begins at 0. */
+void reactor_pause(uint32_t *spins);
 /* Wall clock: expiry, LRU, what clients see. It may jump, so timers do not run on it. */
 static inline int64_t reactor_now_ms(const struct reactor *r)
 {

@@ -334,7 +334,9 @@ static uint32_t sim_turn(struct io *base, int64_t timeout_us)
     if (r == NULL && timeout_us < 0) return 0;
     uint64_t until = timeout_us < 0 ? r->due_ns : sim->now_ns + (uint64_t)timeout_us * 1000;
     if (r != NULL && r->due_ns < until) until = r->due_ns;
+    io_leave(base);
     if (until > sim->now_ns) sim->now_ns = until;
+    io_back(base);
     return dispatch_due(sim, io);
 }
 

@@ -207,6 +207,49 @@ static void test_passes_are_measured(void **state)
     assert_int_equal(stage->r.pass_cpu.count, 1);
 }
 
+/* ---- the run token */
+
+static struct io_rest real; /* what the reactor does around a sleep; the spies look at it */
+static uint32_t rests;
+
+static void spy_leave(struct io_rest *rest)
+{
+    assert_false(reactor_try_take(&stage->r, TOKEN_FREE));
+    real.leave(rest);
+    assert_true(atomic_load(&stage->r.sleeping)); /* who finds it held has rung */
+    assert_false(reactor_try_take(&stage->r, TOKEN_STANDS));
+    assert_true(reactor_try_take(&stage->r, TOKEN_FREE));
+    assert_false(reactor_try_take(&stage->r, TOKEN_FREE));
+    assert_false(reactor_owed(&stage->r));
+    task_wake(&stage->r.tasks, &stage->task);
+    assert_true(reactor_owed(&stage->r));
+    reactor_give(&stage->r, TOKEN_FREE);
+}
+
+static void spy_back(struct io_rest *rest)
+{
+    real.back(rest);
+    assert_false(reactor_try_take(&stage->r, TOKEN_FREE));
+    rests++;
+}
+
+static void test_the_token_is_free_in_sleep_only(void **state)
+{
+    (void)state;
+    real = stage->r.rest;
+    stage->r.rest = (struct io_rest){.leave = spy_leave, .back = spy_back};
+    assert_false(reactor_try_take(&stage->r, TOKEN_FREE));
+    reactor_turn(&stage->r, false);
+    stage->pending_for = 1;
+    reactor_turn(&stage->r, true);
+    assert_int_equal(rests, 0);
+    assert_false(reactor_try_take(&stage->r, TOKEN_FREE));
+    assert_string_equal(stage->order, "PP");
+    reactor_turn(&stage->r, true);
+    assert_int_equal(rests, 1);
+    assert_string_equal(stage->order, "PPPB"); /* what was left for it while it slept */
+}
+
 static void stop_in_pass(void *ctx)
 {
     struct stage *s = ctx;
@@ -338,6 +381,88 @@ static void ping_pong(enum io_kind kind)
     assert_int_equal(mem_live_bytes(MEM_RT), 0);
 }
 
+/* ---- one reactor, and a thread that works on it while it sleeps */
+
+struct lent {
+    struct reactor r;
+    struct timer timer;
+    enum io_kind kind;
+    uint64_t work, passes; /* plain: what the token protects */
+    pthread_barrier_t ready;
+    bool failed;
+};
+
+static void lent_pass(void *ctx)
+{
+    struct lent *l = ctx;
+    l->work++;
+    l->passes++;
+}
+
+static void lent_fire(struct timer *t)
+{
+    struct lent *l = container_of(t, struct lent, timer);
+    l->work++;
+    l->passes++;
+    reactor_arm(&l->r, t, 1);
+}
+
+static void *lent_main(void *arg)
+{
+    struct lent *l = arg;
+    struct io_opts opts = {.kind = l->kind, .entries = 64, .buffers = 16, .buffer_bytes = 4096};
+    const char *why = NULL;
+    struct io *io = NULL;
+    l->failed = io_open(&opts, &io, &why) != RC_OK;
+    if (!l->failed)
+        reactor_init(&l->r, 0, io, &clock_real,
+                     (struct reactor_handler){.ctx = l, .pass = lent_pass});
+    pthread_barrier_wait(&l->ready);
+    if (l->failed) return NULL;
+    l->timer.fire = lent_fire;
+    reactor_arm(&l->r, &l->timer, 1);
+    reactor_run(&l->r);
+    pthread_barrier_wait(&l->ready); /* nobody touches it any more */
+    timer_cancel(l->r.timers, &l->timer);
+    reactor_fini(&l->r);
+    io_free(io);
+    return NULL;
+}
+
+static void lend(enum io_kind kind)
+{
+    static struct lent l;
+    pthread_t t;
+    uint64_t lends = 0, rings = 0;
+    l = (struct lent){.kind = kind};
+    pthread_barrier_init(&l.ready, NULL, 2);
+    assert_int_equal(pthread_create(&t, NULL, lent_main, &l), 0);
+    pthread_barrier_wait(&l.ready);
+    assert_false(l.failed);
+    uint64_t until = clock_mono_ns(&clock_real) + 300000000;
+    for (uint32_t i = 0; clock_mono_ns(&clock_real) < until; i++) {
+        if (reactor_try_take(&l.r, TOKEN_FREE)) {
+            l.work++;
+            lends++;
+            reactor_give(&l.r, TOKEN_FREE);
+        }
+        if (i % 64 != 0) continue;
+        reactor_wake(&l.r);
+        rings++;
+    }
+    reactor_stop(&l.r);
+    pthread_barrier_wait(&l.ready);
+    pthread_join(t, NULL);
+    pthread_barrier_destroy(&l.ready);
+    print_message("%llu times lent, %llu turns and timers of its own, %llu rings\n",
+                  (unsigned long long)lends, (unsigned long long)l.passes,
+                  (unsigned long long)rings);
+    assert_int_equal(l.work, l.passes + lends);
+    assert_true(lends > 0);
+    assert_true(l.passes > 0);
+    assert_int_equal(mem_live_bytes(MEM_RT), 0);
+}
+
 static bool kind_works(enum io_kind kind)
 {
     struct io_opts opts = {.kind = kind, .entries = 8, .buffers = 8, .buffer_bytes = 4096};
@@ -364,14 +489,34 @@ static void test_wakes_over_epoll(void **state)
     ping_pong(IO_EPOLL);
 }
 
+static void test_is_lent_over_uring(void **state)
+{
+    (void)state;
+    if (!kind_works(IO_URING)) skip();
+    lend(IO_URING);
+}
+
+static void test_is_lent_over_epoll(void **state)
+{
+    (void)state;
+    lend(IO_EPOLL);
+}
+
 int main(void)
 {
 #define ON_STAGE(test) cmocka_unit_test_setup_teardown(test, stage_open, stage_close)
     const struct CMUnitTest tests[] = {
-        ON_STAGE(test_order_of_a_turn),          ON_STAGE(test_sleeps_until_the_timer),
-        ON_STAGE(test_what_keeps_it_awake),      ON_STAGE(test_spins_while_answers_are_due),
-        ON_STAGE(test_passes_are_measured),      ON_STAGE(test_a_stopped_reactor_sleeps_again),
-        cmocka_unit_test(test_wakes_over_uring), cmocka_unit_test(test_wakes_over_epoll),
+        ON_STAGE(test_order_of_a_turn),
+        ON_STAGE(test_sleeps_until_the_timer),
+        ON_STAGE(test_what_keeps_it_awake),
+        ON_STAGE(test_spins_while_answers_are_due),
+        ON_STAGE(test_passes_are_measured),
+        ON_STAGE(test_a_stopped_reactor_sleeps_again),
+        ON_STAGE(test_the_token_is_free_in_sleep_only),
+        cmocka_unit_test(test_wakes_over_uring),
+        cmocka_unit_test(test_wakes_over_epoll),
+        cmocka_unit_test(test_is_lent_over_uring),
+        cmocka_unit_test(test_is_lent_over_epoll),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
