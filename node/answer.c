@@ -36,6 +36,7 @@ void answer__push(struct worker *w, uint32_t to, const struct msg_answer *a, str
     *m = *a;
     if (a->block == NULL && wire.len > 0) memcpy(m + 1, wire.data, wire.len);
     mailbox_push(box, bytes);
+    w->owes_publish = true;
 }
 
 static struct flow *flow_of(struct peer *p, const struct queued *q)

@@ -261,6 +261,7 @@ const struct directive config__table[] = {
     WORDS("aclfile", "", FIXED, REFUSED(LATER_USERS)), NUMBER("acllog-max-len", "128", I64, NONE), CHOICE("acl-pubsub-default", channel_names, "resetchannels", NONE),
     /* ours */
     U32("shards", shards, "1", 0, SHARDS_MAX, START),
+    BOOL("shard-lending", lending, "yes", LIVE),
     CHOICE("profile", profile_names, "none", START),
     ENUM("io", io, io_names, "auto", START, ALSO("io-driver")),
     U32("io-busy-poll-us", io_busy_poll_us, "0", 0, 1000000, START),

@@ -25,7 +25,7 @@ struct node_load {
 struct node_park { /* park.h */
     atomic_bool locked;
     _Atomic uint64_t turn;
-    _Atomic uint32_t arrived;
+    uint64_t asleep, standing; /* bits: whose tokens the one that began the turn holds */
 };
 
 struct node {

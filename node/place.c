@@ -6,6 +6,7 @@
 #include "node/block.h"
 #include "node/commands.h"
 #include "node/config.h"
+#include "node/lend.h"
 #include "node/place_priv.h"
 #include "node/slowlog.h"
 #include "shard/base/log.h"
@@ -247,10 +248,26 @@ static void run_there(struct worker *w, struct conn *c, struct request *rq, uint
     send_request(w, shard, rq, c, pend, 0, no_tx);
 }
 
+/* In place, on the core of a shard that sleeps. */
+static void run_lent(struct worker *w, struct conn *c, struct request *rq, uint32_t shard)
+{
+    struct core *core = lend__core(w, shard);
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    rq->key.db = c->session.db;
+    rq->no_touch = c->session.no_touch;
+    lend__run(w, shard, rq, &reply);
+    if (unlikely(reply.errored))
+        core_count_error(core, reply.out->data + start, reply.out->len - start);
+    conn__reply_end(c, &reply, start);
+}
+
 static void run_on(struct worker *w, struct conn *c, struct request *rq, uint32_t shard)
 {
     if (shard == w->index)
         run_here(w, c, rq);
+    else if (lend__take(w, shard))
+        run_lent(w, c, rq, shard);
     else
         run_there(w, c, rq, shard);
 }
@@ -501,6 +518,7 @@ static void run_conn(struct worker *w, struct conn *c, struct request *rq)
         place__stall(w, c, CONN_WAIT_ORDER);
         return;
     }
+    lend__give_back(w); /* it may take long, or want the others to stand */
     if (must_wait_for_room(w, c, NULL)) return;
     if (unlikely(rq->spec->run_conn == multi__exec) && !ready_for_exec(w, c)) return;
     size_t start;
@@ -760,16 +778,20 @@ static void run_queued_peer(struct worker *w, struct queued *q)
  * less than groups of 32 or than loading ahead one by one while others run. */
 #define GROUP 16u
 
-static bool has_key_here(const struct worker *w, const struct request *rq)
+/* The keyspace that holds the first key, if it may be looked at now. */
+static struct keyspace *keyspace_of(struct worker *w, const struct request *rq)
 {
-    return rq->argc > 0 && rq->spec != NULL && rq->spec->keys.first > 0 &&
-           rq->argc > (uint32_t)rq->spec->keys.first &&
-           slot_shard(rq->key.slot, w->core.count) == w->index;
+    if (rq->argc == 0 || rq->spec == NULL || rq->spec->keys.first <= 0 ||
+        rq->argc <= (uint32_t)rq->spec->keys.first)
+        return NULL;
+    uint32_t shard = slot_shard(rq->key.slot, w->core.count);
+    if (likely(shard == w->index)) return w->core.ks;
+    return lend__take(w, shard) ? lend__core(w, shard)->ks : NULL;
 }
 
 /* HGET, SADD, ZSCORE … on big collections: the bucket and the node of the element, in the same way. */
-static void prefetch_elements(struct worker *w, const struct queued *q, const uint32_t *here,
-                              uint32_t keys)
+static void prefetch_elements(struct keyspace *const *ks, const struct queued *q,
+                              const uint32_t *here, uint32_t keys)
 {
     const struct record *record[GROUP];
     uint64_t hash[GROUP];
@@ -777,7 +799,7 @@ static void prefetch_elements(struct worker *w, const struct queued *q, const ui
     for (uint32_t k = 0; k < keys; k++) {
         const struct request *rq = &q[here[k]].rq;
         if (likely(rq->spec->element == 0) || rq->spec->element >= rq->argc) continue;
-        struct record *r = db_find(w->core.ks, &rq->key);
+        struct record *r = db_find(ks[k], &rq->key);
         if (r == NULL || !(r->flags & RECORD_OUT))
             continue; /* packed and inline: it is here already */
         record[n] = r;
@@ -797,18 +819,20 @@ static void prefetch_elements(struct worker *w, const struct queued *q, const ui
  * keys that lie in an overflow bucket that bucket's record. */
 static void prefetch_group(struct worker *w, const struct queued *q, uint32_t n)
 {
+    struct keyspace *ks[GROUP];
     uint32_t here[GROUP], overflow[GROUP], keys = 0, more = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (!has_key_here(w, &q[i].rq)) continue;
+        ks[keys] = keyspace_of(w, &q[i].rq);
+        if (ks[keys] == NULL) continue;
+        db_prefetch_bucket(ks[keys], &q[i].rq.key);
+        if (q[i].rq.spec->flags & CMD_WRITE) db_prefetch_counters(ks[keys], &q[i].rq.key);
         here[keys++] = i;
-        db_prefetch_bucket(w->core.ks, &q[i].rq.key);
-        if (q[i].rq.spec->flags & CMD_WRITE) db_prefetch_counters(w->core.ks, &q[i].rq.key);
     }
     for (uint32_t k = 0; k < keys; k++)
-        if (db_prefetch_record(w->core.ks, &q[here[k]].rq.key)) overflow[more++] = here[k];
+        if (db_prefetch_record(ks[k], &q[here[k]].rq.key)) overflow[more++] = k;
     for (uint32_t k = 0; k < more; k++)
-        db_prefetch_overflow(w->core.ks, &q[overflow[k]].rq.key);
-    prefetch_elements(w, q, here, keys);
+        db_prefetch_overflow(ks[overflow[k]], &q[here[overflow[k]]].rq.key);
+    prefetch_elements(ks, q, here, keys);
 }
 
 void place__run(struct worker *w)
@@ -822,8 +846,10 @@ void place__run(struct worker *w)
                 run_queued_conn(w, &q[i]);
             else
                 run_queued_peer(w, &q[i]);
+            if (unlikely(w->lent != 0)) lend__give_back_in_time(w);
         }
     }
+    lend__give_back(w);
 }
 
 /* ---- messages coming in */
@@ -927,6 +953,7 @@ void place__take_requests(struct worker *w)
 void place__publish(struct worker *w)
 {
     if (unlikely(w->served_head != NULL)) block__publish(w);
+    w->owes_publish = false;
     for (uint32_t s = 0; s < w->core.count; s++) {
         if (s == w->index) continue;
         struct peer *p = &w->peers[s];

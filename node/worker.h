@@ -59,6 +59,10 @@ struct worker {
     pthread_t thread;
     struct peer peers[SHARDS_MAX];
     uint32_t outstanding; /* over all peers */
+    uint64_t lent;        /* bits: shards whose token we hold (lend.h) */
+    uint64_t lent_ticks;  /* clock_ticks() when we took the first of them */
+    uint64_t lends;       /* tokens taken; others read it with stat_get() */
+    bool owes_publish;    /* answers were pushed that nobody has published */
     uint32_t returned;    /* over all connections: requests that were given back (answer.c) */
     _Atomic(struct block_note *) notes; /* of blocked connections, by any worker: block.c */
     struct block_note *served_head, **served_tail; /* their answers, until the pass ends */

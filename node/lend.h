@@ -1,0 +1,35 @@
+/* node/lend.h: work on the core of a shard that sleeps, in place, instead of waking it (architecture.md §5). */
+#ifndef MOON_NODE_LEND_H
+#define MOON_NODE_LEND_H
+
+#include "node/worker.h"
+
+/* True: we hold that shard's token, until lend__give_back(). False: it works, or is not to be lent now: send it
+ * a message. */
+MUST_CHECK bool lend__take_token(struct worker *w, uint32_t shard);
+MUST_CHECK static inline bool lend__take(struct worker *w, uint32_t shard)
+{
+    if (w->peers[shard].outstanding > 0) return false; /* those come first */
+    return (w->lent >> shard & 1) != 0 || lend__take_token(w, shard);
+}
+/* With the token only. */
+static inline struct core *lend__core(const struct worker *w, uint32_t shard)
+{
+    return &w->peers[shard].worker->core;
+}
+void lend__run(struct worker *w, uint32_t shard, const struct request *rq, struct reply *reply);
+
+/* What was done there is written, and its thread woken if something is left for it. */
+void lend__give_back_all(struct worker *w);
+static inline void lend__give_back(struct worker *w)
+{
+    if (unlikely(w->lent != 0)) lend__give_back_all(w);
+}
+/* After each request: a shard whose clients are back waits no longer than its own wake takes. */
+void lend__give_back_in_time(struct worker *w);
+
+/* On a core that somebody else worked on, its token held: its log is written. True: its thread has more to do,
+ * wake it when the token is given. */
+MUST_CHECK bool lend__settle(struct worker *owner);
+
+#endif

@@ -1,0 +1,288 @@
+"""A shard that sleeps is worked on by who has work for it: nobody is woken, order and writes hold, and what only
+its own thread can do is still done soon."""
+import random
+import re
+import threading
+import time
+
+import pytest
+
+from moonlib.resp import encode, parse, to_python
+from moonlib.server import start_moon
+from moonlib.slots import key_on
+
+IOS = ("epoll", "uring")
+STRESS = [(shards, io) for shards in (2, 4, 8) for io in IOS]
+
+
+def counters(client):
+    """Sums over all shards."""
+    text = client.call("INFO", "shards").decode()
+    sums = {"lends": 0, "wakes": 0, "sleeps": 0}
+    for line in text.splitlines():
+        for pair in line.partition(":")[2].split(","):
+            name, _, value = pair.partition("=")
+            if name in sums:
+                sums[name] += int(value)
+    return sums
+
+
+def spent(client, before):
+    return {name: value - before[name] for name, value in counters(client).items()}
+
+
+def read(client):
+    return to_python(parse(client.read_raw()))
+
+
+def freed_objects(client):
+    return int(re.search(rb"lazyfreed_objects:(\d+)", client.call("INFO", "memory"))[1])
+
+
+def settle():
+    time.sleep(0.05)  # shards fall asleep
+
+
+@pytest.fixture(name="node", params=[(2, io) for io in IOS] + [(4, io) for io in IOS], ids=lambda s: f"{s[0]}-{s[1]}")
+def fixture_node(request, nodes):
+    node = nodes.get(*request.param)
+    with node.client() as c:
+        c.call("CONFIG", "SET", "shard-lending", "yes")
+    return node
+
+
+def shards_of(node):
+    return int(node.argv[node.argv.index("--shards") + 1])
+
+
+# ---- who works where
+
+def test_one_client_wakes_nobody(node):
+    shards = shards_of(node)
+    with node.client() as c:
+        settle()
+        before = counters(c)
+        for i in range(300):
+            key = key_on(i % shards, shards)
+            assert c.call("SET", key, str(i)) == b"OK"
+            assert c.call("GET", key) == str(i).encode()
+        told = spent(c, before)
+    # All but those of the connection's own shard; a shard may be awake now and then for its cron.
+    assert told["lends"] >= 600 * (shards - 1) / shards * 0.9
+    assert told["wakes"] <= 60
+
+
+def test_the_switch(node):
+    shards = shards_of(node)
+    with node.client() as c:
+        c.call("CONFIG", "SET", "shard-lending", "no")
+        settle()
+        before = counters(c)
+        for i in range(100):
+            assert c.call("INCR", key_on(i % shards, shards)) == i // shards + 1
+        assert spent(c, before)["lends"] == 0
+        c.call("CONFIG", "SET", "shard-lending", "yes")
+        settle()
+        before = counters(c)
+        for i in range(100):
+            assert c.call("INCR", key_on(i % shards, shards)) == (100 + i - (100 + i) % shards) // shards + 1
+        assert spent(c, before)["lends"] > 0
+
+
+def test_a_part_that_went_by_message_comes_first(node):
+    """MGET, DEL go to several shards as messages; what follows them on such a shard must not overtake."""
+    shards = shards_of(node)
+    keys = [key_on(s, shards, "order") for s in range(shards)]
+    with node.client() as c:
+        for i in range(60):
+            settle_every = i % 10 == 0
+            if settle_every:
+                settle()
+            wanted, batch = [], b""
+            for s, key in enumerate(keys):
+                batch += encode(("SET", key, f"{i}-{s}"))
+                wanted.append(b"OK")
+            batch += encode(("MGET", *keys)) + encode(("DEL", *keys))
+            wanted += [[f"{i}-{s}".encode() for s in range(shards)], shards]
+            for key in keys:
+                batch += encode(("APPEND", key, "x")) + encode(("GET", key))
+                wanted += [1, b"x"]
+            c.send(batch)
+            assert [read(c) for _ in wanted] == wanted
+
+
+# ---- what belongs to the shard's own thread
+
+def test_time_is_brought_along(node):
+    shards = shards_of(node)
+    with node.client() as c:
+        for s in range(shards):
+            key = key_on(s, shards, "due")
+            assert c.call("SET", key, "v", "PX", "30") == b"OK"
+            settle()
+            assert c.call("GET", key) is None
+            assert c.call("SET", key, "v", "PX", "60000") == b"OK"
+            assert 59000 < c.call("PTTL", key) <= 60000
+
+
+def test_large_values_are_freed_soon(node):
+    """Freed in slices by the shard's own thread, which is woken for it: left alone it would sleep for 50 ms on average,
+    to its next timer."""
+    shards = shards_of(node)
+    in_time = [0] * shards
+    with node.client() as c:
+        for i in range(10 * shards):
+            shard = i % shards
+            key = key_on(shard, shards, "big")
+            c.call("SADD", key, *(f"e{n}" for n in range(1000)))
+            time.sleep(0.05 + i % 7 / 100)
+            freed = freed_objects(c)
+            assert c.call("UNLINK", key) == 1
+            time.sleep(0.015)
+            in_time[shard] += freed_objects(c) > freed
+    assert min(in_time) >= 7, in_time
+
+
+def test_slow_commands_name_their_client(node):
+    shards = shards_of(node)
+    with node.client() as c:
+        c.call("CLIENT", "SETNAME", "whoever")
+        keys = [key_on(s, shards, "slow") for s in range(shards)]
+        for key in keys:
+            c.call("SET", key, "v")
+        settle()
+        c.call("SLOWLOG", "RESET")
+        c.call("CONFIG", "SET", "slowlog-log-slower-than", "0")
+        settle()
+        for key in keys:
+            c.call("GET", key)
+        c.call("CONFIG", "SET", "slowlog-log-slower-than", "10000")
+        entries = [e for e in c.call("SLOWLOG", "GET", "100") if e[3][0] == b"GET"]
+        assert len(entries) == shards
+        assert all(e[5] == b"whoever" for e in entries)
+
+
+# ---- the log
+
+@pytest.mark.parametrize("io", IOS)
+def test_what_was_answered_survives_a_kill(io, tmp_path):
+    """Without gates a reply leaves when the kernel has the write, whoever made it."""
+    written = {}
+    for round_ in range(3):
+        node = start_moon(shards=3, io=io, appendonly="yes", folder=str(tmp_path))
+        with node.client() as c:
+            for key, value in written.items():
+                assert c.call("GET", key) == value, key
+            settle()
+            before = counters(c)
+            for i in range(200):
+                key, value = f"r{round_}:{i}", str(i).encode()
+                assert c.call("SET", key, value) == b"OK"
+                written[key] = value
+                if i % 50 == 0:
+                    settle()
+            assert spent(c, before)["lends"] > 50
+            node.kill()
+    node = start_moon(shards=2, io=io, appendonly="yes", folder=str(tmp_path))
+    with node.client() as c:
+        assert c.call("DBSIZE") == len(written)
+    node.stop()
+
+
+@pytest.mark.parametrize("io", IOS)
+def test_gated_shards_are_not_lent(io, tmp_path):
+    node = start_moon(shards=2, io=io, appendonly="yes", folder=str(tmp_path), args=["--appendfsync", "always"])
+    with node.client() as c:
+        settle()
+        before = counters(c)
+        for i in range(50):
+            assert c.call("SET", f"k{i}", str(i)) == b"OK"
+            assert c.call("GET", f"k{i}") == str(i).encode()
+        assert spent(c, before)["lends"] == 0
+        c.call("CONFIG", "SET", "appendfsync", "everysec")
+        settle()
+        before = counters(c)
+        for i in range(50):
+            assert c.call("INCR", f"n{i}") == 1
+        assert spent(c, before)["lends"] > 10
+    node.stop()
+
+
+# ---- alternating sleep and work
+
+class Talker(threading.Thread):
+    """One connection with keys of its own on all shards; every reply is known."""
+
+    def __init__(self, node, number, shards, until):
+        super().__init__(daemon=True)
+        self.client = node.client(timeout=20)
+        self.rng = random.Random(number)
+        self.until = until
+        self.keys = [f"t{number}:{i}" for i in range(8 * shards)]
+        self.values = {}
+        self.done = 0
+        self.error = None
+
+    def draw(self):
+        key = self.rng.choice(self.keys)
+        kind = self.rng.randrange(6)
+        old = self.values.get(key)
+        if kind <= 1:
+            return ("GET", key), old
+        if kind == 2:
+            self.values[key] = str(self.rng.randrange(10**6)).encode() * self.rng.choice((1, 1, 1, 40))
+            return ("SET", key, self.values[key]), b"OK"
+        if kind == 3:
+            self.values[key] = (old or b"") + b"+"
+            return ("APPEND", key, "+"), len(self.values[key])
+        if kind == 4:
+            self.values.pop(key, None)
+            return ("UNLINK", key), int(old is not None)
+        some = self.rng.sample(self.keys, 3)
+        return ("MGET", *some), [self.values.get(k) for k in some]
+
+    def run(self):
+        try:
+            while time.monotonic() < self.until:
+                drawn = [self.draw() for _ in range(self.rng.choice((1, 1, 1, 2, 5, 40)))]
+                self.client.send(b"".join(encode(request) for request, _ in drawn))
+                for request, wanted in drawn:
+                    got = read(self.client)
+                    assert got == wanted, (request, got, wanted)
+                self.done += len(drawn)
+                if self.rng.randrange(3) == 0:
+                    time.sleep(self.rng.choice((0.0002, 0.001, 0.004, 0.02)))
+        except Exception as error:  # told by the test
+            self.error = error
+
+
+@pytest.mark.parametrize("shards,io", STRESS, ids=lambda v: str(v))
+def test_sleep_and_work_alternate(shards, io, tmp_path, pytestconfig):
+    """Shards fall asleep and are lent, woken, made to stand (CONFIG SET), asked by INFO and walked by SCAN."""
+    seconds = 60 if pytestconfig.getoption("--full") else 3
+    node = start_moon(shards=shards, io=io, appendonly="yes", folder=str(tmp_path))
+    until = time.monotonic() + seconds
+    talkers = [Talker(node, number, shards, until) for number in range(6)]
+    with node.client(timeout=20) as c:
+        before = counters(c)
+        for t in talkers:
+            t.start()
+        rounds = 0
+        while time.monotonic() < until:
+            rounds += 1
+            assert c.call("CONFIG", "SET", "maxmemory", "0", "timeout", str(rounds % 2 * 1000)) == b"OK"
+            if rounds % 7 == 0:
+                assert c.call("CONFIG", "SET", "appendfsync", ("no", "everysec")[rounds % 2]) == b"OK"
+            c.call("SCAN", "0")
+            c.call("DBSIZE")
+            time.sleep(0.01)
+        for t in talkers:
+            t.join(30)
+            assert not t.is_alive()
+            assert t.error is None, t.error
+            t.client.close()
+        assert spent(c, before)["lends"] > 100
+        assert sum(t.done for t in talkers) > 100 * seconds
+        total = sum(len(t.values) for t in talkers)
+        assert c.call("DBSIZE") == total
+    node.stop()
