@@ -320,7 +320,7 @@ def served_twice(world, command):
 
 BUGS = {
     "script not isolated": Bug({"script"}, not_isolated_script),
-    "an element served twice": Bug({"waiters"}, served_twice),
+    "an element served twice": Bug({"waiters", "handers"}, served_twice),
     "MSET in two steps": Bug({"tuple"}, in_parts({"MSET"}, lambda c: cut_at(c, 3))),
     "MSET in two steps, seen by the graph": Bug({"versions"}, in_parts({"MSET"}, lambda c: cut_at(c, 3))),
     "reader between two parts": Bug({"tuple"}, in_parts({"MGET"}, lambda c: cut_at(c, 2))),

@@ -30,7 +30,8 @@ PLACES = {
     "counter": "multi",
     "mixed": "multi",
     "append": "multi",
-    "waiters": None,
+    "waiters": None,  # a timeout may strike before the first try on another shard has run
+    "handers": None,  # the same
     "script": None,
 }
 SPLIT = {"MGET", "MSET", "DEL", "UNLINK", "EXISTS", "TOUCH"}
@@ -180,20 +181,32 @@ def waiting(rng):
     return b"0.0%d" % rng.randint(1, 3)
 
 
-@kind("lll", 2)
-def waiters(session, group):
-    rng, keys = session.rng, group.keys
+def beside_waiters(rng, session, keys):
     a, b = rng.choice(keys), rng.choice(keys)
-    draw = rng.random()
-    if draw < 0.35:
-        return rng.choice([("BLPOP", *some(rng, keys), waiting(rng)), ("BRPOP", *some(rng, keys, 1), waiting(rng)),
-                           ("BLMOVE", a, b, rng.choice(SIDES), rng.choice(SIDES), waiting(rng)),
-                           ("BRPOPLPUSH", a, b, waiting(rng)),
-                           ("BLMPOP", waiting(rng), b"%d" % len(keys), *keys, rng.choice(SIDES))])
-    if draw < 0.65:
+    if rng.random() < 0.5:
         return (rng.choice(["RPUSH", "LPUSH"]), a, session.fresh())
     return rng.choice([("LPOP", a), reader_of("l", a), ("EXISTS", *keys), ("DEL", a, b),
                        ("LMOVE", a, b, rng.choice(SIDES), rng.choice(SIDES))])
+
+
+@kind("lll", 3)
+def waiters(session, group):
+    rng, keys = session.rng, group.keys
+    if rng.random() < 0.6:
+        return beside_waiters(rng, session, keys)
+    return rng.choice([("BLPOP", *some(rng, keys), waiting(rng)), ("BRPOP", *some(rng, keys, 1), waiting(rng)),
+                       ("BLMPOP", waiting(rng), b"%d" % len(keys), *keys, rng.choice(SIDES))])
+
+
+@kind("lll", 3)
+def handers(session, group):
+    """Who waits for an element to put it elsewhere, where the next one may be waiting."""
+    rng, keys = session.rng, group.keys
+    a, b = rng.choice(keys), rng.choice(keys)
+    if rng.random() < 0.6:
+        return beside_waiters(rng, session, keys)
+    return rng.choice([("BLMOVE", a, b, rng.choice(SIDES), rng.choice(SIDES), waiting(rng)),
+                       ("BRPOPLPUSH", a, b, waiting(rng)), ("BLPOP", a, waiting(rng))])
 
 
 @kind("ssss", 3)
