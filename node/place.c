@@ -503,7 +503,7 @@ static void refuse_exec(struct conn *c, const char *why)
 }
 
 /* False: it waits, or was refused. True, and there are keys on several shards: the others stand. */
-static bool ready_for_exec(struct worker *w, struct conn *c)
+static COLD bool ready_for_exec(struct worker *w, struct conn *c)
 {
     uint64_t shards;
     if (!multi__spans(c, &shards)) return true;

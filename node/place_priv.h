@@ -139,7 +139,7 @@ void place__reply_end(struct worker *w, struct conn *c, const struct reply *repl
 void merge__finish(struct merge *m, struct reply *reply);
 
 /* ---- span.c */
-void span__place(struct worker *w, struct conn *c, struct request *rq);
+COLD void span__place(struct worker *w, struct conn *c, struct request *rq);
 /* READY: the others stand, w->span is begun, and span__end() must come soon. WAITS: c is stalled. STOPS: the node
  * does. */
 enum span_ready { SPAN_READY, SPAN_WAITS, SPAN_STOPS };

@@ -43,12 +43,17 @@ static inline struct core *core_of(const struct exec *x, uint16_t slot)
     return likely(x->span == NULL) ? x->core : exec__core_of(x, slot);
 }
 
+static COLD void tell_listener(struct exec *x, const struct db_key *key, enum notify_class cls,
+                               const char *event)
+{
+    struct core *c = core_of(x, key->slot);
+    if (event != NULL) c->on_event(c->on_event_ctx, key, cls, event);
+}
+
 static inline void tell(struct exec *x, const struct db_key *key, enum notify_class cls,
                         const char *event)
 {
-    if (likely(x->core->on_event == NULL) || event == NULL) return;
-    struct core *c = core_of(x, key->slot);
-    c->on_event(c->on_event_ctx, key, cls, event);
+    if (unlikely(x->core->on_event != NULL)) tell_listener(x, key, cls, event);
 }
 
 /* What follows is about a key of that slot. */
