@@ -177,11 +177,22 @@ void jfound_free(struct jfound *f)
 
 /* ---- the world */
 
+static void on_written(void *ctx)
+{
+    struct jopen *o = ctx;
+    if (o->tail.track == NULL) return;
+    uint64_t woken =
+        journal_tail_moved(&o->tail, journal_safe_lsn(o->j), journal_durable_lsn(o->j));
+    assert_int_equal(woken >> o->tail.log & 1, 0);
+    journal_cut_known(o->j, o->tail.known);
+}
+
 static void on_durable(void *ctx, uint64_t lsn)
 {
     struct jopen *o = ctx;
     assert_true(lsn > o->durable);
     o->durable = lsn;
+    on_written(ctx);
 }
 
 static void on_refuse(void *ctx, bool on, enum rc rc)
@@ -204,7 +215,10 @@ void jworld_abandon(struct jworld *w)
     for (uint32_t l = 0; l < w->logs; l++) {
         if (w->log[l].j != NULL) journal__abandon(w->log[l].j);
         w->log[l].j = NULL;
+        journal_tail_close(&w->log[l].tail);
     }
+    journal_track_free(w->track);
+    w->track = NULL;
     if (w->timers != NULL) timer_wheel_free(w->timers);
     if (w->set != NULL) journal_set_close(w->set);
     w->timers = NULL;
@@ -254,12 +268,15 @@ enum rc jworld_start(struct jworld *w)
     }
     w->timers = timer_wheel_new(clock_mono_ns(io_sim_clock(w->sim)) / 1000000);
     w->logs = w->set->opts.logs;
+    if (w->tracks) w->track = journal_track_new(w->logs);
     for (uint32_t l = 0; l < w->logs && rc == RC_OK; l++) {
         struct jopen *o = &w->log[l];
         *o = (struct jopen){0};
-        struct journal_events events = {.ctx = o, .on_durable = on_durable, .on_refuse = on_refuse};
+        struct journal_events events = {
+            .ctx = o, .on_durable = on_durable, .on_written = on_written, .on_refuse = on_refuse};
         rc = journal_open(w->set, l, w->io, w->timers, &events, &o->j);
         if (rc == RC_OK) o->durable = journal_durable_lsn(o->j);
+        if (rc == RC_OK) journal_tail_open(&o->tail, w->track, l, journal_lsn(o->j));
     }
     if (rc != RC_OK) jworld_close(w, false);
     return rc;
@@ -270,7 +287,10 @@ void jworld_close(struct jworld *w, bool clean)
     for (uint32_t l = 0; l < w->logs; l++) {
         if (w->log[l].j != NULL) journal_close(w->log[l].j, clean);
         w->log[l].j = NULL;
+        journal_tail_close(&w->log[l].tail);
     }
+    journal_track_free(w->track);
+    w->track = NULL;
     timer_wheel_free(w->timers);
     journal_set_close(w->set);
     w->timers = NULL;

@@ -5,6 +5,7 @@
 
 #include "shard/base/rng.h"
 #include "shard/journal/journal.h"
+#include "shard/journal/track.h"
 #include "shard/journal/writer_priv.h"
 #include "tests/sim/io_sim.h"
 
@@ -39,6 +40,7 @@ struct jrun *jmodel_add_run(struct jmodel *m, uint32_t logs);
 
 struct jopen { /* one open log, and what it told */
     struct journal *j;
+    struct journal_tail tail; /* with jworld.tracks */
     uint64_t durable;
     uint32_t refusals;
     bool refusing;
@@ -54,6 +56,8 @@ struct jworld {
     uint32_t segment_bytes;
     enum journal_fsync fsync;
     bool repair;
+    bool tracks; /* the cut is kept, as a node does */
+    struct journal_track *track;
     struct jopen log[JLIB_LOGS_MAX];
     struct buf why;
 };
