@@ -103,6 +103,55 @@ def test_what_was_executed_is_answered_and_kept(tmp_path, io, shards, fsync):
                     assert [int(v or 0) for v in c.call("MGET", *client.keys)] == client.expected()
 
 
+class Transactor(threading.Thread):
+    """MSETs over all shards, ten at a time, until its connection ends."""
+
+    def __init__(self, number, port):
+        super().__init__()
+        self.keys = [f"t{number}:{i}" for i in range(12)]
+        self.port, self.sent, self.answered, self.error = port, 0, 0, None
+
+    def run(self):
+        with Client(self.port, timeout=20) as client:
+            while True:
+                try:
+                    first, self.sent = self.sent, self.sent + 10
+                    replies = client.pipeline([("MSET", *[x for key in self.keys for x in (key, first + i + 1)]) for i in range(10)])
+                    self.answered += 10
+                    if replies != [b"OK"] * 10:
+                        self.error = replies
+                        return
+                except (Disconnected, OSError):
+                    return
+
+
+@pytest.mark.parametrize("fsync", ("everysec", "always"))
+@pytest.mark.parametrize("shards", (2, 4))
+def test_transactions_are_answered_and_kept_whole(tmp_path, shards, fsync):
+    """Replies that wait for parts in other shards' logs at the stop."""
+    args = ["--appendfsync", fsync]
+    node = start_moon(shards=shards, appendonly="yes", folder=str(tmp_path), args=args)
+    try:
+        clients = [Transactor(i, node.port) for i in range(4)]
+        for client in clients:
+            client.start()
+        time.sleep(0.4)
+        node.signal(signal.SIGTERM)
+        assert node.process.wait(10) == 0
+        for client in clients:
+            client.join(30)
+    finally:
+        node.kill()
+    assert log_is_whole(tmp_path)
+    with start_moon(shards=shards, appendonly="yes", folder=str(tmp_path), args=args) as again, again.client() as c:
+        for client in clients:
+            assert client.error is None
+            values = {int(v) for v in c.call("MGET", *client.keys)}
+            assert len(values) == 1, "half a transaction"
+            assert client.answered <= values.pop() <= client.sent
+            assert client.answered > 0
+
+
 @pytest.mark.parametrize("shards", (1, 2))
 @pytest.mark.parametrize("io", IOS)
 def test_a_large_reply_is_delivered_to_its_end(io, shards):
