@@ -682,7 +682,7 @@ static void release(struct rl *rl)
     rl->meta_done = UINT64_MAX;
     rl__send_ready(rl);
     rl__pieces_free(rl);
-    rl__sessions_free(rl);
+    sessions_free(&rl->sessions);
     mem_free(MEM_RAFT, rl, sizeof *rl);
 }
 

@@ -47,6 +47,21 @@ bool members_decode(struct bytes in, struct rl_members *out)
     return in.len - at < 8;
 }
 
+void members_encode(const struct rl_members *m, struct buf *out)
+{
+    size_t start = out->len;
+    uint64_t count = m->count;
+    buf_add_byte(out, 1);
+    buf_add(out, &count, sizeof count);
+    for (uint32_t i = 0; i < m->count; i++) {
+        buf_add(out, &m->at[i].id, sizeof m->at[i].id);
+        buf_add(out, m->at[i].address, strlen(m->at[i].address) + 1);
+        buf_add_byte(out, (uint8_t)role_to(m->at[i].role));
+    }
+    while ((out->len - start) % 8 != 0)
+        buf_add_byte(out, 0);
+}
+
 void members_from_raft(const struct raft_configuration *c, struct rl_members *out)
 {
     assert(c->n <= RAFT_MEMBERS_MAX);

@@ -9,6 +9,7 @@
 #include <raft.h>
 
 #include "raftlog/raftlog.h"
+#include "raftlog/session_priv.h"
 #include "raftlog/store_priv.h"
 #include "shard/base/rng.h"
 
@@ -119,15 +120,6 @@ struct piece_in {
     struct buf body;
 };
 
-struct session {
-    uint64_t node, incarnation, done_below;
-    uint32_t count;
-    struct session_entry {
-        uint64_t counter, index;
-        uint32_t code;
-    } * entry; /* RAFT_SESSION_WINDOW of them, rising counters */
-};
-
 struct rl {
     struct raft raft;
     struct raft_io io;
@@ -184,8 +176,7 @@ struct rl {
     uint64_t transfer_to, transfer_until_ms;
 
     /* applying (apply.c) */
-    struct session *session;
-    uint32_t session_count, session_cap;
+    struct sessions sessions;
     uint64_t bytes_since_snapshot;
     uint64_t disk_install_index; /* snapshot that is being restored now */
     uint64_t snapshots_taken, snapshots_installed, held_total, dropped;
@@ -230,6 +221,7 @@ const char *rl__change_refused(const struct rl *rl);
 
 /* ---- members.c: libraft's coding of configurations, decoded with care */
 bool members_decode(struct bytes in, struct rl_members *out);
+void members_encode(const struct rl_members *m, struct buf *out); /* appends */
 void members_from_raft(const struct raft_configuration *c, struct rl_members *out);
 int members_to_raft(const struct rl_members *m, struct raft_configuration *out);
 
@@ -255,7 +247,6 @@ void rl__pieces_free(struct rl *rl);
 /* ---- apply.c */
 void rl__fsm_init(struct rl *rl);
 void *rl__envelope(const struct rl_request *r, struct bytes payload, size_t *bytes_out);
-void rl__sessions_free(struct rl *rl);
 
 /* ---- heap.c */
 void rl__heap_use(void);

@@ -360,7 +360,8 @@ static void sync_names(struct disk *d, const struct disk_sync *s)
         if (d->changes[i].file != NULL) disk_release(d, d->changes[i].file);
     }
     d->change_count -= upto;
-    memmove(d->changes, d->changes + upto, d->change_count * sizeof *d->changes);
+    if (d->change_count > 0)
+        memmove(d->changes, d->changes + upto, d->change_count * sizeof *d->changes);
 }
 
 void disk_sync_done(struct disk *d, struct disk_sync *s)
