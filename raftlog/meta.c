@@ -37,6 +37,21 @@ void meta_put(uint8_t out[META_BYTES], const struct store_ids *ids, const struct
     memcpy(out + META_BYTES - 4, &crc, sizeof crc);
 }
 
+bool meta_ids(struct bytes file, struct store_ids *out)
+{
+    struct meta_block b;
+    uint32_t crc;
+    if (file.len != META_BYTES) return false;
+    memcpy(&b, file.data, sizeof b);
+    memcpy(&crc, file.data + META_BYTES - 4, sizeof crc);
+    if (crc32c(0, file.data, META_BYTES - 4) != crc) return false;
+    if (memcmp(b.magic, magic, sizeof magic) != 0) return false;
+    *out = (struct store_ids){.raft_id = b.raft_id};
+    memcpy(out->cluster, b.cluster, sizeof out->cluster);
+    memcpy(out->node, b.node, sizeof out->node);
+    return true;
+}
+
 const char *meta_get(struct bytes file, const struct store_ids *ids, struct store_meta *out,
                      uint64_t *offset_out)
 {

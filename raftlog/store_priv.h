@@ -77,6 +77,8 @@ bool segment_is_damaged(struct bytes file, uint32_t seed, uint64_t at);
 bool bytes_all_zero(struct bytes b);
 
 void meta_put(uint8_t out[META_BYTES], const struct store_ids *ids, const struct store_meta *meta);
+/* Whose log it is, of a whole block of any log; false: not whole. */
+bool meta_ids(struct bytes file, struct store_ids *out);
 const char *meta_get(struct bytes file, const struct store_ids *ids, struct store_meta *out,
                      uint64_t *offset_out);
 
