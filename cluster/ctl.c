@@ -284,7 +284,7 @@ static enum rc settle_node(struct ctl *c, char *why, size_t why_bytes)
         return propose_now(c, TOPO_NODE_JOIN, &join, why, why_bytes);
     }
     if (rc != RC_OK || says(&node->info, &c->opts.self)) return rc;
-    /* The same incarnation: alone nobody mistakes one life for another (docs/adr/0007). */
+    /* The same incarnation: alone nobody mistakes one life for another (docs/adr/0008). */
     struct topo_node_update update = {.node =
                                           info_of(&c->opts.self, c->me, node->info.incarnation)};
     return propose_now(c, TOPO_NODE_UPDATE, &update, why, why_bytes);

@@ -87,7 +87,7 @@ static void section_server(struct info_writer *w, const struct sums *t)
     info_str(w, "redis_git_sha1", "00000000");
 #endif
     info_str(w, "redis_git_dirty", "0");
-    info_str(w, "redis_mode", "standalone");
+    info_str(w, "redis_mode", config.cluster_enabled ? "cluster" : "standalone");
     info_fmt(w, "os", "%s %s %s", os.sysname, os.release, os.machine);
     info_i64(w, "arch_bits", 64);
     info_str(w, "multiplexing_api", node.io_name);
@@ -350,7 +350,7 @@ static void section_cluster(struct info_writer *w, const struct sums *t)
 {
     (void)t;
     info_section(w, "Cluster");
-    info_i64(w, "cluster_enabled", 0);
+    info_i64(w, "cluster_enabled", config.cluster_enabled);
 }
 
 static void section_shards(struct info_writer *w, const struct sums *t)

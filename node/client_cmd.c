@@ -41,6 +41,8 @@ static void run_select(struct call *c)
         error = ERR_NOT_INT;
     else if (db < INT_MIN || db > INT_MAX)
         error = "ERR value is out of range, value must between -2147483648 and 2147483647";
+    else if (config.cluster_enabled && db != 0)
+        error = "ERR SELECT is not allowed in cluster mode";
     else if (db < 0 || db >= (int64_t)config.databases)
         error = "ERR DB index is out of range";
     if (error != NULL) {
@@ -69,7 +71,7 @@ static void run_reset(struct call *c)
     s->db = 0;
     s->proto = 2;
     s->authenticated = config.requirepass[0] == 0;
-    s->no_touch = s->no_evict = false;
+    s->no_touch = s->no_evict = s->readonly = false;
     s->reply_mode = REPLY_ON;
     c->reply->proto = 2;
     reply_status(c->reply, "RESET");
@@ -147,7 +149,7 @@ static void reply_hello(struct call *c)
     reply_bulk_text(c->reply, "id");
     reply_i64(c->reply, (int64_t)conn->id);
     reply_bulk_text(c->reply, "mode");
-    reply_bulk_text(c->reply, "standalone");
+    reply_bulk_text(c->reply, config.cluster_enabled ? "cluster" : "standalone");
     reply_bulk_text(c->reply, "role");
     reply_bulk_text(c->reply, "master");
     reply_bulk_text(c->reply, "modules");

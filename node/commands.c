@@ -15,10 +15,10 @@
 #define NAME_MAX_BYTES 24u
 
 static const struct cmd_table *const tables[] = {
-    &string_cmds,      &keys_cmds,         &scan_cmds,       &set_cmds,    &hash_cmds,
-    &list_cmds,        &zset_cmds,         &zset_range_cmds, &debug_cmds,  &command_cmds,
-    &set_algebra_cmds, &zset_algebra_cmds, &config_cmds,     &client_cmds, &admin_cmds,
-    &slowlog_cmds,     &latency_cmds,      &multi_cmds,
+    &string_cmds,      &keys_cmds,         &scan_cmds,       &set_cmds,     &hash_cmds,
+    &list_cmds,        &zset_cmds,         &zset_range_cmds, &debug_cmds,   &command_cmds,
+    &set_algebra_cmds, &zset_algebra_cmds, &config_cmds,     &client_cmds,  &admin_cmds,
+    &slowlog_cmds,     &latency_cmds,      &multi_cmds,      &cluster_cmds,
 };
 static struct cmd_spec *rows;
 static char (*full_names)[2 * NAME_MAX_BYTES];

@@ -25,6 +25,6 @@ uint32_t commands_opcodes(void);
 
 /* The tables: data commands are listed in shard/cmd/cmd.h; these live in node/. */
 extern const struct cmd_table command_cmds, config_cmds, client_cmds, admin_cmds, slowlog_cmds,
-    latency_cmds, multi_cmds;
+    latency_cmds, multi_cmds, cluster_cmds;
 
 #endif

@@ -41,6 +41,12 @@ struct config {
     bool daemonize;
     uint32_t shutdown_timeout_s;
     enum { DEBUG_NO, DEBUG_LOCAL, DEBUG_YES } enable_debug_command, enable_protected_configs;
+    /* cluster */
+    bool cluster_enabled, cluster_full_coverage, cluster_reads_when_down;
+    uint32_t cluster_port; /* 0: 10,000 above port */
+    uint32_t cluster_announce_port, cluster_announce_tls_port, cluster_announce_bus_port;
+    char cluster_announce_ip[256], cluster_announce_hostname[264]; /* rows bound them at 255 */
+    uint32_t cluster_endpoint;                                     /* enum cluster_endpoint */
     /* memory and types: maxmemory lives in node.shared, thresholds in type_limits */
     uint64_t maxmemory;
     /* log */

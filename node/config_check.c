@@ -177,6 +177,15 @@ bool config__check_file_name(struct bytes text, const char **error_out)
     return text.len == 0 || memchr(text.data, '/', text.len) == NULL;
 }
 
+/* Other nodes and clients find it in lines of words and commas. */
+bool config__check_announced(struct bytes text, const char **error_out)
+{
+    *error_out = "Addresses may not contain spaces, commas or control characters";
+    for (size_t i = 0; i < text.len; i++)
+        if (text.data[i] <= ' ' || text.data[i] == ',' || text.data[i] >= 127) return false;
+    return true;
+}
+
 bool config__check_hostname(struct bytes text, const char **error_out)
 {
     *error_out = "Hostnames must be less than 256 characters";

@@ -93,6 +93,7 @@ bool config__check_events(struct bytes text, const char **error_out);
 bool config__check_oom_values(struct bytes text, const char **error_out);
 bool config__check_title(struct bytes text, const char **error_out);
 bool config__check_file_name(struct bytes text, const char **error_out);
+bool config__check_announced(struct bytes text, const char **error_out);
 bool config__check_hostname(struct bytes text, const char **error_out);
 bool config__check_shutdown_words(struct bytes text, const char **error_out);
 bool config__check_live_maxclients(struct bytes text, const char **error_out);

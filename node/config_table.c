@@ -1,4 +1,5 @@
 /* The table of all directives. Order is that of CONFIG GET. */
+#include "cluster/show.h"
 #include "node/config_priv.h"
 #include "node/node.h"
 #include "shard/types/value.h"
@@ -27,7 +28,8 @@ NAMES(oom_names, {"no", 0}, {"yes", 0}, {"relative", 0}, {"absolute", 0});
 NAMES(sanitize_names, {"no", 0}, {"yes", 0}, {"clients", 0});
 NAMES(diskless_names, {"disabled", 0}, {"on-empty-db", 0}, {"swapdb", 0});
 NAMES(propagation_names, {"ignore", 0}, {"panic", 0}, {"panic-on-replicas", 0});
-NAMES(endpoint_names, {"ip", 0}, {"hostname", 0}, {"unknown-endpoint", 0});
+NAMES(endpoint_names, {"ip", CLUSTER_BY_IP}, {"hostname", CLUSTER_BY_HOSTNAME},
+      {"unknown-endpoint", CLUSTER_BY_NOTHING});
 NAMES(channel_names, {"allchannels", 0}, {"resetchannels", 0});
 NAMES(order_names, {"relaxed", 0}, {"strict", 0});
 NAMES(on_off_auto, {"auto", 0}, {"on", 0}, {"off", 0});
@@ -128,7 +130,6 @@ static void apply_log(void)
 
 #define LATER_TLS "TLS is not there yet: put stunnel or a proxy in front, or leave it out"
 #define LATER_REPL "replication is not there yet"
-#define LATER_CLUSTER "cluster mode is not there yet"
 #define LATER_RDB "snapshots are not there yet; the log (appendonly yes) keeps the data"
 #define LATER_EVICT                                                                                \
     "only noeviction is there yet: with maxmemory set, writes are refused when it is full"
@@ -249,13 +250,14 @@ const struct directive config__table[] = {
     FLAG("replica-lazy-flush", "yes", ALSO("slave-lazy-flush")), FLAG("replica-ignore-maxmemory", "yes", ALSO("slave-ignore-maxmemory")),
     FLAG("replica-ignore-disk-write-errors", "no", NONE), CHOICE("propagation-error-behavior", propagation_names, "ignore", NONE),
     /* cluster */
-    FLAG("cluster-enabled", "no", FIXED, REFUSED(LATER_CLUSTER)), WORDS("cluster-config-file", "nodes.conf", FIXED), NUMBER("cluster-node-timeout", "15000", I64, NONE), NUMBER("cluster-port", "0", 0, 65535, FIXED),
+    BOOL("cluster-enabled", cluster_enabled, "no", START), WORDS("cluster-config-file", "nodes.conf", FIXED), NUMBER("cluster-node-timeout", "15000", I64, NONE), U32("cluster-port", cluster_port, "0", 0, 65535, START),
     NUMBER("cluster-replica-validity-factor", "10", I32, ALSO("cluster-slave-validity-factor")), NUMBER("cluster-migration-barrier", "1", I32, NONE), FLAG("cluster-allow-replica-migration", "yes", NONE),
-    FLAG("cluster-require-full-coverage", "yes", NONE), FLAG("cluster-allow-reads-when-down", "no", NONE), FLAG("cluster-allow-pubsubshard-when-down", "yes", NONE),
+    BOOL("cluster-require-full-coverage", cluster_full_coverage, "yes", LIVE), BOOL("cluster-allow-reads-when-down", cluster_reads_when_down, "no", LIVE), FLAG("cluster-allow-pubsubshard-when-down", "yes", NONE),
     FLAG("cluster-replica-no-failover", "no", ALSO("cluster-slave-no-failover")),
-    WORDS("cluster-announce-ip", "", NONE), NUMBER("cluster-announce-port", "0", 0, 65535, NONE), NUMBER("cluster-announce-tls-port", "0", 0, 65535, NONE), NUMBER("cluster-announce-bus-port", "0", 0, 65535, NONE),
-    WORDS("cluster-announce-hostname", "", .check = config__check_hostname), WORDS("cluster-announce-human-nodename", "", .check = config__check_hostname), WORDS("cluster-announce-client-ipv4", "", NONE), WORDS("cluster-announce-client-ipv6", "", NONE),
-    CHOICE("cluster-preferred-endpoint-type", endpoint_names, "ip", NONE), BYTES("cluster-link-sendbuf-limit", "0", I64, NONE), FLAG("cluster-slot-stats-enabled", "no", NONE), NUMBER("cluster-blacklist-ttl", "60", I64, NONE),
+    TEXT("cluster-announce-ip", cluster_announce_ip, "", LIVE, .check = config__check_announced), U32("cluster-announce-port", cluster_announce_port, "0", 0, 65535, LIVE), U32("cluster-announce-tls-port", cluster_announce_tls_port, "0", 0, 65535, LIVE),
+    U32("cluster-announce-bus-port", cluster_announce_bus_port, "0", 0, 65535, LIVE),
+    TEXT("cluster-announce-hostname", cluster_announce_hostname, "", LIVE, .check = config__check_hostname), WORDS("cluster-announce-human-nodename", "", .check = config__check_hostname), WORDS("cluster-announce-client-ipv4", "", NONE), WORDS("cluster-announce-client-ipv6", "", NONE),
+    ENUM("cluster-preferred-endpoint-type", cluster_endpoint, endpoint_names, "ip", LIVE), BYTES("cluster-link-sendbuf-limit", "0", I64, NONE), FLAG("cluster-slot-stats-enabled", "no", NONE), NUMBER("cluster-blacklist-ttl", "60", I64, NONE),
     NUMBER("cluster-ping-interval", "0", I32, .hidden = true), NUMBER("cluster-databases", "1", 1, INT32_MAX, FIXED),
     /* ACL */
     WORDS("aclfile", "", FIXED, REFUSED(LATER_USERS)), NUMBER("acllog-max-len", "128", I64, NONE), CHOICE("acl-pubsub-default", channel_names, "resetchannels", NONE),

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "node/cluster.h"
 #include "node/config.h"
 #include "node/log_check.h"
 #include "node/worker_priv.h"
@@ -169,7 +170,7 @@ static bool load_data(struct io *io, const sigset_t *signals, bool *failed_out)
     *failed_out = !wait_workers(signals, "replaying") && !atomic_load(&node.stopping);
     if (*failed_out || atomic_load(&node.stopping)) return false;
     if (journal_set_bytes(node.journal_set) > 0) log_loaded();
-    *failed_out = !begin_generation();
+    *failed_out = !cluster_data_fits() || !begin_generation();
     if (!*failed_out && node.shards > 1) node.track = journal_track_new(node.shards);
     return !*failed_out;
 }
@@ -295,6 +296,7 @@ static void follow(struct worker *w, struct loading *l)
     }
     if (!await(w, NODE_OPENS)) return;
     bool ok = worker__open_log(w);
+    if (ok && w->index == 0) ok = cluster_claim_slots(w);
     if (ok) core_start_upkeep(&w->core);
     report(ok);
     if (!await(w, NODE_SERVES)) return;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "node/cluster.h"
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/load.h"
@@ -243,7 +244,8 @@ int main(int argc, char **argv)
     if (io_open(&file_io, &io, &unused) != RC_OK) return 1;
     if (config.check_log) return log_check_run(io);
     raise_file_limit();
-    if (!enter_dir() || !listen__bind() || !start_shards(&usable)) return 1;
+    if (!enter_dir() || !cluster_settings_fit() || !listen__bind() || !start_shards(&usable))
+        return 1;
     write_pid_file();
     bool failed;
     if (load_node(io, &signals, &failed)) {

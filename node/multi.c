@@ -6,6 +6,7 @@
  * group of the log. If there are several such shards it runs here while the others stand (span.c).
  * Commands about the connection run on its own core when that is done, and take their places in the reply;
  * what they mean for the data commands behind them (SELECT, HELLO, CLIENT NO-TOUCH) is worked out before. */
+#include "node/cluster.h"
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/hold.h"
@@ -564,8 +565,8 @@ static void foresee(struct worker *w, struct entry *e, struct session *s)
     const char *name = commands_full_name(e->spec);
     int64_t v;
     if (strcmp(name, "select") == 0) {
-        if (num_parse_i64(rq.argv[1], &v) && v >= 0 && v < (int64_t)config.databases)
-            s->db = (uint8_t)v;
+        int64_t databases = config.cluster_enabled ? 1 : (int64_t)config.databases;
+        if (num_parse_i64(rq.argv[1], &v) && v >= 0 && v < databases) s->db = (uint8_t)v;
     } else if (strcmp(name, "hello") == 0) {
         if (rq.argc > 1 && num_parse_i64(rq.argv[1], &v) && (v == 2 || v == 3))
             s->proto = (uint8_t)v;
@@ -656,12 +657,36 @@ static void exec_span(struct conn *c, struct multi *m, struct join *j, struct re
     if (core_must_serve(&w->core)) core_serve(&w->core); /* on the others: when their pass begins */
 }
 
+/* In cluster mode: all keys are of one slot, and it is served here still. False: replied. */
+static bool is_served_here(struct conn *c, struct multi *m, struct reply *reply)
+{
+    struct worker *w = c->worker;
+    uint16_t slot = SLOTMAP_NONE;
+    bool served = true;
+    for (size_t at = sizeof(struct body); served && at < m->queue.len;) {
+        struct entry *e = entry_at(&m->queue, at);
+        struct arena_mark mark = arena_mark(&w->args);
+        struct request rq = request_of(w, e);
+        served = cluster_admits_next(w, &rq, &slot, reply);
+        arena_rewind(&w->args, mark);
+        at += e->bytes;
+    }
+    return served;
+}
+
 void multi__exec(struct call *call)
 {
     struct conn *c = call_conn(call);
     struct multi *m = c->multi;
+    uint64_t shards;
     if (!(c->flags & CONN_MULTI)) {
         reply_error(call->reply, "ERR EXEC without MULTI");
+        return;
+    }
+    if (unlikely(c->worker->map != NULL) && !is_served_here(c, m, call->reply)) {
+        struct hold nothing;
+        if (multi__spans(c, &shards)) span__end(c->worker, 0, &nothing); /* the others go on */
+        multi__reset(c);
         return;
     }
     if (m->aborted) {
@@ -670,7 +695,7 @@ void multi__exec(struct call *call)
         return;
     }
     const struct body *b = body_of(&m->queue);
-    uint64_t shards = m->keys | m->watched;
+    shards = m->keys | m->watched;
     fill_in(c, m);
     struct join *j = b->count > b->data_count ? join_new(&m->queue) : NULL;
     if (multi__spans(c, &shards))

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "node/block.h"
+#include "node/cluster.h"
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/lend.h"
@@ -596,8 +597,19 @@ static void refuse_browser(struct conn *c)
     conn_close_now(c);
 }
 
+/* In cluster mode. False: replied. */
+static bool is_served_here(struct worker *w, struct conn *c, const struct request *rq)
+{
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    if (cluster_admits(w, rq, &reply)) return true;
+    core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
+    conn__reply_end(c, &reply, start);
+    return false;
+}
+
 /* What every request must pass before it is placed; false: replied. */
-static bool admit(struct conn *c, const struct request *rq)
+static bool admit(struct worker *w, struct conn *c, const struct request *rq)
 {
     const struct cmd_spec *spec = rq->spec;
     if (unlikely(spec == NULL)) {
@@ -633,6 +645,7 @@ static bool admit(struct conn *c, const struct request *rq)
             place__reply_error(c, "NOAUTH Authentication required.");
         return false;
     }
+    if (unlikely(w->map != NULL) && !is_served_here(w, c, rq)) return false;
     if (unlikely(node_loading()) && !(spec->flags & CMD_LOADING)) {
         place__reply_error(c, "LOADING Redis is loading the dataset in memory");
         return false;
@@ -688,7 +701,7 @@ static void run_in_multi(struct worker *w, struct queued *q)
     c->commands++;
     w->running = c;
     if (spec != NULL) c->last_spec = spec;
-    if (!admit(c, &q->rq))
+    if (!admit(w, c, &q->rq))
         multi__abort(c);
     else if (spec->flags & CMD_AT_ONCE)
         place(w, c, &q->rq);
@@ -724,11 +737,9 @@ HOT_INLINE bool may_not_run(struct worker *w, struct queued *q)
 static void run_queued_conn(struct worker *w, struct queued *q)
 {
     struct conn *c = q->conn;
-    if (unlikely(
-            (c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY | CONN_MULTI | CONN_WAIT_KEYS)) ||
-            c->skip_batch == w->batch_id)) {
-        if ((c->flags & (CONN_CLOSING | CONN_CLOSE_AFTER_REPLY | CONN_WAIT_KEYS)) ||
-            c->skip_batch == w->batch_id) {
+    const uint32_t stops = CONN_CLOSING | CONN_CLOSE_AFTER_REPLY | CONN_WAIT_KEYS | CONN_WAIT_ORDER;
+    if (unlikely((c->flags & (stops | CONN_MULTI)) || c->skip_batch == w->batch_id)) {
+        if ((c->flags & stops) || c->skip_batch == w->batch_id) {
             c->skip_batch = w->batch_id; /* it may wait no more before the batch ends */
             return;
         }
@@ -747,7 +758,7 @@ static void run_queued_conn(struct worker *w, struct queued *q)
         c->commands++;
         w->running = c;
         if (q->rq.spec != NULL) c->last_spec = q->rq.spec;
-        if (likely(admit(c, &q->rq))) place(w, c, &q->rq);
+        if (likely(admit(w, c, &q->rq))) place(w, c, &q->rq);
         if (unlikely(c->skip_batch == w->batch_id)) { /* stalled: it runs when it is its turn */
             c->commands--;
             return;
@@ -888,6 +899,10 @@ static void take_request(struct worker *w, uint32_t from, const struct msg_reque
 
 static void everywhere_here(struct worker *w, uint32_t from, struct everywhere *e)
 {
+    if (e->begin != NULL) {
+        e->begin(w, e, e->arg);
+        return;
+    }
     e->part(w, e->arg, &e->out[w->index]);
     struct msg_answer a = {.conn_id = e->conn_id,
                            .conn_index = e->conn_index,
@@ -1020,4 +1035,50 @@ void worker_everywhere(struct call *call, everywhere_part *part, everywhere_join
     }
     part(w, arg, &e->out[w->index]);
     answer__everywhere(w, e);
+}
+
+void worker_answer(struct worker *w, struct everywhere *e)
+{
+    if (e->asker == w->index) {
+        w->outstanding--;
+        answer__everywhere(w, e);
+        return;
+    }
+    struct msg_answer a = {.conn_id = e->conn_id,
+                           .conn_index = e->conn_index,
+                           .pend = e->pend,
+                           .kind = ANSWER_EVERYWHERE,
+                           .everywhere = e};
+    answer__push(w, e->asker, &a, bytes_view(NULL, 0));
+}
+
+void worker_ask(struct call *call, uint32_t to, ask_begin *begin, everywhere_join *join, void *arg)
+{
+    struct conn *c = call_conn(call);
+    struct worker *w = c->worker;
+    struct everywhere *e = mem_zalloc(MEM_REPLY, sizeof *e);
+    *e = (struct everywhere){.begin = begin,
+                             .join = join,
+                             .arg = arg,
+                             .asker = w->index,
+                             .spec = call->spec,
+                             .conn_id = c->id,
+                             .conn_index = c->index,
+                             .left = 1,
+                             .in_exec = c->in_exec,
+                             .element = c->exec_element};
+    e->pend = c->in_exec ? c->exec_pend : conn__pend(c, 1, NULL);
+    if (e->in_exec) multi__element_due(c);
+    c->flags |= CONN_WAIT_ORDER;
+    w->outstanding++; /* a stop waits for it */
+    if (to == w->index) {
+        begin(w, e, arg);
+        return;
+    }
+    struct peer *p = &w->peers[to];
+    struct msg_request *m = mailbox_reserve(p->requests_out, sizeof *m);
+    assert(m != NULL); /* run_conn() looked */
+    *m = (struct msg_request){.kind = MSG_EVERYWHERE, .everywhere = e};
+    mailbox_push(p->requests_out, sizeof *m);
+    p->outstanding++;
 }

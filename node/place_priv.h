@@ -76,6 +76,8 @@ struct held_answer { /* waits in the answering worker until the log is durable u
 };
 struct everywhere {
     everywhere_part *part;
+    ask_begin *begin; /* or this, on one worker */
+    uint32_t asker;
     everywhere_join *join;
     void *arg;
     const struct cmd_spec *spec;

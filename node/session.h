@@ -12,6 +12,7 @@ struct session {
     uint8_t proto; /* 2 or 3 */
     bool authenticated;
     bool no_touch, no_evict;
+    bool readonly;      /* READONLY: may be answered by a replica */
     uint8_t reply_mode; /* enum reply_mode */
     char *name;         /* NULL: none. CLIENT SETNAME; owned (MEM_CONN, strlen + 1 bytes) */
     char *lib_name, *lib_ver;

@@ -10,6 +10,7 @@
  * cannot hold the node. Without FIN and the wait, close() would answer unread input by a reset, and replies
  * that are still on their way would be lost with it. */
 #include "node/block.h"
+#include "node/cluster.h"
 #include "node/config.h"
 #include "node/conn_priv.h"
 #include "node/hold.h"
@@ -130,6 +131,7 @@ static void close_log(struct worker *w)
         /* Nothing else is held, unless the disk refused. */
         if (!w->core.tail.unfinished) worker__fail_held(w);
     }
+    if (w->index == 0) cluster_close(w);
     bool last =
         atomic_fetch_add_explicit(&node.stop_logs, 1, memory_order_acq_rel) + 1 == node.shards;
     if (last && node.journal_set != NULL) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "node/block.h"
+#include "node/cluster.h"
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/conn_priv.h"
@@ -159,6 +160,7 @@ static void pass(void *ctx)
     struct worker *w = ctx;
     struct touched touched = {.tail = &touched.head}, unreached = {.tail = &unreached.head};
     park_here();
+    cluster_pass_begin(w);
     core_pass_begin(&w->core);
     look_at_cut(w);
     if (core_must_serve(&w->core))
@@ -279,6 +281,7 @@ static void cron(struct timer *t)
     sample_ops(w, now_ms);
     worker_each_conn(w, cron_conn, &now_ms);
     flush_dirty(w);
+    if (w->index == 0) cluster_cron(w);
     reactor_arm(&w->core.reactor, t, 1000);
 }
 
@@ -349,7 +352,7 @@ static bool start(struct worker *w)
     slowlog_open(w);
     measure_passes(&w->core.reactor);
     w->core.reactor.spin_us = config.io_busy_poll_us > 50 ? config.io_busy_poll_us : 50;
-    return true;
+    return w->index != 0 || cluster_open(w);
 }
 
 bool worker__open_log(struct worker *w)

@@ -15,6 +15,7 @@
 struct block_note;
 struct held_answer;
 struct held_reply;
+struct slotmap;
 struct slowlog;
 
 /* Requests travel in one ring, answers in another: an answer always has room, because no more requests
@@ -85,8 +86,11 @@ struct worker {
     struct buf part_reply;                      /* an answer to a peer while it is written */
     struct held_answer *held_head, **held_tail; /* answers waiting for the log */
     struct timer cron;
-    uint64_t watchers;       /* numbers given so far (multi.c) */
-    struct span span;        /* of a request that runs while the others stand (span.c) */
+    uint64_t watchers;   /* numbers given so far (multi.c) */
+    struct span span;    /* of a request that runs while the others stand (span.c) */
+    struct slotmap *map; /* in cluster mode: who owns which slot (cluster.h); else NULL */
+    uint64_t map_version;
+    uint16_t map_me;         /* this node in it */
     struct slowlog *slowlog; /* node/slowlog.c */
     struct ops_sample {      /* instantaneous_* of INFO, by cron */
         uint64_t commands, in_bytes, out_bytes;
@@ -117,6 +121,14 @@ void worker_adopt(struct worker *w, int fd, bool is_unix);
 typedef void everywhere_part(struct worker *w, void *arg, struct buf *out);
 typedef void everywhere_join(struct call *c, void *arg, const struct bytes *parts, uint32_t count);
 void worker_everywhere(struct call *c, everywhere_part *part, everywhere_join *join, void *arg);
+
+/* Work on one worker that may take its time: `begin` runs on that worker's thread, which calls
+ * worker_answer() there and then, or later. `join` as above, with no parts. Nothing that the connection
+ * sent behind this command is run before its reply. */
+struct everywhere;
+typedef void ask_begin(struct worker *w, struct everywhere *ask, void *arg);
+void worker_ask(struct call *c, uint32_t to, ask_begin *begin, everywhere_join *join, void *arg);
+void worker_answer(struct worker *w, struct everywhere *ask);
 
 /* Every live connection of a worker, on its thread; fn may close but not free. */
 void worker_each_conn(struct worker *w, void (*fn)(struct conn *c, void *ctx), void *ctx);

@@ -21,6 +21,7 @@ RANGE = "a larger value would not be kept: sizes end at 2^63"
 KNOWN = {
     "activedefrag": (("yes", "YES"), "accepted without effect; Debian's redis-server cannot"),
     "appendonly": (("yes", "YES"), "needs a checkpoint, which is not there yet"),
+    "cluster-announce-ip": (("a b", "1 2"), "it stands in lines of words"),
     "cluster-link-sendbuf-limit": (("99999999999999999999",), RANGE),
     "maxmemory": (("99999999999999999999",), RANGE),
     "maxmemory-clients": (("99999999999999999999", "101%"), RANGE),
@@ -225,7 +226,7 @@ def test_each_directive_is_read_from_a_file(tmp_path):
             assert bad.returncode == 1 and f"start.conf:3: '{name} {other}': " in bad.stderr, (name, bad.stderr)
             assert len(bad.stderr.split("': ", 1)[1]) > 10, "no reason"
     for name, value in (("tls-port", "6380"), ("replicaof", "127.0.0.1 6379"), ("aclfile", "users.acl"),
-                        ("maxmemory-policy", "allkeys-lru"), ("daemonize", "yes"), ("cluster-enabled", "yes")):
+                        ("maxmemory-policy", "allkeys-lru"), ("daemonize", "yes")):
         bad, _ = start_text(tmp_path, f"{name} {value}\n")
         assert bad.returncode == 1 and re.search("there yet|systemd", bad.stderr), bad.stderr
 

@@ -1,0 +1,46 @@
+/* node/cluster.h: this node in its cluster: the control log on worker 0, a slot map on every worker, and what
+ * is asked of a request before it runs. In a node without cluster mode the log is kept and nothing else
+ * happens: no worker has a map. */
+#ifndef MOON_NODE_CLUSTER_H
+#define MOON_NODE_CLUSTER_H
+
+#include "cluster/ctl.h"
+#include "cluster/route.h"
+#include "node/worker.h"
+
+/* ---- worker 0 */
+/* Blocking, before anybody is served. False: why was logged. */
+bool cluster_open(struct worker *w);
+void cluster_close(struct worker *w);
+void cluster_cron(struct worker *w);
+struct ctl *cluster_ctl(void); /* NULL: the node stops, and it was closed */
+/* After the data was loaded, before it is served: slots that have keys and no owner become this node's, as in
+ * Redis. Turns the worker. False: why was logged. */
+bool cluster_claim_slots(struct worker *w);
+
+/* ---- main, at the start. False: why was logged. */
+bool cluster_settings_fit(void);
+/* ---- main, when all shards have their data and nobody changes it: what cluster mode cannot serve. */
+bool cluster_data_fits(void); /* false: why was logged */
+
+/* ---- any worker */
+/* Rises with each new map. */
+extern _Atomic uint64_t cluster_map_version;
+void cluster_take_map(struct worker *w);
+static inline void cluster_pass_begin(struct worker *w)
+{
+    if (unlikely(w->map_version !=
+                 atomic_load_explicit(&cluster_map_version, memory_order_acquire)))
+        cluster_take_map(w);
+}
+/* In cluster mode (w->map): false: the request may not run here, `reply` says why. */
+bool cluster_admits(struct worker *w, const struct request *rq, struct reply *reply);
+/* The same of requests that run together: *slot is that of all keys so far, SLOTMAP_NONE at first. */
+bool cluster_admits_next(struct worker *w, const struct request *rq, uint16_t *slot,
+                         struct reply *reply);
+/* Keys of database 0 on all shards. */
+uint64_t cluster_keys(void);
+void cluster_self(struct ctl_self *out); /* by the settings */
+struct route_rules cluster_rules(void);
+
+#endif
