@@ -11,7 +11,7 @@
  * should fit. So requests of one connection stay in order on each shard, memory is bounded by the answers
  * really made, and a connection that reads its small answers pays two numbers per message. */
 #include "node/block.h"
-#include "node/place_priv.h"
+#include "node/txn_priv.h"
 
 /* Answers up to this size are bounded by the credit of the mailbox. */
 #define COUNTED_BYTES_MIN 4096u
@@ -108,8 +108,6 @@ static void give_back(struct worker *w, const struct queued *q)
 bool answer__gave_back(struct worker *w, const struct queued *q)
 {
     struct peer *p = &w->peers[q->from];
-    /* Other shards have run their parts, and wait with all they say for this one. Its answer is short. */
-    if (q->txid != 0) return false;
     if (q->conn_index >= p->flows_cap) return false;
     struct flow *f = &p->flows[q->conn_index];
     if (f->conn_id != q->conn_id || !f->over) return false;
@@ -122,6 +120,15 @@ bool answer__gave_back(struct worker *w, const struct queued *q)
     f->over = f->gives_back = false;
     p->over--;
     return false;
+}
+
+bool answer__gives_back(const struct worker *w, uint32_t from, uint32_t conn_index,
+                        uint64_t conn_id, uint32_t round)
+{
+    const struct peer *p = &w->peers[from];
+    if (conn_index >= p->flows_cap) return false;
+    const struct flow *f = &p->flows[conn_index];
+    return f->conn_id == conn_id && f->over && f->gives_back && f->round == round;
 }
 
 static void hold_answer(struct worker *w, uint32_t to, const struct msg_answer *a, uint64_t lsn)
@@ -178,6 +185,15 @@ void answer__send(struct worker *w, const struct queued *q, struct buf *out)
     out->len = 0;
 }
 
+void answer__part(struct worker *w, uint32_t to, struct txn *t, uint64_t lsn)
+{
+    struct msg_answer a = {.kind = ANSWER_TXN, .part = w->index, .txn = t};
+    if (unlikely(w->core.waits) && lsn > core_released(&w->core))
+        hold_answer(w, to, &a, lsn);
+    else
+        answer__push(w, to, &a, bytes_view(NULL, 0));
+}
+
 void place__durable(struct worker *w, uint64_t lsn)
 {
     struct held_answer **link = &w->held_head;
@@ -201,6 +217,11 @@ static void fail_answer(struct worker *w, const struct held_answer *h, struct by
     if (a.kind == ANSWER_SERVED) {
         block__fail(a.served, error);
         block__answer(w, a.served);
+        return;
+    }
+    if (a.kind == ANSWER_TXN) {
+        txn__outcome_unknown(a.txn, w->index);
+        answer__push(w, h->to, &a, bytes_view(NULL, 0));
         return;
     }
     mem_free(MEM_REPLY, a.block, a.block_bytes);
@@ -353,6 +374,10 @@ static void take_answer(struct worker *w, uint32_t from, const struct msg_answer
 {
     if (unlikely(a->kind == ANSWER_EVERYWHERE)) {
         answer__everywhere(w, a->everywhere);
+        return;
+    }
+    if (a->kind == ANSWER_TXN) {
+        txn__answered(w, a->txn);
         return;
     }
     const uint8_t *reply = a->block != NULL ? a->block : (const uint8_t *)(a + 1);

@@ -289,6 +289,8 @@ bool conn__fill(struct worker *w, struct conn *c)
         .bulk_max = c->session.authenticated ? (int64_t)config.proto_max_bulk_len : BULK_UNAUTH_MAX,
         .authenticated = c->session.authenticated,
     };
+    /* Stalled in an earlier batch of this pass, and free again: first what was not run, from the next pass on. */
+    if (unlikely(c->parsed != c->consumed)) return true;
     for (;;) {
         if (c->flags & (CONN_CLOSING | CONN_WAITS | CONN_CLOSE_AFTER_REPLY)) return true;
         if (c->pass_bytes >= PASS_CONN_BYTES_MAX || c->pass_commands >= PASS_CONN_COMMANDS_MAX)

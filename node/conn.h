@@ -82,6 +82,8 @@ struct conn {
     struct buf held;
     /* What other shards do for it (answer.c). */
     uint32_t due; /* requests under way there */
+    /* Transactions over several shards (txn.c); commands of its own shard that wait for some (wait.c). */
+    uint32_t txns, txns_global, txn_window, waits;
     uint32_t
         returned_count; /* given back, to be sent again in this order before anything is parsed */
     uint32_t round;

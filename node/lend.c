@@ -9,7 +9,8 @@
  * Replies leave after the write. Without gates the kernel must have the effects before a reply leaves: we write
  * the shard's frame ourselves, when we give the token back, and send after that. With gates (appendfsync
  * always, or an unfinished part of a transaction) a reply waits for the shard's own ring or for other shards, so
- * its thread is needed anyway and nothing is lent.
+ * its thread is needed anyway and nothing is lent. The same while a transaction has spoken for keys there:
+ * who meets them waits, on that thread.
  *
  * What the shard's thread alone can do (background tasks, file operations, replies to its own connections) is
  * left for it, and it is woken. */
@@ -24,7 +25,7 @@
 static bool may_lend(const struct worker *owner)
 {
     const struct core *c = &owner->core;
-    return !c->waits && owner->stage == WORKER_RUNS &&
+    return !c->waits && sched_is_empty(&c->sched) && owner->stage == WORKER_RUNS &&
            (c->journal == NULL || !journal_behind(c->journal));
 }
 

@@ -92,7 +92,14 @@ static const struct buf *merge_error(const struct merge *m)
     return NULL;
 }
 
-static void merge_reply(const struct merge *m, struct reply *reply)
+static bool any_part(const struct merge *m)
+{
+    for (uint32_t i = 0; i < m->shards; i++)
+        if (m->part[i].len > 0) return true;
+    return false;
+}
+
+void merge__reply(const struct merge *m, struct reply *reply)
 {
     const struct buf *error = merge_error(m);
     if (error != NULL) {
@@ -114,6 +121,9 @@ static void merge_reply(const struct merge *m, struct reply *reply)
     case SPREAD_EVERY_OK:
         reply_ok(reply);
         return;
+    case SPREAD_ALL_NEW:
+        reply_i64(reply, any_part(m));
+        return;
     case SPREAD_CONN:
     case SPREAD_KEY:
     case SPREAD_WAIT:
@@ -127,7 +137,7 @@ static void merge_reply(const struct merge *m, struct reply *reply)
 
 void merge__finish(struct merge *m, struct reply *reply)
 {
-    merge_reply(m, reply);
+    merge__reply(m, reply);
     merge_free(m);
 }
 

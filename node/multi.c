@@ -10,12 +10,13 @@
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/hold.h"
-#include "node/place_priv.h"
+#include "node/txn_priv.h"
 #include "shard/base/log.h"
 #include "shard/resp/value.h"
 
 #define KEEP_BYTES 4096u /* of the queue's memory, for the next transaction */
 #define ABORTED "EXECABORT Transaction discarded because of"
+#define NO_MEMORY_TO_WAIT "OOM out of memory: the allocator refused to let it wait for its keys"
 #define NO_MEMORY "OOM out of memory: the allocator refused to watch these keys"
 
 struct body {
@@ -158,6 +159,7 @@ static void meet_keys(struct worker *w, struct multi *m, const struct request *r
     case SPREAD_SUM:
     case SPREAD_GATHER:
     case SPREAD_ALL_OK:
+    case SPREAD_ALL_NEW:
         break;
     }
     m->keys |= place__shards_of(w, rq);
@@ -344,6 +346,7 @@ static void run_spread(struct worker *w, const struct request *rq, struct reply 
     case SPREAD_SUM:
     case SPREAD_GATHER:
     case SPREAD_ALL_OK:
+    case SPREAD_ALL_NEW:
         break;
     }
     span_run(s, rq, reply);
@@ -401,6 +404,68 @@ static void run_body_span(struct worker *w, struct multi *m, struct reply *reply
 
 /* ---- on the shard of the keys, for another */
 
+/* ---- when their keys are spoken for by transactions over several shards: they wait like other commands */
+
+struct exec_job {
+    struct queued q; /* from a peer, or whose it is here */
+    struct buf queue;
+};
+
+static void run_job(struct worker *w, struct exec_job *j, bool refused)
+{
+    struct reply reply = {.out = &w->part_reply, .proto = j->q.proto};
+    w->running = NULL;
+    w->core.gate_lsn = 0;
+    if (refused)
+        reply_error(&reply, ABORTED ": " NO_MEMORY_TO_WAIT);
+    else
+        run_body(w, &j->queue, &reply);
+    buf_free(&j->queue);
+}
+
+static void exec_of_peer(struct worker *w, void *job, bool refused)
+{
+    struct exec_job *j = job;
+    run_job(w, j, refused);
+    answer__send(w, &j->q, &w->part_reply);
+    if (core_must_serve(&w->core)) core_serve(&w->core);
+    mem_free(MEM_REPLY, j, sizeof *j);
+}
+
+static void exec_of_ours(struct worker *w, void *job, bool refused)
+{
+    struct exec_job *j = job;
+    struct conn *c = j->q.conn_index < w->conns_cap ? w->conns[j->q.conn_index] : NULL;
+    if (c != NULL && c->id == j->q.conn_id) {
+        run_job(w, j, refused);
+        if (w->core.gate_lsn > c->gate_lsn) c->gate_lsn = w->core.gate_lsn;
+        struct buf out = w->part_reply; /* commands about the connection may need it */
+        buf_init(&w->part_reply, MEM_REPLY);
+        if (conn__pend_at(c, j->q.pend)->join != NULL)
+            multi__join(c, j->q.pend, buf_bytes(&out));
+        else
+            conn__answer(c, j->q.pend, buf_bytes(&out));
+        buf_free(&out);
+        if (core_must_serve(&w->core)) core_serve(&w->core);
+    } else {
+        buf_free(&j->queue); /* nobody asks any more, and nothing was begun */
+    }
+    w->txn.waits--;
+    mem_free(MEM_REPLY, j, sizeof *j);
+}
+
+static bool must_wait(struct worker *w, const struct buf *queue, uint64_t conn_id,
+                      struct wait *wait)
+{
+    *wait = (struct wait){.conn_id = conn_id};
+    if (sched_is_empty(&w->core.sched)) return false;
+    for (size_t at = sizeof(struct body); at < queue->len; at += entry_at(queue, at)->bytes) {
+        struct request rq = request_of(w, entry_at(queue, at));
+        if (rq.spec->spread != SPREAD_CONN) wait__add_keys(w, wait, &rq);
+    }
+    return wait__must(w, wait);
+}
+
 void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request *r)
 {
     struct queued q = {.conn_id = r->conn_id,
@@ -412,12 +477,15 @@ void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request 
                        .proto = r->proto};
     struct buf queue = {
         .data = r->block, .len = (size_t)r->hash, .cap = r->block_bytes, .tag = MEM_REPLY};
-    struct reply reply = {.out = &w->part_reply, .proto = r->proto};
-    w->running = NULL;
-    run_body(w, &queue, &reply);
-    answer__send(w, &q, &w->part_reply);
-    if (core_must_serve(&w->core)) core_serve(&w->core);
-    buf_free(&queue);
+    struct exec_job *j = mem_alloc(MEM_REPLY, sizeof *j);
+    struct arena_mark mark = arena_mark(&w->args);
+    struct wait wait;
+    *j = (struct exec_job){.q = q, .queue = queue};
+    if (must_wait(w, &queue, q.conn_id, &wait))
+        wait__queue(w, &wait, exec_of_peer, j);
+    else
+        exec_of_peer(w, j, false);
+    arena_rewind(&w->args, mark);
 }
 
 static struct bytes watch_here(struct worker *w, uint64_t watcher, uint8_t db,
@@ -593,9 +661,38 @@ static void fill_in(struct conn *c, struct multi *m)
     }
 }
 
+/* What comes behind may depend on a SELECT among the commands that will run when the answer is there. */
+static void wait_behind(struct conn *c)
+{
+    c->flags |= CONN_WAIT_ORDER | CONN_RAN;
+    c->skip_batch = c->worker->batch_id;
+}
+
+/* On this shard, behind transactions that have spoken for its keys. */
+static bool exec_waits(struct conn *c, struct multi *m, struct join *j)
+{
+    struct worker *w = c->worker;
+    struct wait wait;
+    if (!must_wait(w, &m->queue, c->id, &wait)) return false;
+    struct exec_job *job = mem_alloc(MEM_REPLY, sizeof *job);
+    *job = (struct exec_job){
+        .q = {.conn_id = c->id, .conn_index = c->index, .proto = c->session.proto},
+        .queue = m->queue};
+    buf_init(&m->queue, MEM_REPLY);
+    job->q.pend = conn__pend(c, 1, NULL);
+    conn__pend_at(c, job->q.pend)->join = j;
+    m->watched = 0; /* it travels with the job */
+    end_multi(c);
+    w->txn.waits++;
+    if (j != NULL) wait_behind(c);
+    wait__queue(w, &wait, exec_of_ours, job);
+    return true;
+}
+
 static void exec_here(struct conn *c, struct multi *m, struct join *j, struct reply *reply)
 {
     struct worker *w = c->worker;
+    if (exec_waits(c, m, j)) return;
     struct buf out;
     buf_init(&out, MEM_REPLY);
     struct reply apart = {.out = &out, .proto = reply->proto};
@@ -609,13 +706,6 @@ static void exec_here(struct conn *c, struct multi *m, struct join *j, struct re
     conn__pend_at(c, number)->join = j;
     multi__join(c, number, buf_bytes(&out));
     buf_free(&out);
-}
-
-/* What comes behind may depend on a SELECT among the commands that will run when the answer is there. */
-static void wait_behind(struct conn *c)
-{
-    c->flags |= CONN_WAIT_ORDER | CONN_RAN;
-    c->skip_batch = c->worker->batch_id;
 }
 
 static void exec_there(struct conn *c, struct multi *m, struct join *j, uint32_t shard)

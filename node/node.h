@@ -22,6 +22,11 @@ struct node_load {
     _Atomic uint64_t replay_bytes;              /* what each worker reads of them */
 };
 
+struct node_turns { /* txn.c; every transaction over several shards takes a ticket */
+    _Alignas(64) _Atomic uint64_t tickets;
+    _Alignas(64) _Atomic uint64_t next, serving;
+};
+
 struct node_park { /* park.h */
     atomic_bool locked;
     _Atomic uint64_t turn;
@@ -43,6 +48,7 @@ struct node {
     _Atomic int32_t blocked;  /* of them, in a blocking command */
     struct node_load load;
     struct node_park park;
+    struct node_turns turns;
     atomic_bool stopping;
     _Atomic uint32_t stop_quiet, stop_logs; /* workers that have taken that step: stop.c */
     const char *io_name;                    /* "io_uring" or "epoll" */

@@ -8,8 +8,8 @@
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/lend.h"
-#include "node/place_priv.h"
 #include "node/slowlog.h"
+#include "node/txn_priv.h"
 #include "shard/base/log.h"
 #include "shard/rt/sock.h"
 
@@ -86,15 +86,9 @@ void place__send_part(struct conn *c, uint32_t to, struct msg_request *m)
     c->due++;
 }
 
-/* As the log names it. */
-struct part_of {
-    uint64_t txid, shards_mask;
-};
-static const struct part_of no_tx;
-
 /* The caller checked peer_has_room(). */
 static void send_request(struct worker *w, uint32_t to, const struct request *rq, struct conn *c,
-                         uint32_t pend, uint32_t part, struct part_of tx)
+                         uint32_t pend, uint32_t part)
 {
     struct peer *p = &w->peers[to];
     size_t bytes = place__args_bytes(rq->argv, rq->argc);
@@ -116,8 +110,6 @@ static void send_request(struct worker *w, uint32_t to, const struct request *rq
         .slot = rq->key.slot,
         .spec = rq->spec,
         .round = c->round,
-        .txid = tx.txid,
-        .shards_mask = tx.shards_mask,
         .taken = c->far_bytes != NULL ? c->far_bytes[to] : 0,
     };
     uint8_t *args = (uint8_t *)(m + 1);
@@ -229,9 +221,10 @@ void place__reply_end(struct worker *w, struct conn *c, const struct reply *repl
 static void run_here(struct worker *w, struct conn *c, struct request *rq)
 {
     size_t start;
-    struct reply reply = conn__reply_begin(c, &start);
     rq->key.db = c->session.db;
     rq->no_touch = c->session.no_touch;
+    if (unlikely(!sched_is_empty(&w->core.sched)) && wait__here(w, c, rq)) return;
+    struct reply reply = conn__reply_begin(c, &start);
     core_run(&w->core, rq, &reply);
     place__reply_end(w, c, &reply, start);
     if (core_must_serve(&w->core)) core_serve(&w->core);
@@ -246,7 +239,7 @@ static void run_there(struct worker *w, struct conn *c, struct request *rq, uint
     rq->key.db = c->session.db;
     rq->no_touch = c->session.no_touch;
     uint32_t pend = conn__pend(c, 1, NULL);
-    send_request(w, shard, rq, c, pend, 0, no_tx);
+    send_request(w, shard, rq, c, pend, 0);
 }
 
 /* In place, on the core of a shard that sleeps. */
@@ -273,35 +266,8 @@ static void run_on(struct worker *w, struct conn *c, struct request *rq, uint32_
         run_there(w, c, rq, shard);
 }
 
-static void run_part(struct worker *w, const struct request *rq, struct reply *reply,
-                     struct part_of tx)
-{
-    if (likely(tx.txid == 0)) {
-        core_run(&w->core, rq, reply);
-        return;
-    }
-    core_tx_begin(&w->core, tx.txid, tx.shards_mask);
-    core_run(&w->core, rq, reply);
-    core_tx_end(&w->core);
-}
-
-/* A part of a split command, on this shard: its reply goes into the merge. */
-static void part_here(struct worker *w, struct conn *c, struct request *rq, uint32_t number,
-                      struct merge *m, struct part_of tx)
-{
-    struct buf *out = &m->part[w->index];
-    struct reply reply = {.out = out, .proto = m->proto};
-    rq->key.db = c->session.db;
-    rq->no_touch = c->session.no_touch;
-    run_part(w, rq, &reply, tx);
-    if (reply.errored) core_count_error(&w->core, out->data, out->len);
-    if (w->core.gate_lsn > c->gate_lsn) c->gate_lsn = w->core.gate_lsn;
-    if (core_must_serve(&w->core)) core_serve(&w->core);
-    merge__part(c, number, m, w->index, bytes_view(NULL, 0));
-}
-
 /* NULL: all shards. True: c waits for one that has no room. */
-static bool must_wait_for_room(struct worker *w, struct conn *c, const uint32_t *arguments)
+bool place__must_wait_for_room(struct worker *w, struct conn *c, const uint32_t *arguments)
 {
     for (uint32_t s = 0; s < w->core.count; s++) {
         if (s == w->index || (arguments != NULL && arguments[s] == 0)) continue;
@@ -314,96 +280,7 @@ static bool must_wait_for_room(struct worker *w, struct conn *c, const uint32_t 
 
 bool place__must_wait(struct worker *w, struct conn *c)
 {
-    return must_wait_for_room(w, c, NULL);
-}
-
-/* Sends each shard with arguments its part, the own part last so that the others work meanwhile. */
-static void send_parts(struct worker *w, struct conn *c, const struct request *rq,
-                       struct bytes *const *argv, const uint32_t *argc, struct merge *m)
-{
-    struct part_of tx = {.txid = 0};
-    for (uint32_t s = 0; s < w->core.count; s++) {
-        m->left += argc[s] > 0;
-        if (argc[s] > 0) tx.shards_mask |= UINT64_C(1) << s;
-    }
-    if (rq->spec->flags & CMD_WRITE)
-        tx.txid = node_txid(w);
-    else
-        tx.shards_mask = 0;
-    uint32_t number = conn__pend(c, m->left, m);
-    for (uint32_t k = 1; k <= w->core.count; k++) {
-        uint32_t s = (w->index + k) % w->core.count;
-        if (argc[s] == 0) continue;
-        struct request part = *rq;
-        part.no_touch = c->session.no_touch;
-        part.argv = argv[s];
-        part.argc = argc[s];
-        if (rq->spec->keys.first > 0)
-            part.key = db_key(c->session.db, argv[s][rq->spec->keys.first]);
-        else
-            part.key.db = c->session.db;
-        if (s == w->index)
-            part_here(w, c, &part, number, m, tx);
-        else
-            send_request(w, s, &part, c, number, s, tx);
-    }
-}
-
-/* DEL, MGET, MSET …: the keys (with what follows each, up to step) are dealt to their shards. */
-static void run_split(struct worker *w, struct conn *c, struct request *rq)
-{
-    const struct cmd_spec *spec = rq->spec;
-    uint32_t first = (uint32_t)spec->keys.first, step = (uint32_t)spec->keys.step,
-             shards = w->core.count;
-    uint32_t elements = (rq->argc - first) / step;
-    /* A wrong number of arguments (MSET k) is the command's to refuse. */
-    bool uneven = (rq->argc - first) % step != 0;
-    struct bytes *argv[SHARDS_MAX];
-    uint32_t argc[SHARDS_MAX] = {0}, only = 0, used = 0;
-    uint8_t *shard_of = arena_alloc(&w->args, elements);
-    for (uint32_t e = 0; e < elements; e++) {
-        uint32_t s = slot_shard(slot_of_key(rq->argv[first + e * step]), shards);
-        shard_of[e] = (uint8_t)s;
-        used += argc[s] == 0;
-        only = s;
-        argc[s] += step;
-    }
-    if (used <= 1 || uneven) {
-        run_on(w, c, rq, uneven ? w->index : only);
-        return;
-    }
-    if (must_wait_for_room(w, c, argc)) return;
-    for (uint32_t s = 0; s < shards; s++) {
-        if (argc[s] == 0) continue;
-        argv[s] = arena_alloc(&w->args, (argc[s] + first) * sizeof **argv);
-        memcpy(argv[s], rq->argv, first * sizeof **argv);
-        argc[s] = first;
-    }
-    for (uint32_t e = 0; e < elements; e++) {
-        uint32_t s = shard_of[e];
-        memcpy(argv[s] + argc[s], rq->argv + first + e * step, step * sizeof **argv);
-        argc[s] += step;
-    }
-    struct merge *m = merge__new(spec->spread, shards, elements, c->session.proto);
-    if (m->shard_of != NULL) memcpy(m->shard_of, shard_of, elements);
-    send_parts(w, c, rq, argv, argc, m);
-}
-
-static void run_everywhere(struct worker *w, struct conn *c, struct request *rq)
-{
-    struct bytes *argv[SHARDS_MAX];
-    uint32_t argc[SHARDS_MAX];
-    if (w->core.count == 1) {
-        run_here(w, c, rq);
-        return;
-    }
-    for (uint32_t s = 0; s < w->core.count; s++) {
-        argv[s] = (struct bytes *)(uintptr_t)rq->argv;
-        argc[s] = rq->argc;
-    }
-    if (must_wait_for_room(w, c, argc)) return;
-    send_parts(w, c, rq, argv, argc,
-               merge__new(rq->spec->spread, w->core.count, 0, c->session.proto));
+    return place__must_wait_for_room(w, c, NULL);
 }
 
 /* True and *shard_out if all keys lie on one shard: keys found by their specs (numkeys, keywords). */
@@ -504,7 +381,7 @@ static void refuse_exec(struct conn *c, const char *why)
 }
 
 /* False: it waits, or was refused. True, and there are keys on several shards: the others stand. */
-static COLD bool ready_for_exec(struct worker *w, struct conn *c)
+static bool ready_for_exec(struct worker *w, struct conn *c)
 {
     uint64_t shards;
     if (!multi__spans(c, &shards)) return true;
@@ -520,7 +397,7 @@ static void run_conn(struct worker *w, struct conn *c, struct request *rq)
         return;
     }
     lend__give_back(w); /* it may take long, or want the others to stand */
-    if (must_wait_for_room(w, c, NULL)) return;
+    if (place__must_wait_for_room(w, c, NULL)) return;
     if (unlikely(rq->spec->run_conn == multi__exec) && !ready_for_exec(w, c)) return;
     size_t start;
     struct reply reply = conn__reply_begin(c, &start);
@@ -653,6 +530,14 @@ static bool admit(struct worker *w, struct conn *c, const struct request *rq)
     return true;
 }
 
+/* True: it waits for a transaction of its own connection. */
+static bool held_back(struct worker *w, struct conn *c, const struct request *rq)
+{
+    if (likely(c->txns == 0) || !txn__holds_back(w, c, rq)) return false;
+    place__stall(w, c, CONN_WAIT_ORDER);
+    return true;
+}
+
 static void place(struct worker *w, struct conn *c, struct request *rq)
 {
     uint32_t shard;
@@ -661,6 +546,7 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
         run_conn(w, c, rq);
         return;
     case SPREAD_KEY:
+        if (held_back(w, c, rq)) return;
         if (likely(one_shard(w, rq, &shard)))
             run_on(w, c, rq, shard);
         else
@@ -673,18 +559,19 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
     case SPREAD_SUM:
     case SPREAD_GATHER:
     case SPREAD_ALL_OK:
-        run_split(w, c, rq);
+    case SPREAD_ALL_NEW:
+        if (!split__keys(w, c, rq, &shard) && !held_back(w, c, rq)) run_on(w, c, rq, shard);
         return;
     case SPREAD_EVERY_SUM:
     case SPREAD_EVERY_CONCAT:
     case SPREAD_EVERY_OK:
-        run_everywhere(w, c, rq);
+        if (!split__everywhere(w, c, rq)) run_here(w, c, rq);
         return;
     case SPREAD_CURSOR:
-        run_on(w, c, rq, place__shard_of_cursor(w, rq));
+        if (!held_back(w, c, rq)) run_on(w, c, rq, place__shard_of_cursor(w, rq));
         return;
     case SPREAD_ANY:
-        run_on(w, c, rq, place__shard_by_keys(w, c->session.db));
+        if (!held_back(w, c, rq)) run_on(w, c, rq, place__shard_by_keys(w, c->session.db));
         return;
     }
 }
@@ -769,12 +656,11 @@ static void run_queued_conn(struct worker *w, struct queued *q)
 
 /* ---- requests of peers */
 
-static void run_queued_peer(struct worker *w, struct queued *q)
+void place__run_peer(struct worker *w, struct queued *q)
 {
-    if (unlikely(w->peers[q->from].over > 0) && answer__gave_back(w, q)) return;
     struct reply reply = {.out = &w->part_reply, .proto = q->proto};
     w->running = NULL;
-    run_part(w, &q->rq, &reply, (struct part_of){.txid = q->txid, .shards_mask = q->shards_mask});
+    core_run(&w->core, &q->rq, &reply);
     if (unlikely(reply.errored)) core_count_error(&w->core, w->part_reply.data, w->part_reply.len);
     answer__send(w, q, &w->part_reply);
     if (core_must_serve(&w->core)) core_serve(&w->core);
@@ -782,6 +668,17 @@ static void run_queued_peer(struct worker *w, struct queued *q)
         mem_free(MEM_REPLY, q->block, q->block_bytes);
         answer__took_block(w, q);
     }
+}
+
+static void run_queued_peer(struct worker *w, struct queued *q)
+{
+    if (q->rq.argc == 0) {
+        txn__arrive(w, q);
+        return;
+    }
+    if (unlikely(w->peers[q->from].over > 0) && answer__gave_back(w, q)) return;
+    if (unlikely(!sched_is_empty(&w->core.sched)) && wait__peer(w, q)) return;
+    place__run_peer(w, q);
 }
 
 /* Requests whose lines are brought near together. A core keeps some twenty misses in flight, and a prefetch
@@ -875,8 +772,6 @@ static void take_request(struct worker *w, uint32_t from, const struct msg_reque
         .part = m->part,
         .from = from,
         .taken = m->taken,
-        .txid = m->txid,
-        .shards_mask = m->shards_mask,
         .round = m->round,
         .proto = m->proto,
         .block = m->block,
@@ -895,6 +790,13 @@ static void take_request(struct worker *w, uint32_t from, const struct msg_reque
         q->rq.key.name = argv[m->spec->keys.first];
         db_prefetch_slot(w->core.ks, &q->rq.key);
     }
+}
+
+/* Runs in the order of the batch: its connection's commands from before come first. */
+static void take_txn(struct worker *w, uint32_t from, struct txn *t)
+{
+    struct queued *q = &w->batch[w->batch_count++];
+    *q = (struct queued){.from = from, .part_here = txn__part_here(w, t)};
 }
 
 static void everywhere_here(struct worker *w, uint32_t from, struct everywhere *e)
@@ -940,6 +842,9 @@ void place__take_requests(struct worker *w)
                 take_request(w, s, m);
                 block_bytes += m->block_bytes;
                 break;
+            case MSG_TXN:
+                take_txn(w, s, m->txn);
+                break;
             case MSG_SOCKET:
                 worker_adopt(w, m->fd, m->is_unix != 0);
                 break;
@@ -969,6 +874,7 @@ void place__publish(struct worker *w)
 {
     if (unlikely(w->served_head != NULL)) block__publish(w);
     w->owes_publish = false;
+    if (w->txn.posted != 0) txn__publish(w);
     for (uint32_t s = 0; s < w->core.count; s++) {
         if (s == w->index) continue;
         struct peer *p = &w->peers[s];

@@ -13,6 +13,7 @@ enum msg_kind {
     MSG_BLOCK,
     MSG_SOCKET,
     MSG_EVERYWHERE,
+    MSG_TXN,
     MSG_EXEC,
     MSG_WATCH,
     MSG_UNWATCH,
@@ -39,14 +40,14 @@ struct
             uint32_t is_unix;
         };
         struct everywhere *everywhere;
+        struct txn *txn; /* MSG_TXN, which has no more than that */
     };
-    uint64_t txid,
-        shards_mask; /* a part of a transaction in the log (core_tx_begin); 0: it is none */
 };
 enum answer_kind {
     ANSWER_REPLY,
     ANSWER_RETURNED,
     ANSWER_EVERYWHERE,
+    ANSWER_TXN,
     ANSWER_SERVED, /* only while held: block.c sends it */
 };
 struct msg_answer {
@@ -60,6 +61,7 @@ struct msg_answer {
         uint64_t counted; /* what it adds to conn.far_bytes */
         struct everywhere *everywhere;
         struct blocked *served;
+        struct txn *txn; /* its part of shard `part` */
     };
 };
 struct returned { /* a request given back to its connection without being run */
@@ -72,7 +74,7 @@ struct held_answer { /* waits in the answering worker until the log is durable u
     struct held_answer *next;
     uint64_t lsn;
     uint32_t to;
-    struct msg_answer answer; /* always with a block */
+    struct msg_answer answer; /* with a block, or of a transaction's part */
 };
 struct everywhere {
     everywhere_part *part;
@@ -96,7 +98,10 @@ struct merge {
     struct buf part[SHARDS_MAX];
 };
 
+struct txn;
+
 /* ---- merge.c */
+void merge__reply(const struct merge *m, struct reply *reply);
 struct merge *merge__new(enum cmd_spread spread, uint32_t shards, uint32_t elements, uint8_t proto);
 /* One part is here; the last one writes the reply and frees the merge. */
 void merge__part(struct conn *c, uint32_t number, struct merge *m, uint32_t part,
@@ -141,7 +146,7 @@ void place__reply_end(struct worker *w, struct conn *c, const struct reply *repl
 void merge__finish(struct merge *m, struct reply *reply);
 
 /* ---- span.c */
-COLD void span__place(struct worker *w, struct conn *c, struct request *rq);
+void span__place(struct worker *w, struct conn *c, struct request *rq);
 /* READY: the others stand, w->span is begun, and span__end() must come soon. WAITS: c is stalled. STOPS: the node
  * does. */
 enum span_ready { SPAN_READY, SPAN_WAITS, SPAN_STOPS };
@@ -173,6 +178,11 @@ void multi__element(struct conn *c, uint32_t number, uint32_t element, struct by
 void answer__took_block(struct worker *w, const struct queued *q);
 /* True: too much is on its way to the connection that asks; the request went back to it. */
 bool answer__gave_back(struct worker *w, const struct queued *q);
+/* Are requests of that round given back? */
+bool answer__gives_back(const struct worker *w, uint32_t from, uint32_t conn_index,
+                        uint64_t conn_id, uint32_t round);
+/* A part of a transaction has come to its end here: when the log is durable up to lsn. */
+void answer__part(struct worker *w, uint32_t to, struct txn *t, uint64_t lsn);
 /* The reply to a request of a peer: now, or (gated) when the log is durable. Empties `out`. */
 void answer__send(struct worker *w, const struct queued *q, struct buf *out);
 /* True: the answer of somebody who waited here is held: it may not be told yet. */

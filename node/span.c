@@ -5,7 +5,7 @@
  * Its reply waits until what it did and saw on all these shards lies inside the cut (hold.h). */
 #include "node/hold.h"
 #include "node/park.h"
-#include "node/place_priv.h"
+#include "node/txn_priv.h"
 
 /* Its log is behind: an empty request is taken when it has caught up, and its answer lets the connection go on. */
 static void wait_for_log(struct worker *w, struct conn *c, uint32_t shard)
@@ -33,6 +33,11 @@ static bool logs_ready(struct worker *w, struct conn *c, uint64_t mask)
 enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, bool writes)
 {
     if (!park_begin(w)) return SPAN_STOPS;
+    if (!txn__is_alone(w, c)) {
+        park_end();
+        txn__make_alone(w, c);
+        return SPAN_WAITS;
+    }
     if (writes && !logs_ready(w, c, mask)) return SPAN_WAITS;
     struct span *s = &w->span;
     s->home = &w->core;

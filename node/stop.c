@@ -92,7 +92,9 @@ static void finish_answers(struct worker *w)
         if (log_refuses(w)) worker__fail_held(w); /* it may take long to come back */
         /* Not parsed, a connection asks for nothing more: once 0, always 0. */
         if (w->returned > 0 && reactor_mono_ms(r) - begin_ms >= STOP_SEND_MS) drop_returned(w);
-        if (!done && w->outstanding == 0 && w->returned == 0 && w->blocked_count == 0) {
+        bool alone =
+            w->outstanding == 0 && w->txn.open == 0 && w->txn.waits == 0 && w->blocked_count == 0;
+        if (!done && alone && w->returned == 0) {
             done = true;
             atomic_fetch_add_explicit(&node.stop_quiet, 1, memory_order_acq_rel);
             continue;

@@ -14,6 +14,7 @@
 #include "node/load.h"
 #include "node/park.h"
 #include "node/slowlog.h"
+#include "node/txn_priv.h"
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
 #include "shard/base/num.h"
@@ -102,6 +103,7 @@ static void run_batches(struct worker *w, struct touched *touched)
         w->batch_count = 0;
         w->batch_id++;
         struct arena_mark mark = arena_mark(&w->args);
+        txn__take_posts(w);
         place__take_requests(w);
         fill_batch(w, touched);
         if (block__noted(w)) block__take(w);
@@ -167,7 +169,9 @@ static void pass(void *ctx)
         core_serve(&w->core); /* others worked here, or the log was full */
     place__take_answers(w);
     place__retry_room(w);
+    txn__retry(w);
     run_batches(w, &touched);
+    txn__end_pass(w);
     /* What stayed in the ready list was not reached in time: its views end too. */
     for (struct conn *c = w->ready_head; c != NULL; c = c->ready_next)
         touch(c->pass_commands > 0 ? &touched : &unreached, c); /* cut short: it had its turn */
@@ -183,7 +187,7 @@ static void pass(void *ctx)
 static bool pending(void *ctx)
 {
     struct worker *w = ctx;
-    return w->ready_head != NULL || place__pending(w) || park_wanted() ||
+    return w->ready_head != NULL || place__pending(w) || txn__pending(w) || park_wanted() ||
            core_cut_moved(&w->core) || (unlikely(w->holds != NULL) && hold__pending(w));
 }
 
@@ -289,7 +293,8 @@ static void cron(struct timer *t)
 
 struct worker *worker_new(uint32_t index)
 {
-    struct worker *w = mem_zalloc(MEM_CONN, sizeof *w);
+    struct worker *w = mem_alloc_aligned(MEM_CONN, 64, sizeof *w);
+    memset(w, 0, sizeof *w);
     w->index = index;
     w->ready_tail = &w->ready_head;
     w->room_tail = w->room_front = &w->room;
@@ -349,6 +354,7 @@ static bool start(struct worker *w)
         .ctx = w, .pass = pass, .pending = pending, .expecting = expecting};
     core_init(&w->core, &opts, io, &clock_real, handler);
     w->core.on_served = block__on_served;
+    txn__init(w);
     slowlog_open(w);
     measure_passes(&w->core.reactor);
     w->core.reactor.spin_us = config.io_busy_poll_us > 50 ? config.io_busy_poll_us : 50;

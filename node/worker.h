@@ -7,6 +7,7 @@
 #include "node/node.h"
 #include "shard/exec/block.h"
 #include "shard/exec/span.h"
+#include "shard/exec/tx.h"
 #include "shard/rt/mailbox.h"
 
 #define BATCH_MAX                                                                                  \
@@ -45,17 +46,31 @@ struct queued { /* one request of a batch */
             uint64_t conn_id;
             uint64_t taken;
             uint32_t conn_index, pend, part, round;
+            struct tx_part *part_here; /* SCHED: rq.argc is 0 */
             uint32_t from;
             uint8_t proto;
             void *block; /* the request's bytes, if too large for the ring; freed after the run */
             size_t block_bytes;
-            uint64_t txid, shards_mask;
         };
     };
 };
 
+#define TXN_KEY_CHAINS 1024u
+struct txn_work { /* transactions over several shards: txn.c */
+    struct tx_shard shard;
+    struct txn *retry, **retry_tail; /* of its connections: rounds to be begun again */
+    uint32_t open, waits; /* of its connections: transactions; lone commands that wait for some */
+    size_t bytes;         /* of the former */
+    struct txn *alone;    /* a barrier that is held for a request of one of its connections */
+    uint32_t alone_passes;
+    uint64_t posted; /* bits: workers to be woken */
+    struct open_key *keys[TXN_KEY_CHAINS];
+    _Alignas(64) _Atomic(struct tx_part *) posts; /* by any worker */
+};
+
 struct worker {
     struct core core;
+    struct txn_work txn;
     uint32_t index;
     pthread_t thread;
     struct peer peers[SHARDS_MAX];

@@ -703,7 +703,7 @@ static const struct cmd_spec rows[] = {
      .summary = "Sets the string values of several keys.", .syntax = "key value [key value ...]",
      .tips = "request_policy:multi_shard response_policy:all_succeeded"},
     {.name = "MSETNX", .run = run_msetnx, .arity = -3, .flags = CMD_WRITE | CMD_DENYOOM, .acl = ACL_STRING, .keys = {1, -1, 2},
-     .spread = SPREAD_KEY, .key_flags = KEY_OW | KEY_INSERT, .group = "string", .since = "1.0.1", .complexity = "O(N), N the number of keys",
+     .spread = SPREAD_ALL_NEW, .key_flags = KEY_OW | KEY_INSERT, .group = "string", .since = "1.0.1", .complexity = "O(N), N the number of keys",
      .summary = "Sets the string values of several keys only if none of them exists.", .syntax = "key value [key value ...]"},
     {.name = "PSETEX", .run = run_psetex, .arity = 4, .flags = CMD_WRITE | CMD_DENYOOM, .acl = ACL_STRING, ONE_KEY,
      .key_flags = KEY_OW | KEY_UPDATE, .group = "string", .since = "2.6.0", .complexity = "O(1)",

@@ -84,21 +84,9 @@ static inline void account(struct core *c, const struct request *rq, uint64_t sp
         c->on_slow(c, rq, ns / 1000);
 }
 
-void core_run(struct core *c, const struct request *rq, struct reply *reply)
+HOT_INLINE void run_request(struct core *c, const struct request *rq, struct reply *reply)
 {
     const struct cmd_spec *spec = rq->spec;
-    c->gate_lsn = 0;
-    stat_bump(&c->stats.commands, 1);
-    reply->errored = false;
-    if (unlikely(c->oom) && (spec->flags & CMD_DENYOOM)) {
-        reply_error(reply, ERR_OOM);
-        stat_bump(&c->cmd_stats[spec->id].rejected, 1);
-        return;
-    }
-    if ((spec->flags & CMD_WRITE) && unlikely(!admit_bytes(c, log_bytes(rq), reply))) {
-        stat_bump(&c->cmd_stats[spec->id].rejected, 1);
-        return;
-    }
     struct arena_mark mark = arena_mark(&c->scratch);
     struct exec *x = &c->run;
     x->reply = reply;
@@ -116,6 +104,81 @@ void core_run(struct core *c, const struct request *rq, struct reply *reply)
     uint64_t now = clock_ticks();
     account(c, rq, now - c->ticks);
     c->ticks = now;
+}
+
+void core_run(struct core *c, const struct request *rq, struct reply *reply)
+{
+    const struct cmd_spec *spec = rq->spec;
+    c->gate_lsn = 0;
+    stat_bump(&c->stats.commands, 1);
+    reply->errored = false;
+    if (unlikely(c->oom) && (spec->flags & CMD_DENYOOM)) {
+        reply_error(reply, ERR_OOM);
+        stat_bump(&c->cmd_stats[spec->id].rejected, 1);
+        return;
+    }
+    if ((spec->flags & CMD_WRITE) && unlikely(!admit_bytes(c, log_bytes(rq), reply))) {
+        stat_bump(&c->cmd_stats[spec->id].rejected, 1);
+        return;
+    }
+    run_request(c, rq, reply);
+}
+
+/* ---- transactions */
+
+enum rc core_may_run(struct core *c, uint32_t flags, size_t log_bytes_wanted)
+{
+    if (unlikely(c->oom) && (flags & CMD_DENYOOM)) return RC_NOMEM;
+    if (!(flags & CMD_WRITE)) return RC_OK;
+    if (unlikely(atomic_load_explicit(&c->shared->refusing, memory_order_acquire) != 0 ||
+                 c->lifted))
+        return (enum rc)atomic_load_explicit(&c->shared->refuse_rc, memory_order_relaxed);
+    return c->journal == NULL ? RC_OK : journal_reserve(c->journal, log_bytes_wanted);
+}
+
+void core_reply_refused(struct reply *reply, enum rc rc)
+{
+    if (rc == RC_NOMEM)
+        reply_error(reply, ERR_OOM);
+    else
+        exec__reply_refused(reply, rc);
+}
+
+/* The time of a transaction may be behind what this shard has read by now (readers pass each other) or ahead of
+ * its pass: then what runs after it in this pass is not earlier. */
+void core_run_admitted(struct core *c, const struct request *rq, int64_t now_ms,
+                       struct reply *reply)
+{
+    int64_t own_ms = c->run.now_ms;
+    c->gate_lsn = 0;
+    stat_bump(&c->stats.commands, 1);
+    reply->errored = false;
+    if ((rq->spec->flags & CMD_WRITE) && c->journal != NULL) {
+        /* Asked when it was granted; if the log has begun to refuse since, this part waits in memory like all
+         * that was appended. */
+        enum rc rc = journal_reserve(c->journal, log_bytes(rq));
+        (void)rc;
+    }
+    c->run.now_ms = now_ms;
+    run_request(c, rq, reply);
+    c->run.now_ms = now_ms > own_ms ? now_ms : own_ms;
+}
+
+bool core_has_any(struct core *c, int64_t now_ms, uint8_t db, const struct bytes *keys,
+                  uint32_t count, uint32_t step)
+{
+    struct exec *x = &c->run;
+    int64_t own_ms = x->now_ms;
+    bool found = false;
+    c->gate_lsn = 0;
+    x->now_ms = now_ms;
+    for (uint32_t i = 0; i < count && !found; i += step) {
+        struct db_key key = db_key(db, keys[i]);
+        found = exec_peek(x, &key) != NULL;
+    }
+    if (unlikely(c->waits)) c->gate_lsn = core_gate(c);
+    x->now_ms = now_ms > own_ms ? now_ms : own_ms;
+    return found;
 }
 
 void core_show_log(struct core *c)
@@ -333,6 +396,7 @@ void core_set_journal(struct core *c, struct journal *j, bool gated)
 void core_fini(struct core *c)
 {
     core__upkeep_fini(c);
+    if (sched_is_empty(&c->sched)) sched_fini(&c->sched); /* else a stop was cut short */
     watches_free(&c->watches);
     journal_tail_close(&c->tail);
     waits_free(&c->waiters);

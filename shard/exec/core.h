@@ -9,6 +9,7 @@
 #include "shard/db/waits.h"
 #include "shard/db/watch.h"
 #include "shard/exec/exec.h"
+#include "shard/exec/sched.h"
 #include "shard/journal/journal.h"
 #include "shard/journal/track.h"
 #include "shard/rt/reactor.h"
@@ -82,6 +83,7 @@ struct core {
     uint64_t *slot_lsn; /* newest position per slot, kept while gated */
     struct journal_tail tail; /* parts of transactions in this log, and the cut */
     struct core_tx tx;
+    struct sched sched;     /* transactions over several shards that are under way here */
     uint64_t ticks;         /* clock_ticks() at the end of the last command */
     struct watches watches; /* keys of this shard that transactions wait on */
     struct waits waiters;   /* keys that blocking commands wait for: block.h */
@@ -158,6 +160,15 @@ bool core_tx_has_logged(const struct core *c);
  * (flags: those of its rows). False: the error was replied. */
 MUST_CHECK bool core_admit(struct core *c, uint32_t flags, size_t log_bytes, struct reply *reply);
 size_t core_log_bytes(const struct request *rq);
+/* The same for a part of a transaction over several shards: RC_OK, or why (RC_NOMEM: maxmemory), told by the
+ * other function. Asked on every shard before any part runs; then core_run_admitted() does not refuse. */
+MUST_CHECK enum rc core_may_run(struct core *c, uint32_t flags, size_t log_bytes);
+void core_reply_refused(struct reply *reply, enum rc rc);
+void core_run_admitted(struct core *c, const struct request *rq, int64_t now_ms,
+                       struct reply *reply);
+/* Is one of these keys there? In a transaction, at its time. Sets gate_lsn. */
+bool core_has_any(struct core *c, int64_t now_ms, uint8_t db, const struct bytes *keys,
+                  uint32_t count, uint32_t step);
 /* WATCH (watching.c): the keys, all of this shard. A watcher is a number that is never used twice. False: no
  * memory; those before the one that found none are watched. */
 MUST_CHECK bool core_watch(struct core *c, uint64_t watcher, uint8_t db, const struct bytes *keys,

@@ -43,17 +43,12 @@ static inline struct core *core_of(const struct exec *x, uint16_t slot)
     return likely(x->span == NULL) ? x->core : exec__core_of(x, slot);
 }
 
-static COLD void tell_listener(struct exec *x, const struct db_key *key, enum notify_class cls,
-                               const char *event)
-{
-    struct core *c = core_of(x, key->slot);
-    if (event != NULL) c->on_event(c->on_event_ctx, key, cls, event);
-}
-
 static inline void tell(struct exec *x, const struct db_key *key, enum notify_class cls,
                         const char *event)
 {
-    if (unlikely(x->core->on_event != NULL)) tell_listener(x, key, cls, event);
+    if (likely(x->core->on_event == NULL) || event == NULL) return;
+    struct core *c = core_of(x, key->slot);
+    c->on_event(c->on_event_ctx, key, cls, event);
 }
 
 /* What follows is about a key of that slot. */
@@ -100,13 +95,20 @@ void exec__expire_open(struct exec *x, struct change *c)
     stat_bump(&x->core->stats.expired, 1);
 }
 
+/* Keys that a transaction over several shards has spoken for stay until it is over: its parts run at one time,
+ * which may be before this one. They merely read as absent. */
+static inline bool is_spoken_for(const struct exec *x, uint64_t hash)
+{
+    return !sched_is_empty(&x->core->sched) && sched_holds(&x->core->sched, hash);
+}
+
 static struct record *find_live(struct exec *x, const struct db_key *key)
 {
     stand(x, key->slot);
     gate_on(x->core, key->slot);
     struct record *r = db_find(x->ks, key);
     if (unlikely(r != NULL && record_expired(r, x->now_ms))) {
-        expire_key(x, key);
+        if (likely(!is_spoken_for(x, key->hash))) expire_key(x, key);
         return NULL;
     }
     return r;

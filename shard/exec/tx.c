@@ -57,7 +57,9 @@ static void run_and_let_go(struct tx_shard *s, struct tx_part *p)
 
 static void run_barrier(struct tx_shard *s, struct tx_part *p)
 {
+    p->tx->held = false;
     s->ops->run(s->ctx, p);
+    if (p->tx->held) return;
     post_others(s, p, TX_RELEASE);
     let_go(s, p);
 }
@@ -165,17 +167,27 @@ static enum sched_verdict queue_part(struct tx_shard *s, struct tx_part *p)
     return v;
 }
 
-void tx_arrive(struct tx_shard *s, struct tx_part *p)
+/* Of a round that another shard has refused already. */
+static bool is_over(struct tx_shard *s, struct tx_part *p)
 {
     if (p->state == PART_GONE) {
         s->ops->answer(s->ctx, p);
-        return;
+        return true;
     }
     assert(p->state == PART_AWAY);
-    if (atomic_load_explicit(&p->tx->refused, memory_order_acquire)) {
-        p->state = PART_OUT;
-        return;
-    }
+    if (!atomic_load_explicit(&p->tx->refused, memory_order_acquire)) return false;
+    p->state = PART_OUT;
+    return true;
+}
+
+void tx_turn_away(struct tx_shard *s, struct tx_part *p)
+{
+    if (!is_over(s, p)) refuse(s, p);
+}
+
+void tx_arrive(struct tx_shard *s, struct tx_part *p)
+{
+    if (is_over(s, p)) return;
     switch (queue_part(s, p)) {
     case SCHED_GRANTED:
         granted(s, p);
@@ -218,6 +230,13 @@ void tx_posted(struct tx_shard *s, struct tx_part *p)
         cancel(s, p);
         break;
     }
+    settle(s);
+}
+
+void tx_end_barrier(struct tx_shard *s, struct tx_part *own)
+{
+    post_others(s, own, TX_RELEASE);
+    let_go(s, own);
     settle(s);
 }
 

@@ -21,7 +21,7 @@
 enum tx_kind {
     TX_PLAIN,
     TX_CHECKED, /* all parts are checked first, and run only if all checks say so: MSETNX */
-    TX_BARRIER, /* the coordinator's part runs alone, the others hold until it has */
+    TX_BARRIER, /* the coordinator's part runs alone, the others hold until it has (see `held`) */
 };
 enum tx_post { TX_RUN, TX_RUN_CHECKED, TX_RELEASE, TX_CANCEL };
 
@@ -48,6 +48,7 @@ struct tx {
     _Atomic uint32_t error;         /* enum rc: why nothing of it runs; RC_OK */
     _Atomic int64_t now_ms;         /* for all parts: the latest of the shards' at their grants */
     atomic_bool refused, forbidden; /* by a ticket; by a check */
+    bool held; /* run() of a barrier sets it: all goes on to be held until tx_end_barrier() */
 };
 
 struct tx_ops { /* all on the thread of the shard */
@@ -80,9 +81,13 @@ enum tx_outcome { TX_OPEN, TX_RAN, TX_FAILED, TX_AGAIN };
 /* Coordinator. A part has come back. TX_FAILED: nothing ran, see error. TX_AGAIN: it was refused. */
 enum tx_outcome tx_answered(struct tx *t);
 
-void tx_arrive(struct tx_shard *s,
-               struct tx_part *p); /* SCHED was taken, in the order of its ring */
+/* SCHED was taken, in the order of its ring. */
+void tx_arrive(struct tx_shard *s, struct tx_part *p);
+/* Instead: this shard takes nothing of the connection now, the round ends as if a ticket had been too small. */
+void tx_turn_away(struct tx_shard *s, struct tx_part *p);
 void tx_posted(struct tx_shard *s, struct tx_part *p);
+/* On the coordinator. */
+void tx_end_barrier(struct tx_shard *s, struct tx_part *own);
 void tx_lone_done(struct tx_shard *s, struct sched_entry *e);
 
 #endif

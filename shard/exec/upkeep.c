@@ -33,6 +33,7 @@ static void expire_one(void *ctx, uint8_t db, uint16_t slot, struct record *r)
     if (s->stop) return;
     struct core *c = s->x.core;
     struct bytes name = record_key(r);
+    if (!sched_is_empty(&c->sched) && sched_holds(&c->sched, hash_bytes(name))) return;
     if (c->journal != NULL && journal_reserve(c->journal, name.len + EXEC_RESERVE_SLACK) != RC_OK) {
         s->stop = true;
         return;

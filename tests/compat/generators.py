@@ -7,7 +7,7 @@ it has. Pools and chances: draw.py. How its reply is compared: compare.py, exact
 from draw import Draw
 
 # Commands that split by key; the keys of all but blocking ones and SORT may lie anywhere.
-SPREAD_FREELY = {"DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "MSET"}
+SPREAD_FREELY = {"DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "MSET", "MSETNX"}
 
 
 def expiry(d, past=True):
@@ -42,7 +42,7 @@ STRINGS = {
     "MGET": [lambda d: d.several(d.any_key), lambda d: d.several(d.spread, 2, 40)],
     "MSET": [lambda d: d.several(lambda: [d.key("s"), d.value()]), lambda d: d.several(lambda: [d.spread("s"), d.value()], 2, 6),
              lambda d: d.several(lambda: [d.spread("s"), d.value()], 2, 40 if d.chance(0.1) else 6)],
-    "MSETNX": [lambda d: d.several(lambda: [d.key("s"), d.value()], 1, 2),
+    "MSETNX": [lambda d: d.several(lambda: [d.spread("s"), d.value()], 2, 6), lambda d: d.several(lambda: [d.spread("s"), d.value()], 2, 12),
                lambda d: d.several(lambda: [d.key("n"), d.value()], 1, 2)],
     "PSETEX": [lambda d: [d.key("s"), d.milliseconds(), d.value()]],
     "SET": [lambda d: [d.key("s"), d.value(), *set_options(d)],

@@ -1,0 +1,70 @@
+/* node/txn_priv.h: what txn.c, split.c and wait.c offer to the files about requests and answers. */
+#ifndef MOON_NODE_TXN_PRIV_H
+#define MOON_NODE_TXN_PRIV_H
+
+#include "node/place_priv.h"
+#include "node/txn.h"
+
+/* ---- txn.c: the record */
+void txn__init(struct worker *w);
+/* For a command that is dealt to several shards. Arguments and keys are views, copied here; shard_of: by element, as
+ * merge; hashes of the keys by shard, in their order. */
+struct txn_plan {
+    const struct request *rq;
+    struct bytes *const *argv; /* by shard; argc 0: no part there */
+    const uint32_t *argc;
+    uint64_t *const *hashes; /* NULL: about all keys */
+    const uint32_t *keys;
+    struct merge *merge; /* taken */
+};
+void txn__start(struct worker *w, struct conn *c, const struct txn_plan *plan);
+/* SCHED of a peer's, in the order of its other requests. */
+struct tx_part *txn__part_here(const struct worker *w, struct txn *t);
+void txn__arrive(struct worker *w, const struct queued *q);
+void txn__answered(struct worker *w, struct txn *t);
+/* The log failed while a part's answer waited for it. */
+void txn__outcome_unknown(struct txn *t, uint32_t shard);
+void txn__take_posts(struct worker *w);
+void txn__retry(struct worker *w);         /* rounds that ended in a refusal, or found no room */
+bool txn__pending(const struct worker *w); /* one of the two above has something to do */
+void txn__publish(struct worker *w);       /* wakes those that were posted to */
+/* Until a transaction of c is answered it may be refused and come back, so what shares a key with it waits. */
+bool txn__has_key(const struct worker *w, const struct conn *c, uint64_t hash);
+bool txn__holds_back(struct worker *w, struct conn *c, const struct request *rq);
+bool txn__is_full(const struct worker *w, const struct conn *c); /* enough of c's are under way */
+
+/* For requests that run on the data of all shards while their threads stand (span.c). Is nothing under way
+ * anywhere? The others stand, so their schedulers can be looked at. */
+bool txn__is_alone(const struct worker *w, const struct conn *c);
+/* Else: c is stalled, and its request comes again with everything to itself, until the end of that pass. */
+void txn__make_alone(struct worker *w, struct conn *c);
+void txn__end_pass(struct worker *w);
+
+/* ---- split.c: where the keys of a command lie */
+/* True: done, the request runs (or waits) as a transaction, or c stalls. False: all of it belongs to *shard_out. */
+bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t *shard_out);
+bool split__everywhere(struct worker *w, struct conn *c, struct request *rq);
+
+/* ---- wait.c: commands of one shard that meet a transaction */
+/* Runs job when it is granted; refused: there was no memory to wait in. Takes job. */
+typedef void wait_run(struct worker *w, void *job, bool refused);
+struct wait {
+    enum sched_mode mode;
+    uint64_t *hashes; /* in w->args */
+    uint32_t count;
+    uint64_t conn_id; /* whose order it keeps */
+};
+void wait__add_keys(struct worker *w, struct wait *wait, const struct request *rq);
+bool wait__must(const struct worker *w, const struct wait *wait);
+void wait__queue(struct worker *w, const struct wait *wait, wait_run *run, void *job);
+void wait__granted(struct worker *w, struct sched_entry *e);
+/* True: the request waits, or c stalls. Ask only while the scheduler is not empty. */
+bool wait__here(struct worker *w, struct conn *c, const struct request *rq);
+bool wait__peer(struct worker *w, const struct queued *q);
+
+/* ---- place.c */
+void place__stall(struct worker *w, struct conn *c, uint32_t flag);
+bool place__must_wait_for_room(struct worker *w, struct conn *c, const uint32_t *arguments);
+void place__run_peer(struct worker *w, struct queued *q);
+
+#endif
