@@ -174,6 +174,14 @@ class Loop(threading.Thread):
             raise self.error
 
 
+def while_they_work(loops, least):
+    """Numbers, at least so many, until each of the loops has done something, too."""
+    deadline, n = time.monotonic() + 30, 0
+    while n < least or (min(loop.rounds for loop in loops) < 3 and time.monotonic() < deadline):
+        yield n
+        n += 1
+
+
 def test_renamed_key_is_always_at_one_place(node):
     """Chains of RENAME between shards while others write and read: a reader sees the key once, never twice or not at all."""
     keys = apart(node, "r")
@@ -189,14 +197,14 @@ def test_renamed_key_is_always_at_one_place(node):
     loops = [Loop(node, step) for step in (chain, load, load)]
     try:
         with node.client() as c:
-            for _ in range(200):
+            for _ in while_they_work(loops, 200):
                 seen = c.pipeline([("MULTI",), *[("GET", key) for key in keys], ("EXEC",)])[-1]
                 assert sorted(seen, key=str) == sorted([b"here"] + [None] * (len(keys) - 1), key=str), seen
                 assert len(c.call("SUNION", *[key + "set" for key in keys])) == 0
     finally:
         for loop in loops:
             loop.stop()
-    assert min(loop.rounds for loop in loops) > 3
+    assert min(loop.rounds for loop in loops) >= 3
 
 
 def test_sums_stay_while_clients_transfer(node):
@@ -218,13 +226,13 @@ def test_sums_stay_while_clients_transfer(node):
     loops = [Loop(node, step) for step in (transfer, transfer, careful)]
     try:
         with node.client() as c:
-            for _ in range(150):
+            for _ in while_they_work(loops, 150):
                 seen = c.pipeline([("MULTI",), *[("GET", key) for key in keys], ("EXEC",)])[-1]
                 assert sum(map(int, seen)) == 100 * len(keys), seen
     finally:
         for loop in loops:
             loop.stop()
-    assert min(loop.rounds for loop in loops) > 3
+    assert min(loop.rounds for loop in loops) >= 3
 
 
 def test_two_want_the_barrier_at_once(node):
