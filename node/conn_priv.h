@@ -51,8 +51,9 @@ void place__take_requests(struct worker *w); /* from peers into the batch */
 void place__take_answers(struct worker *w);
 void place__publish(
     struct worker *w); /* end of pass: messages become visible, sleepers are woken */
-void place__retry_room(struct worker *w); /* who found no room, where there is some now */
-bool place__pending(struct worker *w);    /* a message waits, or room that somebody waits for */
+void place__publish_for(struct worker *owner); /* the same, of a worker whose token we hold */
+void place__retry_room(struct worker *w);      /* who found no room, where there is some now */
+bool place__pending(struct worker *w); /* a message waits, or room that somebody waits for */
 void place__leave_room(struct worker *w, struct conn *c); /* CONN_WAIT_ROOM, and it closes */
 /* Sends requests that were given back again, if c takes answers now. */
 void place__resend(struct conn *c);

@@ -64,7 +64,7 @@ void lend__run(struct worker *w, uint32_t shard, const struct request *rq, struc
 bool lend__settle(struct worker *owner)
 {
     core_pass_end(&owner->core);
-    if (unlikely(owner->owes_publish || owner->served_head != NULL)) place__publish(owner);
+    if (unlikely(owner->owes_publish || owner->served_head != NULL)) place__publish_for(owner);
     return reactor_owed(&owner->core.reactor) || owner->dirty != NULL ||
            owner->ready_head != NULL || core_must_serve(&owner->core);
 }

@@ -870,7 +870,7 @@ void place__take_requests(struct worker *w)
     }
 }
 
-void place__publish(struct worker *w)
+HOT_INLINE void publish(struct worker *w)
 {
     if (unlikely(w->served_head != NULL)) block__publish(w);
     w->owes_publish = false;
@@ -886,6 +886,16 @@ void place__publish(struct worker *w)
         news |= mailbox_publish(p->answers_out);
         if (news) reactor_wake(&p->worker->core.reactor);
     }
+}
+
+void place__publish(struct worker *w)
+{
+    publish(w);
+}
+
+void place__publish_for(struct worker *owner)
+{
+    publish(owner);
 }
 
 bool place__pending(struct worker *w)

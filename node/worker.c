@@ -355,6 +355,7 @@ static bool start(struct worker *w)
     core_init(&w->core, &opts, io, &clock_real, handler);
     w->core.on_served = block__on_served;
     txn__init(w);
+    w->core.reactor.lends = node.shards > 1;
     slowlog_open(w);
     measure_passes(&w->core.reactor);
     w->core.reactor.spin_us = config.io_busy_poll_us > 50 ? config.io_busy_poll_us : 50;

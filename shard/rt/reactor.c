@@ -144,7 +144,7 @@ static uint32_t sleep_turn(struct reactor *r)
     }
     atomic_store_explicit(&r->sleeping, true, memory_order_seq_cst);
     bool stay = work_waits(r) || atomic_load_explicit(&r->stop, memory_order_seq_cst);
-    r->io->rest = stay ? NULL : &r->rest;
+    r->io->rest = stay || !r->lends ? NULL : &r->rest;
     uint32_t count = io_turn(r->io, stay ? 0 : bound_us);
     r->io->rest = NULL;
     atomic_store_explicit(&r->sleeping, false, memory_order_relaxed);

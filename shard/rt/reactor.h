@@ -38,6 +38,7 @@ struct reactor {
     atomic_bool sleeping;   /* peers: publish, then reactor_wake() */
     _Atomic uint32_t token; /* enum reactor_token */
     struct io_rest rest;
+    bool lends; /* it leaves its token free in sleep; set before it runs */
     atomic_bool stop;
     uint64_t turns, sleeps, wakes_sent; /* others read them with stat_get() */
     uint64_t spin_ns; /* spent spinning for answers, the turn that ended it not counted */

@@ -238,16 +238,20 @@ static void test_the_token_is_free_in_sleep_only(void **state)
     (void)state;
     real = stage->r.rest;
     stage->r.rest = (struct io_rest){.leave = spy_leave, .back = spy_back};
+    reactor_turn(&stage->r, true);
+    assert_int_equal(stage->r.sleeps, 1);
+    assert_int_equal(rests, 0); /* one that does not lend */
+    stage->r.lends = true;
     assert_false(reactor_try_take(&stage->r, TOKEN_FREE));
     reactor_turn(&stage->r, false);
     stage->pending_for = 1;
     reactor_turn(&stage->r, true);
     assert_int_equal(rests, 0);
     assert_false(reactor_try_take(&stage->r, TOKEN_FREE));
-    assert_string_equal(stage->order, "PP");
+    assert_string_equal(stage->order, "PPP");
     reactor_turn(&stage->r, true);
     assert_int_equal(rests, 1);
-    assert_string_equal(stage->order, "PPPB"); /* what was left for it while it slept */
+    assert_string_equal(stage->order, "PPPPB"); /* what was left for it while it slept */
 }
 
 static void stop_in_pass(void *ctx)
@@ -417,6 +421,7 @@ static void *lent_main(void *arg)
     if (!l->failed)
         reactor_init(&l->r, 0, io, &clock_real,
                      (struct reactor_handler){.ctx = l, .pass = lent_pass});
+    l->r.lends = true;
     pthread_barrier_wait(&l->ready);
     if (l->failed) return NULL;
     l->timer.fire = lent_fire;
