@@ -205,9 +205,9 @@ def read_to_the_end(s):
 @pytest.mark.parametrize("reads", (True, False))
 @pytest.mark.parametrize("io", IOS)
 def test_requests_that_a_shard_gave_back_are_run_and_kept_or_not_run(tmp_path, io, reads):
-    """Each shard is asked by a connection of the other for more than it sends ahead."""
+    """Each shard is asked by a connection of the other for more than it sends ahead: by messages, so nothing is lent."""
     numbers, big = [key_on(s, 2, "list") for s in range(2)], [key_on(s, 2, "big") for s in range(2)]
-    node = start_moon(shards=2, io=io, appendonly="yes", folder=str(tmp_path))
+    node = start_moon(shards=2, io=io, appendonly="yes", folder=str(tmp_path), args=["--shard-lending", "no"])
     try:
         with node.client() as c:
             c.call("MSET", *[word for key in big for word in (key, b"v" * (1 << 20))])
