@@ -621,7 +621,7 @@ HOT_INLINE bool may_not_run(struct worker *w, struct queued *q)
     return false;
 }
 
-static void run_queued_conn(struct worker *w, struct queued *q)
+HOT_INLINE void run_queued_conn(struct worker *w, struct queued *q)
 {
     struct conn *c = q->conn;
     const uint32_t stops = CONN_CLOSING | CONN_CLOSE_AFTER_REPLY | CONN_WAIT_KEYS | CONN_WAIT_ORDER;

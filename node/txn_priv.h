@@ -30,7 +30,7 @@ bool txn__pending(const struct worker *w); /* one of the two above has something
 void txn__publish(struct worker *w);       /* wakes those that were posted to */
 /* Until a transaction of c is answered it may be refused and come back, so what shares a key with it waits. */
 bool txn__has_key(const struct worker *w, const struct conn *c, uint64_t hash);
-bool txn__holds_back(struct worker *w, struct conn *c, const struct request *rq);
+COLD bool txn__holds_back(struct worker *w, struct conn *c, const struct request *rq);
 bool txn__is_full(const struct worker *w, const struct conn *c); /* enough of c's are under way */
 
 /* For requests that run on the data of all shards while their threads stand (span.c). Is nothing under way
@@ -42,8 +42,10 @@ void txn__end_pass(struct worker *w);
 
 /* ---- split.c: where the keys of a command lie */
 /* True: done, the request runs (or waits) as a transaction, or c stalls. False: all of it belongs to *shard_out. */
-bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t *shard_out);
-bool split__everywhere(struct worker *w, struct conn *c, struct request *rq);
+__attribute__((noinline)) bool split__keys(struct worker *w, struct conn *c, struct request *rq,
+                                           uint32_t *shard_out);
+__attribute__((noinline)) bool split__everywhere(struct worker *w, struct conn *c,
+                                                 struct request *rq);
 
 /* ---- wait.c: commands of one shard that meet a transaction */
 /* Runs job when it is granted; refused: there was no memory to wait in. Takes job. */
@@ -59,8 +61,8 @@ bool wait__must(const struct worker *w, const struct wait *wait);
 void wait__queue(struct worker *w, const struct wait *wait, wait_run *run, void *job);
 void wait__granted(struct worker *w, struct sched_entry *e);
 /* True: the request waits, or c stalls. Ask only while the scheduler is not empty. */
-bool wait__here(struct worker *w, struct conn *c, const struct request *rq);
-bool wait__peer(struct worker *w, const struct queued *q);
+COLD bool wait__here(struct worker *w, struct conn *c, const struct request *rq);
+COLD bool wait__peer(struct worker *w, const struct queued *q);
 
 /* ---- place.c */
 void place__stall(struct worker *w, struct conn *c, uint32_t flag);
