@@ -333,8 +333,18 @@ static struct step *add_step(struct cluster_change *g, uint32_t type)
 /* ---- slots by number */
 
 struct slot_set {
-    bool has[SLOT_COUNT];
+    uint64_t bits[SLOT_COUNT / 64];
 };
+
+static bool set_has(const struct slot_set *set, uint32_t slot)
+{
+    return set->bits[slot / 64] >> (slot % 64) & 1;
+}
+
+static void set_add(struct slot_set *set, uint32_t slot)
+{
+    set->bits[slot / 64] |= UINT64_C(1) << (slot % 64);
+}
 
 static bool parse_slot(struct call *c, uint32_t i, uint16_t *out)
 {
@@ -353,15 +363,15 @@ static bool take_range(struct call *c, bool del, uint16_t first, uint16_t last,
 {
     for (uint32_t slot = first; slot <= last; slot++) {
         bool owned = map_of(c)->group_of[slot] != SLOTMAP_NONE;
-        const char *fault = del && !owned    ? "is already unassigned"
-                            : !del && owned  ? "is already busy"
-                            : set->has[slot] ? "specified multiple times"
-                                             : NULL;
+        const char *fault = del && !owned        ? "is already unassigned"
+                            : !del && owned      ? "is already busy"
+                            : set_has(set, slot) ? "specified multiple times"
+                                                 : NULL;
         if (fault != NULL) {
             reply_errorf(c->reply, "ERR Slot %u %s", slot, fault);
             return false;
         }
-        set->has[slot] = true;
+        set_add(set, slot);
     }
     return true;
 }
@@ -374,8 +384,9 @@ static void add_assign(struct call *c, struct cluster_change *g, bool del,
     a->ranges = g->ranges;
     *(del ? &a->expect_owner : &a->group) = group_of(c)->id;
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        if (!set->has[slot]) continue;
-        if (slot == 0 || !set->has[slot - 1]) g->ranges[a->ranges_count++].first = (uint16_t)slot;
+        if (!set_has(set, slot)) continue;
+        if (slot == 0 || !set_has(set, slot - 1))
+            g->ranges[a->ranges_count++].first = (uint16_t)slot;
         g->ranges[a->ranges_count - 1].last = (uint16_t)slot;
     }
 }
@@ -389,7 +400,7 @@ static void assign(struct call *c, bool del, const struct slot_set *set)
 
 static void change_slots(struct call *c, bool del)
 {
-    struct slot_set set = {{false}};
+    struct slot_set set = {{0}};
     uint16_t slot;
     if (!is_on(c)) return;
     for (uint32_t i = 2; i < c->argc; i++)
@@ -401,7 +412,7 @@ static void change_slots(struct call *c, bool del)
 
 static void change_ranges(struct call *c, bool del)
 {
-    struct slot_set set = {{false}};
+    struct slot_set set = {{0}};
     if (!is_on(c)) return;
     if (c->argc % 2 == 1) {
         reply_errorf(c->reply, "ERR wrong number of arguments for '%s' command",
@@ -444,8 +455,9 @@ static void run_delslotsrange(struct call *c)
 /* All slots of this node; none: false. */
 static bool own_slots(const struct call *c, struct slot_set *set)
 {
+    *set = (struct slot_set){{0}};
     for (uint32_t slot = 0; slot < SLOT_COUNT; slot++)
-        set->has[slot] = map_of(c)->group_of[slot] == me_of(c)->group;
+        if (map_of(c)->group_of[slot] == me_of(c)->group) set_add(set, slot);
     return group_of(c)->slots_count > 0;
 }
 
@@ -498,8 +510,8 @@ static void set_slot_node(struct call *c, uint16_t slot)
         reply_ok(c->reply); /* mine: there is no other node */
         return;
     }
-    struct slot_set set = {{false}};
-    set.has[slot] = true;
+    struct slot_set set = {{0}};
+    set_add(&set, slot);
     assign(c, false, &set);
 }
 
