@@ -20,6 +20,7 @@
 
 #include "node/conn_priv.h"
 #include "node/place_priv.h"
+#include "node/txn_priv.h"
 
 struct block_note {
     struct block_note *next;
@@ -37,8 +38,10 @@ struct blocked {
     struct waiter waiter;
     _Atomic uint32_t holds;
     _Atomic uint32_t counted; /* in node.blocked: registered everywhere, and not taken */
+    atomic_bool overdue;      /* its time was over before that: whoever ends the walk lets it go */
     /* Of the home worker. */
     struct conn *conn; /* NULL: gone */
+    uint64_t conn_id;
     uint32_t home, pend;
     struct timer timer;
     /* Of whoever has the walk. */
@@ -95,6 +98,7 @@ static struct blocked *blocked_try_new(struct conn *c, const struct request *rq,
     b->waiter.proto = c->session.proto;
     b->holds = 1; /* home's */
     b->home = c->worker->index;
+    b->conn_id = c->id;
     b->from = first;
     b->end = end;
     b->home_note.of = b;
@@ -121,7 +125,7 @@ static void release(struct blocked *b)
  * and until the reply to that push. */
 static void count(struct blocked *b)
 {
-    if (atomic_exchange_explicit(&b->counted, COUNT_YES, memory_order_acq_rel) == COUNT_NOT_YET)
+    if (atomic_exchange_explicit(&b->counted, COUNT_YES, memory_order_seq_cst) == COUNT_NOT_YET)
         atomic_fetch_add_explicit(&node.blocked, 1, memory_order_relaxed);
 }
 
@@ -235,10 +239,13 @@ void block__close(struct conn *c)
     release(b);
 }
 
+/* Every key is tried once, however short the time. */
 static void on_timeout(struct timer *t)
 {
     struct blocked *b = container_of(t, struct blocked, timer);
     struct conn *c = b->conn;
+    atomic_store_explicit(&b->overdue, true, memory_order_seq_cst);
+    if (atomic_load_explicit(&b->counted, memory_order_seq_cst) == COUNT_NOT_YET) return;
     struct buf text;
     buf_init(&text, MEM_REPLY);
     struct reply reply = {.out = &text, .proto = b->waiter.proto};
@@ -323,14 +330,18 @@ void block__on_served(struct core *core, struct waiter_part *wp, struct buf *rep
     release(b);
 }
 
-static void answer_nomem(struct worker *w, struct blocked *b)
+/* NULL: a null array, its time is over. */
+static void answer_nothing(struct worker *w, struct blocked *b, const char *error)
 {
     struct buf text;
-    buf_init(&text, MEM_REPLY);
     if (!waiter_take(&b->waiter)) return;
+    buf_init(&text, MEM_REPLY);
     struct reply reply = {.out = &text, .proto = b->waiter.proto};
-    reply_error(&reply, ERR_WAIT_NOMEM);
-    core_count_error(&w->core, text.data, text.len);
+    if (error == NULL)
+        reply_null_array(&reply);
+    else
+        reply_error(&reply, error);
+    if (error != NULL) core_count_error(&w->core, text.data, text.len);
     w->core.gate_lsn = 0;
     answer(w, b, &text);
 }
@@ -356,11 +367,41 @@ static bool try_here(struct worker *w, struct blocked *b, uint32_t until)
     p->registered = core_wait(&w->core, &p->wp, &rq, &run);
     if (p->registered) return true;
     release(b);
-    answer_nomem(w, b);
+    answer_nothing(w, b, ERR_WAIT_NOMEM);
     return false;
 }
 
-static void walk(struct worker *w, struct blocked *b)
+static void walk(struct worker *w, struct blocked *b, bool granted);
+
+static void walk_on(struct worker *w, void *arg, bool refused)
+{
+    struct blocked *b = arg;
+    if (refused)
+        answer_nothing(w, b, ERR_WAIT_NOMEM);
+    else if (!waiter_is_taken(&b->waiter))
+        walk(w, b, true);
+    if (core_must_serve(&w->core)) core_serve(&w->core);
+    release(b);
+}
+
+/* True: a transaction has spoken for its keys, and the walk goes on behind it. */
+static COLD bool waits_for_transaction(struct worker *w, struct blocked *b)
+{
+    struct arena_mark mark = arena_mark(&w->args);
+    struct wait wait = {.conn_id = b->conn_id};
+    wait__add_keys(w, &wait, &b->waiter.rq);
+    bool must = wait__must(w, &wait);
+    hold(b);
+    if (must)
+        wait__queue(w, &wait, walk_on, b);
+    else
+        release(b);
+    arena_rewind(&w->args, mark);
+    return must;
+}
+
+/* granted: the keys that come next here are its own now. */
+static void walk(struct worker *w, struct blocked *b, bool granted)
 {
     while (b->from < b->end) {
         uint32_t shard = shard_of_arg(&b->waiter.rq, b->from), until = b->from + 1;
@@ -370,10 +411,13 @@ static void walk(struct worker *w, struct blocked *b)
         }
         while (until < b->end && shard_of_arg(&b->waiter.rq, until) == shard)
             until++;
+        if (!granted && !sched_is_empty(&w->core.sched) && waits_for_transaction(w, b)) return;
+        granted = false;
         if (!try_here(w, b, until)) return;
         b->from = until;
     }
     count(b);
+    if (atomic_load_explicit(&b->overdue, memory_order_seq_cst)) answer_nothing(w, b, NULL);
 }
 
 static void look(struct worker *w, struct block_part *p)
@@ -382,7 +426,7 @@ static void look(struct worker *w, struct block_part *p)
     if (waiter_is_taken(&b->waiter))
         forget(w, p);
     else
-        walk(w, b);
+        walk(w, b, false);
 }
 
 void block__take(struct worker *w)
@@ -438,7 +482,7 @@ static void wait_apart(struct worker *w, struct conn *c, const struct request *r
     }
     start(c, b);
     hold(b);
-    walk(w, b);
+    walk(w, b, false);
     release(b);
 }
 
@@ -456,8 +500,10 @@ void block__place(struct worker *w, struct conn *c, struct request *rq)
         here += shard_of_arg(rq, at[i]) == w->index;
     if (n > 0) assert(at[n - 1] - at[0] == n - 1);
     bool moves = rq->spec->spread == SPREAD_WAIT_MOVE;
-    if (here == n) /* or n is 0, and the command replies why */
+    if (here == n && sched_is_empty(&w->core.sched)) /* or n is 0, and the command replies why */
         run_or_wait(w, c, rq, n > 0 ? at[0] : 0, n > 0 ? at[0] + (moves ? 1 : n) : 0);
+    else if (n == 0)
+        run_or_wait(w, c, rq, 0, 0);
     else if (moves && shard_of_arg(rq, at[0]) != shard_of_arg(rq, at[1]))
         place__reply_error(c, ERR_APART);
     else

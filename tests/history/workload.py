@@ -30,8 +30,8 @@ PLACES = {
     "counter": "many",
     "mixed": "many",
     "append": "many",
-    "waiters": None,  # a timeout may strike before the first try on another shard has run
-    "handers": None,  # the same
+    "waiters": "many",
+    "handers": "one",  # moves between shards do not wait yet
     "script": None,
 }
 SPLIT = {"MGET", "MSET", "DEL", "UNLINK", "EXISTS", "TOUCH"}

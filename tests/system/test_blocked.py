@@ -268,3 +268,21 @@ def test_redis_py(nodes, shards):
         assert list(r.blpop("late", timeout=5)) == ["late", "v"]
         pusher.join()
         r.close()
+
+
+@pytest.mark.parametrize("io", IOS)
+def test_what_is_there_is_given_however_short_the_time(io):
+    """The time of a wait for keys of a busy shard was once over before it was asked."""
+    with start_moon(shards=2, io=io, args=("--enable-debug-command", "yes")) as node:
+        clients = [node.client() for _ in range(2)]  # one on each shard
+        keys = [key_on(s, 2) for s in range(2)]
+        for round_number in range(4):
+            sleeper, asker = clients if round_number % 2 == 0 else reversed(clients)
+            for key in keys:  # on the sleeping shard lies one of them
+                asker.call("RPUSH", key, "x")
+            for key in keys:
+                sleeper.send(encode(["DEBUG", "SLEEP", "0.15"]))
+                time.sleep(0.03)
+                assert asker.call("BLPOP", key, "0.01") == [key.encode() if isinstance(key, str) else key, b"x"]
+                assert asker.call("BLPOP", key, "0.01") is None
+                assert sleeper.read_raw() == b"+OK\r\n"
