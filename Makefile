@@ -95,6 +95,7 @@ LINK = $(CC) -g $(ARCH) $(LINK_$(MODE)) $(SAN_$(MODE)) $(LDFLAGS)
 # has the archive. Sanitizers bring their own allocator.
 LIBS_shard/base := $(if $(filter release debug,$(MODE)),-l:libjemalloc_pic.a) -lpthread -lm
 LIBS_shard/rt := -l:liburing.a
+LIBS_shard/script := -l:liblua5.4.a
 LIBS_cluster := -l:libprotobuf-c.a
 LIBS_raftlog := -l:libraft.a
 third_party = $(foreach r,$1,$(LIBS_$r))

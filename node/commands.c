@@ -9,6 +9,7 @@
 #include "shard/base/mem.h"
 #include "shard/cmd/cmd.h"
 #include "shard/exec/exec.h"
+#include "shard/script/script.h"
 
 #define PLACES                                                                                     \
     4096u /* 16 per name keeps the search short; 32 KiB, of which the used lines are few */
@@ -18,7 +19,7 @@ static const struct cmd_table *const tables[] = {
     &string_cmds,      &keys_cmds,         &scan_cmds,       &set_cmds,     &hash_cmds,
     &list_cmds,        &zset_cmds,         &zset_range_cmds, &debug_cmds,   &command_cmds,
     &set_algebra_cmds, &zset_algebra_cmds, &config_cmds,     &client_cmds,  &admin_cmds,
-    &slowlog_cmds,     &latency_cmds,      &multi_cmds,      &cluster_cmds,
+    &slowlog_cmds,     &latency_cmds,      &multi_cmds,      &cluster_cmds, &script_cmds,
 };
 static struct cmd_spec *rows;
 static char (*full_names)[2 * NAME_MAX_BYTES];

@@ -57,6 +57,7 @@ struct config {
     int64_t key_load_delay; /* µs per unit of the log; negative: µs per so many */
     /* observing */
     int64_t slowlog_us;
+    int64_t busy_reply_threshold_ms; /* 0: none */
     uint32_t slowlog_max_len;
     bool latency_tracking;
     double percentile[CONFIG_PERCENTILES_MAX]; /* of INFO latencystats */

@@ -51,6 +51,12 @@ static void apply_slowlog(void)
     atomic_store_explicit(&node.shared.slowlog_us, config.slowlog_us, memory_order_relaxed);
 }
 
+static void apply_script_limit(void)
+{
+    atomic_store_explicit(&node.shared.script_ms_max, (uint64_t)config.busy_reply_threshold_ms,
+                          memory_order_relaxed);
+}
+
 static void apply_slowlog_len(void)
 {
     if (config.slowlog_max_len > SLOWLOG_LEN_MAX) config.slowlog_max_len = SLOWLOG_LEN_MAX;
@@ -196,7 +202,7 @@ const struct directive config__table[] = {
     WORDS("shutdown-on-sigint", "default", .check = config__check_shutdown_words), WORDS("shutdown-on-sigterm", "default", .check = config__check_shutdown_words),
     CHOICE("oom-score-adj", oom_names, "no", NONE), WORDS("oom-score-adj-values", "0 200 800", .check = config__check_oom_values), FLAG("disable-thp", "yes", FIXED),
     WORDS("locale-collate", "", NONE),
-    NUMBER("busy-reply-threshold", "5000", I64, ALSO("lua-time-limit")),
+    {.name = "busy-reply-threshold", .type = CONFIG_I64, LIVE, .preset = "5000", .target = &config.busy_reply_threshold_ms, .min = 0, .max = INT64_MAX, .applied = apply_script_limit, ALSO("lua-time-limit")},
     WORDS("ignore-warnings", "", NONE), FLAG("extended-redis-compatibility", "no", NONE), WORDS("availability-zone", "", NONE),
     WORDS("server-cpulist", "", FIXED, ALSO("server_cpulist")), WORDS("bio-cpulist", "", FIXED, ALSO("bio_cpulist")),
     WORDS("aof-rewrite-cpulist", "", FIXED, ALSO("aof_rewrite_cpulist")), WORDS("bgsave-cpulist", "", FIXED, ALSO("bgsave_cpulist")),

@@ -13,8 +13,11 @@
 #include "node/config.h"
 #include "node/load.h"
 #include "node/log_check.h"
+#include "node/place_priv.h"
+#include "node/text.h"
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
+#include "shard/script/script.h"
 
 struct node node;
 static pthread_t main_thread;
@@ -216,9 +219,15 @@ static void init_node(cpu_set_t *usable)
     atomic_store(&node.shared.maxmemory, config.maxmemory);
     atomic_store(&node.shared.string_bytes_max, config.proto_max_bulk_len);
     atomic_store(&node.shared.slowlog_us, config.slowlog_us);
+    atomic_store(&node.shared.script_ms_max, (uint64_t)config.busy_reply_threshold_ms);
     uint32_t cpus = usable_cpus(usable);
     node.shards = config.shards == 0 ? cpus : config.shards;
     if (node.shards > SHARDS_MAX) node.shards = SHARDS_MAX;
+    static const struct script_host host = {.find = commands_find,
+                                            .find_sub = commands_find_sub,
+                                            .run_spread = multi__run_spread,
+                                            .version = REDIS_VERSION_SPOKEN};
+    script_set_host(&host);
     commands_init();
 }
 

@@ -128,6 +128,7 @@ void merge__reply(const struct merge *m, struct reply *reply)
     case SPREAD_KEY:
     case SPREAD_WAIT:
     case SPREAD_WAIT_MOVE:
+    case SPREAD_SCRIPT:
     case SPREAD_CURSOR:
     case SPREAD_ANY:
         break;

@@ -153,6 +153,11 @@ static void meet_keys(struct worker *w, struct multi *m, const struct request *r
     case SPREAD_CURSOR:
         m->keys |= UINT64_C(1) << place__shard_of_cursor(w, rq);
         return;
+    case SPREAD_SCRIPT: {
+        uint64_t shards = place__shards_of(w, rq); /* one without keys may want any */
+        m->keys |= shards != 0 ? shards : UINT64_MAX >> (64 - w->core.count);
+        return;
+    }
     case SPREAD_KEY:
     case SPREAD_WAIT: /* waits for nothing in here */
     case SPREAD_WAIT_MOVE:
@@ -239,7 +244,7 @@ void multi__abort(struct conn *c)
 
 bool multi__writes(const struct conn *c)
 {
-    return body_of(&c->multi->queue)->flags & CMD_WRITE;
+    return body_of(&c->multi->queue)->flags & MAY_WRITE;
 }
 
 /* ---- running the data commands, on their shard */
@@ -300,13 +305,13 @@ static void run_body(struct worker *w, struct buf *queue, struct reply *reply)
         gate = core_gate(core);
     } else if (admit_all(core, b, reply)) {
         reply_array(reply, b->data_count);
-        if (b->flags & CMD_WRITE) core_tx_begin(core, 0, 0);
+        if (b->flags & MAY_WRITE) core_tx_begin(core, 0, 0);
         for (size_t at = sizeof *b; at < queue->len; at += entry_at(queue, at)->bytes) {
             if (entry_at(queue, at)->spec->spread == SPREAD_CONN) continue;
             run_data(w, entry_at(queue, at), reply->out);
             if (core->gate_lsn > gate) gate = core->gate_lsn;
         }
-        if (b->flags & CMD_WRITE) core_tx_end(core);
+        if (b->flags & MAY_WRITE) core_tx_end(core);
     }
     core->gate_lsn = core->waits ? gate : 0;
 }
@@ -324,9 +329,9 @@ static void run_everywhere(struct span *s, const struct request *rq, struct repl
     merge__finish(m, reply);
 }
 
-static void run_spread(struct worker *w, const struct request *rq, struct reply *reply)
+void multi__run_spread(struct span *s, const struct request *rq, struct reply *reply)
 {
-    struct span *s = &w->span;
+    struct worker *w = container_of(s, struct worker, span);
     switch (rq->spec->spread) {
     case SPREAD_EVERY_SUM:
     case SPREAD_EVERY_CONCAT:
@@ -343,6 +348,7 @@ static void run_spread(struct worker *w, const struct request *rq, struct reply 
     case SPREAD_KEY:
     case SPREAD_WAIT:
     case SPREAD_WAIT_MOVE:
+    case SPREAD_SCRIPT:
     case SPREAD_SUM:
     case SPREAD_GATHER:
     case SPREAD_ALL_OK:
@@ -381,7 +387,7 @@ static void run_queue_span(struct worker *w, struct buf *queue, struct buf *out)
         struct request rq = request_of(w, e);
         size_t start = out->len;
         struct reply reply = {.out = out, .proto = e->proto};
-        run_spread(w, &rq, &reply);
+        multi__run_spread(&w->span, &rq, &reply);
         if (reply.errored) core_count_error(&w->core, out->data + start, out->len - start);
         arena_rewind(&w->args, mark);
     }
@@ -396,9 +402,9 @@ static void run_body_span(struct worker *w, struct multi *m, struct reply *reply
         reply_null_array(reply);
     } else if (admit_span(s, b, reply)) {
         reply_array(reply, b->data_count);
-        if (b->flags & CMD_WRITE) span_tx_begin(s, node_txid(w));
+        if (b->flags & MAY_WRITE) span_tx_begin(s, node_txid(w));
         run_queue_span(w, &m->queue, reply->out);
-        if (b->flags & CMD_WRITE) span_tx_end(s);
+        if (b->flags & MAY_WRITE) span_tx_end(s);
     }
 }
 

@@ -538,6 +538,47 @@ static bool held_back(struct worker *w, struct conn *c, const struct request *rq
     return true;
 }
 
+/* A script that wants a key of another shard before it has written anything is run again, with all of them; but not if it
+ * went to its shard by message. */
+static void run_script(struct worker *w, struct conn *c, struct request *rq)
+{
+    uint32_t shard;
+    if (held_back(w, c, rq)) return;
+    if (!one_shard(w, rq, &shard)) {
+        span__place(w, c, rq, place__shards_of(w, rq));
+        return;
+    }
+    bool lent = shard != w->index && lend__take(w, shard);
+    if (shard != w->index && !lent) {
+        run_there(w, c, rq, shard);
+        return;
+    }
+    rq->key.db = c->session.db;
+    rq->no_touch = c->session.no_touch;
+    if (!lent &&
+        unlikely(!sched_is_empty(&w->core.sched))) { /* it may use more keys than it says */
+        span__place(w, c, rq, place__shards_of(w, rq) | UINT64_C(1) << w->index);
+        return;
+    }
+    struct core *core = lent ? lend__core(w, shard) : &w->core;
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    if (lent)
+        lend__run(w, shard, rq, &reply);
+    else
+        core_run(core, rq, &reply);
+    if (unlikely(core->met_foreign)) {
+        reply.out->len = start;
+        span__place(w, c, rq, UINT64_MAX >> (64 - w->core.count));
+        return;
+    }
+    if (unlikely(reply.errored))
+        core_count_error(core, reply.out->data + start, reply.out->len - start);
+    if (!lent && unlikely(core->gate_lsn > c->gate_lsn)) c->gate_lsn = core->gate_lsn;
+    conn__reply_end(c, &reply, start);
+    if (core_must_serve(&w->core)) core_serve(&w->core);
+}
+
 static void place(struct worker *w, struct conn *c, struct request *rq)
 {
     uint32_t shard;
@@ -550,7 +591,10 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
         if (likely(one_shard(w, rq, &shard)))
             run_on(w, c, rq, shard);
         else
-            span__place(w, c, rq);
+            span__place(w, c, rq, place__shards_of(w, rq));
+        return;
+    case SPREAD_SCRIPT:
+        run_script(w, c, rq);
         return;
     case SPREAD_WAIT:
     case SPREAD_WAIT_MOVE:
@@ -637,7 +681,7 @@ HOT_INLINE void run_queued_conn(struct worker *w, struct queued *q)
     }
     if (unlikely(may_not_run(w, q))) return;
     if (unlikely(log_behind(w)) && q->rq.argc > 0 && q->rq.spec != NULL &&
-        (q->rq.spec->flags & CMD_WRITE)) {
+        (q->rq.spec->flags & MAY_WRITE)) {
         stall_for_room(w, c, ROOM_LOG);
         return;
     }

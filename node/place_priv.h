@@ -20,6 +20,9 @@ enum msg_kind {
     MSG_PROBE, /* nothing: answered when the log of the shard is not behind */
 };
 
+/* A script is known for what it does when it has run. */
+#define MAY_WRITE (CMD_WRITE | CMD_MAY_REPLICATE)
+
 struct
     msg_request { /* then: uint32_t lengths[argc], the arguments' bytes; or (MSG_BLOCK) in block */
     uint8_t kind, db, proto, no_touch;
@@ -146,7 +149,7 @@ void place__reply_end(struct worker *w, struct conn *c, const struct reply *repl
 void merge__finish(struct merge *m, struct reply *reply);
 
 /* ---- span.c */
-void span__place(struct worker *w, struct conn *c, struct request *rq);
+void span__place(struct worker *w, struct conn *c, struct request *rq, uint64_t shards);
 /* READY: the others stand, w->span is begun, and span__end() must come soon. WAITS: c is stalled. STOPS: the node
  * does. */
 enum span_ready { SPAN_READY, SPAN_WAITS, SPAN_STOPS };
@@ -158,7 +161,9 @@ void span__end(struct worker *w, uint64_t shards, struct hold *hold_out);
 /* ---- multi.c */
 void multi__queue(struct conn *c, const struct request *rq); /* it was admitted */
 void multi__abort(struct conn *c);                           /* it was not */
-bool multi__writes(const struct conn *c);                    /* one of the queued commands does */
+/* Any data command, by its spread, while the other shards stand; also for those of scripts. */
+void multi__run_spread(struct span *s, const struct request *rq, struct reply *reply);
+bool multi__writes(const struct conn *c); /* one of the queued commands does */
 void multi__exec(struct call *call);
 /* EXEC of c is to run while the other shards stand; and the shards of its keys. */
 bool multi__spans(const struct conn *c, uint64_t *shards_out);

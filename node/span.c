@@ -60,16 +60,29 @@ void span__end(struct worker *w, uint64_t shards, struct hold *hold_out)
 
 /* ---- one command */
 
+/* True: it is to be run with all shards. */
+static bool run_one(struct worker *w, const struct request *rq, struct reply *reply)
+{
+    bool writes = rq->spec->flags & MAY_WRITE;
+    w->core.met_foreign = false;
+    if (writes) span_tx_begin(&w->span, node_txid(w));
+    span_run(&w->span, rq, reply);
+    if (writes) span_tx_end(&w->span);
+    return w->core.met_foreign;
+}
+
 static void run(struct worker *w, struct conn *c, struct request *rq)
 {
     size_t start;
     struct reply reply = conn__reply_begin(c, &start);
-    bool writes = rq->spec->flags & CMD_WRITE;
     rq->key.db = c->session.db;
     rq->no_touch = c->session.no_touch;
-    if (writes) span_tx_begin(&w->span, node_txid(w));
-    span_run(&w->span, rq, &reply);
-    if (writes) span_tx_end(&w->span);
+    if (run_one(w, rq, &reply)) {
+        /* A script wants a shard it did not name, and has not written. */
+        reply.out->len = start;
+        w->span.mask = UINT64_MAX >> (64 - w->core.count);
+        (void)run_one(w, rq, &reply);
+    }
     if (unlikely(reply.errored))
         core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
     struct hold hold;
@@ -87,14 +100,14 @@ static void run(struct worker *w, struct conn *c, struct request *rq)
     buf_free(&out);
 }
 
-void span__place(struct worker *w, struct conn *c, struct request *rq)
+void span__place(struct worker *w, struct conn *c, struct request *rq, uint64_t shards)
 {
     if (c->pends_count > 0) {
         place__stall(w, c, CONN_WAIT_ORDER);
         return;
     }
     if (place__must_wait(w, c)) return; /* for room for a probe */
-    switch (span__begin(w, c, place__shards_of(w, rq), rq->spec->flags & CMD_WRITE)) {
+    switch (span__begin(w, c, shards, rq->spec->flags & MAY_WRITE)) {
     case SPAN_READY:
         run(w, c, rq);
         return;

@@ -18,6 +18,7 @@
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
 #include "shard/base/num.h"
+#include "shard/script/script.h"
 
 static _Thread_local struct worker *self;
 
@@ -400,5 +401,6 @@ void *worker_main(void *arg)
     reactor_run(&w->core.reactor);
     worker__stop(w);
     slowlog_close(w);
+    script_close(&w->core);
     return NULL;
 }

@@ -40,6 +40,16 @@
  * reply. The count is a few bytes of request, so nothing else bounds what it asks for. */
 #define RANDOM_DRAWS_MAX (INT64_C(1) << 24)
 
+/* Scripts. What a client can make a script do is bounded by these. */
+#define EVAL_SCRIPTS_MAX 500u               /* of EVAL, kept for EVALSHA: as Redis since 7.4 */
+#define SCRIPTS_BYTES_MAX (64u << 20)       /* texts of all scripts of a node */
+#define SCRIPT_FUNCTIONS_MAX 1024u          /* compiled, of one shard; more are compiled anew */
+#define SCRIPT_STATE_BYTES_MAX (256u << 20) /* memory of Lua, of one shard */
+#define SCRIPT_CALL_BYTES_MAX (1u << 30)    /* arguments of one command */
+#define SCRIPT_REPLY_BYTES_MAX (512u << 20)
+#define SCRIPT_REPLY_ELEMENTS_MAX (1u << 24) /* a table counts for 16 */
+#define SCRIPT_REPLY_DEPTH_MAX 1000u         /* 200 bytes of C stack each */
+
 /* Journal. */
 #define FRAME_BYTES_MAX (1u << 20)
 #define FRAME_HEAD_BYTES 64u

@@ -242,7 +242,8 @@ const char *mem_tag_name(enum mem_tag tag)
         [MEM_BASE] = "base",       [MEM_RT] = "rt",     [MEM_CONN] = "conn",
         [MEM_REPLY] = "reply",     [MEM_DATA] = "data", [MEM_TABLE] = "table",
         [MEM_JOURNAL] = "journal", [MEM_EXEC] = "exec", [MEM_NODE] = "node",
-        [MEM_CLUSTER] = "cluster", [MEM_RAFT] = "raft", [MEM_TEST] = "test",
+        [MEM_CLUSTER] = "cluster", [MEM_RAFT] = "raft", [MEM_SCRIPT] = "script",
+        [MEM_TEST] = "test",
     };
     assert(tag < MEM_TAG_COUNT);
     return names[tag];

@@ -23,6 +23,7 @@ enum mem_tag {
     MEM_NODE,    /* config, logs, statistics */
     MEM_CLUSTER, /* topology, slot maps, links between nodes */
     MEM_RAFT,    /* the control log: its entries, libraft's heap */
+    MEM_SCRIPT,  /* Lua states, scripts */
     MEM_TEST,
     MEM_TAG_COUNT
 };

@@ -22,6 +22,7 @@ struct core_shared {
     _Atomic uint32_t refuse_rc;        /* enum rc of the last refusal */
     atomic_bool active_expire;         /* DEBUG SET-ACTIVE-EXPIRE */
     _Atomic int64_t slowlog_us;        /* -1: off */
+    _Atomic uint64_t script_ms_max;    /* 0: scripts run as long as they will */
 };
 
 struct core_cmd_stats {
@@ -63,6 +64,7 @@ struct core_tx {
 
 struct garbage;
 struct waiter_part;
+struct script;
 struct core {
     struct reactor reactor;
     struct io *io;
@@ -91,6 +93,8 @@ struct core {
     /* Somebody who waited is registered here no more: `reply` is his (borrowed; his proto), and waits for gate_lsn;
      * NULL: another answers him. */
     void (*on_served)(struct core *c, struct waiter_part *p, struct buf *reply);
+    bool met_foreign;      /* the last script wanted another shard's key, and had not written */
+    struct script *script; /* shard/script: its Lua state, made at the first script */
     const struct cmd_spec *const *by_opcode;
     uint32_t opcodes;
     struct core_cmd_stats *cmd_stats; /* by spec->id */

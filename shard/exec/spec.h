@@ -77,6 +77,7 @@ enum cmd_spread {
     SPREAD_GATHER,       /* keys are split, elements put back in the keys' order: MGET */
     SPREAD_ALL_OK,       /* keys (with their values: step) are split, +OK when all did: MSET */
     SPREAD_ALL_NEW,      /* as ALL_OK if none of the keys exists, then :1, else :0: MSETNX */
+    SPREAD_SCRIPT,       /* as SPREAD_KEY; it may turn out to need further shards: EVAL */
     SPREAD_EVERY_SUM,    /* on every shard, integers added: DBSIZE */
     SPREAD_EVERY_CONCAT, /* on every shard, arrays joined: KEYS */
     SPREAD_EVERY_OK,     /* on every shard, +OK: FLUSHALL FLUSHDB SWAPDB */

@@ -29,6 +29,7 @@ NOT_IN_REFERENCE = {
 # Data commands that draw no generator here, each with where else it is tested.
 TESTED_ELSEWHERE = {
     "DEBUG|DIGEST-VALUE": "test_debug.py: the digits are Moon's own, which of them are equal is not",
+    **dict.fromkeys(["EVAL", "EVAL_RO", "EVALSHA", "EVALSHA_RO"], "test_eval.py"),
     "WATCH": "test_transactions.py: it says nothing alone",
     "DEBUG|OBJECT": "test_debug.py: addresses, sizes and times in a line of text",
 }
