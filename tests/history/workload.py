@@ -32,7 +32,7 @@ PLACES = {
     "append": "many",
     "waiters": "many",
     "handers": "one",  # moves between shards do not wait yet
-    "script": None,
+    "script": "many",
 }
 SPLIT = {"MGET", "MSET", "DEL", "UNLINK", "EXISTS", "TOUCH"}
 EVERYTHING = dict.fromkeys(PLACES, "many")
