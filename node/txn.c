@@ -292,9 +292,10 @@ static void open_keys(struct worker *w, struct txn *t)
     }
 }
 
+/* The last one in is the first in its chain: the other way round 200,000 keys took 80 million steps. */
 static void close_keys(struct worker *w, struct txn *t)
 {
-    for (uint32_t i = 0; i < t->keys_count; i++) {
+    for (uint32_t i = t->keys_count; i-- > 0;) {
         struct open_key **link = chain_of(w, t->keys[i].hash);
         while (*link != &t->keys[i])
             link = &(*link)->next;
