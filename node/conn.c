@@ -409,6 +409,13 @@ static struct pend *push_pend(struct conn *c)
     return p;
 }
 
+/* Something that c has been told, or will be, is not safe in this shard's log. */
+static inline bool is_gated(const struct conn *c)
+{
+    const struct core *core = &c->worker->core;
+    return unlikely(core->waits) && c->gate_lsn > core_released(core);
+}
+
 void conn__reply_end(struct conn *c, const struct reply *r, size_t start)
 {
     struct buf *to = r->out;
@@ -432,11 +439,13 @@ void conn__reply_end(struct conn *c, const struct reply *r, size_t start)
     size_t len = to->len - start;
     if (last->parts_left == 0 && last->off + last->len == start) {
         last->len += len;
+        last->gated |= is_gated(c);
         return;
     }
     struct pend *p = push_pend(c);
     p->off = start;
     p->len = len;
+    p->gated = is_gated(c);
 }
 
 uint32_t conn__pend(struct conn *c, uint32_t parts, struct merge *merge)
@@ -475,6 +484,7 @@ void conn__answer(struct conn *c, uint32_t number, struct bytes wire)
     if (number != c->pends_head) {
         p->off = c->held.len;
         p->len = wire.len;
+        p->gated = is_gated(c);
         buf_add(&c->held, wire.data, wire.len);
         return;
     }
@@ -615,30 +625,59 @@ void conn__durable(struct worker *w, uint64_t lsn)
     }
 }
 
-/* The replies behind open_end, one error for each; pushes among them are no replies. */
-static void fail_gated(struct conn *c)
+/* Whole replies, one error for each; pushes among them are no replies. */
+static void add_unknown(struct conn *c, const uint8_t *replies, size_t len, struct buf *out)
 {
     static const char text[] = OUTCOME_UNKNOWN;
+    for (size_t at = 0; at < len;) {
+        int64_t one = resp_value_skip(replies + at, len - at);
+        assert(one > 0);
+        bool push = replies[at] == '>';
+        if (push)
+            buf_add(out, replies + at, (size_t)one);
+        else
+            buf_add(out, text, sizeof text - 1);
+        if (!push) core_count_error(&c->worker->core, (const uint8_t *)text, sizeof text - 1);
+        at += (size_t)one;
+    }
+}
+
+/* The replies behind open_end: marks lie between whole replies. */
+static void fail_gated(struct conn *c)
+{
     size_t at = (size_t)(c->open_end - c->out_begin);
     struct buf out;
     buf_init(&out, MEM_CONN);
     buf_add(&out, c->out.data, at);
-    while (at < c->out.len) {
-        int64_t len = resp_value_skip(c->out.data + at, c->out.len - at);
-        assert(len > 0); /* marks lie between whole replies */
-        bool push = c->out.data[at] == '>';
-        if (push)
-            buf_add(&out, c->out.data + at, (size_t)len);
-        else
-            buf_add(&out, text, sizeof text - 1);
-        if (!push) core_count_error(&c->worker->core, (const uint8_t *)text, sizeof text - 1);
-        at += (size_t)len;
-    }
+    add_unknown(c, c->out.data + at, c->out.len - at, &out);
     buf_free(&c->out);
     c->out = out;
     c->marks_count = 0;
     c->flags &= ~(uint32_t)CONN_GATED;
     conn__dirty(c);
+}
+
+/* And those that wait in order behind another shard's: later nothing would know that they were gated. */
+static void fail_pends(struct conn *c, void *unused)
+{
+    (void)unused;
+    if (c->pends_count == 0 || c->held.len == 0) return;
+    struct buf held;
+    buf_init(&held, MEM_CONN);
+    for (uint32_t i = 0; i < c->pends_count; i++) {
+        struct pend *p = conn__pend_at(c, c->pends_head + i);
+        if (p->parts_left > 0) continue;
+        size_t start = held.len;
+        if (p->gated)
+            add_unknown(c, c->held.data + p->off, p->len, &held);
+        else
+            buf_add(&held, c->held.data + p->off, p->len);
+        p->off = start;
+        p->len = held.len - start;
+        p->gated = false;
+    }
+    buf_free(&c->held);
+    c->held = held;
 }
 
 void conn__fail_gated(struct worker *w)
@@ -648,6 +687,7 @@ void conn__fail_gated(struct worker *w)
         w->gated = c->gated_next;
         fail_gated(c);
     }
+    worker_each_conn(w, fail_pends, NULL);
 }
 
 /* ---- once a second */

@@ -22,6 +22,7 @@ struct pend {
     size_t off, len;     /* in conn.held, when ready */
     uint32_t parts_left; /* 0: ready */
     bool muted;          /* CLIENT REPLY OFF or SKIP was in force: the answer is dropped */
+    bool gated; /* ready, and when it was put here the own log was not safe up to conn.gate_lsn */
     struct merge *merge; /* several shards answer: how they become one reply; NULL: one answer */
     struct join *join;   /* of an EXEC: its data commands, then what this core says (multi.c) */
     struct returned *returned; /* requests that other shards gave back (answer.c) */

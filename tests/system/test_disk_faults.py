@@ -282,8 +282,9 @@ class Asker:
 
 
 def commands_of(keys, number):
+    """The second client of a shard asks the other way round: its own shard's replies wait behind another's."""
     found = []
-    for key in keys:
+    for key in keys if number < len(keys) else reversed(keys):
         found += [("SET", key, number), ("GET", key), ("APPEND", key, "!"), ("STRLEN", key), ("INCR", f"{{{key}}}n")]
     return found
 
