@@ -23,7 +23,8 @@
 #include "node/txn_priv.h"
 
 struct block_note {
-    struct block_note *next;
+    struct inbox_link link;
+    struct block_note *next; /* in worker.served_head */
     struct blocked *of;
     atomic_bool posted;
 };
@@ -156,25 +157,8 @@ static void post(uint32_t to, struct block_note *n)
     if (atomic_exchange_explicit(&n->posted, true, memory_order_acq_rel)) return;
     hold(n->of);
     struct worker *w = node.workers[to];
-    struct block_note *head = atomic_load_explicit(&w->notes, memory_order_relaxed);
-    do
-        n->next = head;
-    while (!atomic_compare_exchange_weak_explicit(&w->notes, &head, n, memory_order_seq_cst,
-                                                  memory_order_relaxed));
+    inbox_add(&w->notes, &n->link);
     reactor_wake(&w->core.reactor);
-}
-
-static struct block_note *take_notes(struct worker *w)
-{
-    struct block_note *n = atomic_exchange_explicit(&w->notes, NULL, memory_order_seq_cst);
-    struct block_note *in_order = NULL;
-    while (n != NULL) {
-        struct block_note *next = n->next;
-        n->next = in_order;
-        in_order = n;
-        n = next;
-    }
-    return in_order;
 }
 
 /* Forgets it on this shard, or tells the other to. */
@@ -431,10 +415,11 @@ static void look(struct worker *w, struct block_part *p)
 
 void block__take(struct worker *w)
 {
-    struct block_note *n = take_notes(w);
-    while (n != NULL) {
-        struct block_note *next = n->next;
+    struct inbox_link *link = inbox_take(&w->notes);
+    while (link != NULL) {
+        struct block_note *n = container_of(link, struct block_note, link);
         struct blocked *b = n->of;
+        link = link->next; /* before n is posted again, or gone */
         (void)atomic_exchange_explicit(&n->posted, false, memory_order_acq_rel);
         if (n == &b->home_note)
             arrive(b);
@@ -442,7 +427,6 @@ void block__take(struct worker *w)
             look(w, container_of(n, struct block_part, note));
         if (core_must_serve(&w->core)) core_serve(&w->core);
         release(b);
-        n = next;
     }
 }
 

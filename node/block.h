@@ -18,7 +18,7 @@ bool block_shown(const struct conn *c); /* "b" in CLIENT LIST */
 void block__take(struct worker *w);
 static inline bool block__noted(struct worker *w)
 {
-    return unlikely(atomic_load_explicit(&w->notes, memory_order_seq_cst) != NULL);
+    return unlikely(inbox_pending(&w->notes));
 }
 /* The end of the pass, after the log's frame: answers leave for other workers. */
 void block__publish(struct worker *w);

@@ -43,8 +43,6 @@ struct txn {
     struct merge *merge;
     struct open_key *keys;
     struct part *part;
-    sched_barrier_run *barrier;
-    void *arg;
     uint32_t conn_index, pend, keys_count, wire_bytes, round;
     uint8_t db, proto;
     bool no_touch, has_turn, global;
@@ -148,10 +146,8 @@ static void hold_for_conn(struct worker *w, struct txn *t)
 static void run(void *ctx, struct tx_part *p)
 {
     struct txn *t = txn_of(p);
-    if (t->spec == NULL && t->barrier == NULL)
+    if (t->spec == NULL)
         hold_for_conn(worker_of(ctx), t);
-    else if (t->spec == NULL)
-        t->barrier(worker_of(ctx), t->arg);
     else
         run_request(worker_of(ctx), t, part_of(p));
 }
@@ -159,12 +155,7 @@ static void run(void *ctx, struct tx_part *p)
 static void post(void *ctx, struct tx_part *p)
 {
     struct worker *w = worker_of(ctx);
-    _Atomic(struct tx_part *) *stack = &node.workers[p->shard]->txn.posts;
-    struct tx_part *head = atomic_load_explicit(stack, memory_order_relaxed);
-    do {
-        p->post_next = head;
-    } while (!atomic_compare_exchange_weak_explicit(stack, &head, p, memory_order_seq_cst,
-                                                    memory_order_relaxed));
+    inbox_add(&node.workers[p->shard]->txn.posts, &p->post_link);
     w->txn.posted |= UINT64_C(1) << p->shard;
 }
 
@@ -228,18 +219,10 @@ void txn__outcome_unknown(struct txn *t, uint32_t shard)
 
 void txn__take_posts(struct worker *w)
 {
-    if (likely(atomic_load_explicit(&w->txn.posts, memory_order_relaxed) == NULL)) return;
-    struct tx_part *p = atomic_exchange_explicit(&w->txn.posts, NULL, memory_order_acquire);
-    struct tx_part *in_order = NULL;
-    while (p != NULL) {
-        struct tx_part *next = p->post_next;
-        p->post_next = in_order;
-        in_order = p;
-        p = next;
-    }
-    while (in_order != NULL) {
-        p = in_order;
-        in_order = p->post_next; /* it may be gone afterwards */
+    struct inbox_link *link = inbox_take(&w->txn.posts);
+    while (link != NULL) {
+        struct tx_part *p = container_of(link, struct tx_part, post_link);
+        link = link->next; /* p may be gone afterwards */
         tx_posted(&w->txn.shard, p);
     }
 }
@@ -488,7 +471,7 @@ void txn__retry(struct worker *w)
 
 bool txn__pending(const struct worker *w)
 {
-    if (atomic_load_explicit(&w->txn.posts, memory_order_seq_cst) != NULL) return true;
+    if (inbox_pending(&w->txn.posts)) return true;
     if (w->txn.alone != NULL) return true;
     for (const struct txn *t = w->txn.retry; t != NULL; t = t->retry_next)
         if (may_begin(w, t)) return true;
@@ -620,14 +603,6 @@ static struct txn *barrier_new(struct worker *w)
         t->tx.parts[s] = &t->part[s].part;
     }
     return t;
-}
-
-void sched_barrier(struct worker *w, sched_barrier_run *barrier, void *arg)
-{
-    struct txn *t = barrier_new(w);
-    t->barrier = barrier;
-    t->arg = arg;
-    try_later(w, t);
 }
 
 /* ---- a request that wants everything to itself */

@@ -3,7 +3,6 @@
 #define MOON_NODE_TXN_PRIV_H
 
 #include "node/place_priv.h"
-#include "node/txn.h"
 
 /* ---- txn.c: the record */
 void txn__init(struct worker *w);

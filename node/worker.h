@@ -65,7 +65,7 @@ struct txn_work { /* transactions over several shards: txn.c */
     uint32_t alone_passes;
     uint64_t posted; /* bits: workers to be woken */
     struct open_key *keys[TXN_KEY_CHAINS];
-    _Alignas(64) _Atomic(struct tx_part *) posts; /* by any worker */
+    _Alignas(64) struct inbox posts; /* of struct tx_part, by any worker */
 };
 
 struct worker {
@@ -80,7 +80,7 @@ struct worker {
     uint64_t lends;       /* tokens taken; others read it with stat_get() */
     bool owes_publish;    /* answers were pushed that nobody has published */
     uint32_t returned;    /* over all connections: requests that were given back (answer.c) */
-    _Atomic(struct block_note *) notes; /* of blocked connections, by any worker: block.c */
+    struct inbox notes;   /* of blocked connections, by any worker: block.c */
     struct block_note *served_head, **served_tail; /* their answers, until the pass ends */
     uint32_t blocked_count;                        /* connections with one */
     struct conn **conns;                           /* by index, NULL: free */

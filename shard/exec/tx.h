@@ -17,6 +17,7 @@
 
 #include "shard/base/rc.h"
 #include "shard/exec/sched.h"
+#include "shard/rt/inbox.h"
 
 enum tx_kind {
     TX_PLAIN,
@@ -29,7 +30,7 @@ struct tx;
 struct tx_part {
     struct sched_entry entry; /* first: granted entries lead here */
     struct tx *tx;
-    struct tx_part *post_next; /* the carrier's, while a post is under way */
+    struct inbox_link post_link; /* the carrier's, while a post is under way */
     const uint64_t *fingerprints;
     uint32_t count;
     uint32_t shard;

@@ -77,7 +77,7 @@ struct sim {
     struct sched sched[SHARDS];
     struct tx_shard shard[SHARDS];
     struct channel channel[SHARDS][SHARDS];
-    struct tx_part *posts[SHARDS];
+    struct inbox_link *posts[SHARDS];
     struct op *retries[OPS];
     uint32_t retries_count;
     struct client client[CLIENTS];
@@ -170,8 +170,8 @@ static void on_run(void *ctx, struct tx_part *part)
 static void on_post(void *ctx, struct tx_part *p)
 {
     (void)ctx;
-    p->post_next = sim.posts[p->shard];
-    sim.posts[p->shard] = p;
+    p->post_link.next = sim.posts[p->shard];
+    sim.posts[p->shard] = &p->post_link;
 }
 
 static void send(uint32_t from, uint32_t to, enum kind kind, struct op *o, struct sim_part *p)
@@ -403,13 +403,13 @@ static void deliver(uint32_t from, uint32_t to)
 static void take_post(uint32_t shard)
 {
     uint32_t n = 0;
-    for (struct tx_part *p = sim.posts[shard]; p != NULL; p = p->post_next)
+    for (const struct inbox_link *l = sim.posts[shard]; l != NULL; l = l->next)
         n++;
-    struct tx_part **link = &sim.posts[shard];
+    struct inbox_link **link = &sim.posts[shard];
     for (uint32_t skip = draw(n); skip > 0; skip--)
-        link = &(*link)->post_next;
-    struct tx_part *p = *link;
-    *link = p->post_next;
+        link = &(*link)->next;
+    struct tx_part *p = container_of(*link, struct tx_part, post_link);
+    *link = p->post_link.next;
     tx_posted(&sim.shard[shard], p);
 }
 
