@@ -964,35 +964,47 @@ bool place__hand_over(struct worker *w, struct worker *to, int fd, bool is_unix)
     return true;
 }
 
-void worker_everywhere(struct call *call, everywhere_part *part, everywhere_join *join, void *arg)
+static struct everywhere *everywhere_new(const struct call *call, everywhere_join *join, void *arg,
+                                         uint32_t answers)
 {
     struct conn *c = call_conn(call);
-    struct worker *w = c->worker;
     struct everywhere *e = mem_zalloc(MEM_REPLY, sizeof *e);
-    *e = (struct everywhere){.part = part,
-                             .join = join,
-                             .arg = arg,
-                             .spec = call->spec,
-                             .conn_id = c->id,
-                             .conn_index = c->index,
-                             .left = w->core.count,
-                             .count = w->core.count};
-    for (uint32_t i = 0; i < e->count; i++)
-        buf_init(&e->out[i], MEM_REPLY);
+    e->join = join;
+    e->arg = arg;
+    e->asker = c->worker->index;
+    e->spec = call->spec;
+    e->conn_id = c->id;
+    e->conn_index = c->index;
+    e->left = answers;
     e->in_exec = c->in_exec;
     e->element = c->exec_element;
     e->pend = c->in_exec ? c->exec_pend : conn__pend(c, 1, NULL);
     if (e->in_exec) multi__element_due(c);
-    for (uint32_t s = 0; s < w->core.count; s++) {
-        if (s == w->index) continue;
-        struct peer *p = &w->peers[s];
-        struct msg_request *m = mailbox_reserve(p->requests_out, sizeof *m);
-        assert(m != NULL); /* run_conn() looked */
-        *m = (struct msg_request){.kind = MSG_EVERYWHERE, .everywhere = e};
-        mailbox_push(p->requests_out, sizeof *m);
-        p->outstanding++;
-        w->outstanding++;
-    }
+    return e;
+}
+
+static void send_everywhere(struct worker *w, uint32_t to, struct everywhere *e)
+{
+    struct peer *p = &w->peers[to];
+    struct msg_request *m = mailbox_reserve(p->requests_out, sizeof *m);
+    assert(m != NULL); /* run_conn() looked */
+    *m = (struct msg_request){.kind = MSG_EVERYWHERE, .everywhere = e};
+    mailbox_push(p->requests_out, sizeof *m);
+    p->outstanding++;
+}
+
+void worker_everywhere(struct call *call, everywhere_part *part, everywhere_join *join, void *arg)
+{
+    struct conn *c = call_conn(call);
+    struct worker *w = c->worker;
+    struct everywhere *e = everywhere_new(call, join, arg, w->core.count);
+    e->part = part;
+    e->count = w->core.count;
+    for (uint32_t i = 0; i < e->count; i++)
+        buf_init(&e->out[i], MEM_REPLY);
+    w->outstanding += w->core.count - 1;
+    for (uint32_t s = 0; s < w->core.count; s++)
+        if (s != w->index) send_everywhere(w, s, e);
     part(w, arg, &e->out[w->index]);
     answer__everywhere(w, e);
 }
@@ -1016,29 +1028,13 @@ void worker_ask(struct call *call, uint32_t to, ask_begin *begin, everywhere_joi
 {
     struct conn *c = call_conn(call);
     struct worker *w = c->worker;
-    struct everywhere *e = mem_zalloc(MEM_REPLY, sizeof *e);
-    *e = (struct everywhere){.begin = begin,
-                             .join = join,
-                             .arg = arg,
-                             .asker = w->index,
-                             .spec = call->spec,
-                             .conn_id = c->id,
-                             .conn_index = c->index,
-                             .left = 1,
-                             .in_exec = c->in_exec,
-                             .element = c->exec_element};
-    e->pend = c->in_exec ? c->exec_pend : conn__pend(c, 1, NULL);
-    if (e->in_exec) multi__element_due(c);
+    struct everywhere *e = everywhere_new(call, join, arg, 1);
+    e->begin = begin;
     c->flags |= CONN_WAIT_ORDER;
     w->outstanding++; /* a stop waits for it */
     if (to == w->index) {
         begin(w, e, arg);
         return;
     }
-    struct peer *p = &w->peers[to];
-    struct msg_request *m = mailbox_reserve(p->requests_out, sizeof *m);
-    assert(m != NULL); /* run_conn() looked */
-    *m = (struct msg_request){.kind = MSG_EVERYWHERE, .everywhere = e};
-    mailbox_push(p->requests_out, sizeof *m);
-    p->outstanding++;
+    send_everywhere(w, to, e);
 }
