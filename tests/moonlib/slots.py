@@ -16,5 +16,14 @@ def shard_of(key, shards):
     return crc16(key.encode()) % 16384 // 32 % shards
 
 
+def shards_of(node):
+    return int(node.argv[node.argv.index("--shards") + 1])
+
+
+def tags(node):
+    """One {tag} on each shard."""
+    return ["{%s}" % key_on(s, shards_of(node)) for s in range(shards_of(node))]
+
+
 def key_on(shard, shards, prefix="k"):
     return next(key for key in (f"{prefix}{i}" for i in range(100000)) if shard_of(key, shards) == shard)

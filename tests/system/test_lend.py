@@ -9,7 +9,7 @@ import pytest
 
 from moonlib.resp import encode, parse, to_python
 from moonlib.server import start_moon
-from moonlib.slots import key_on
+from moonlib.slots import key_on, shards_of
 
 IOS = ("epoll", "uring")
 STRESS = [(shards, io) for shards in (2, 4, 8) for io in IOS]
@@ -49,10 +49,6 @@ def fixture_node(request, nodes):
     with node.client() as c:
         c.call("CONFIG", "SET", "shard-lending", "yes")
     return node
-
-
-def shards_of(node):
-    return int(node.argv[node.argv.index("--shards") + 1])
 
 
 # ---- who works where

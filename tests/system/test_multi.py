@@ -9,7 +9,7 @@ import redis
 
 from moonlib.resp import Disconnected, ReplyError, encode
 from moonlib.server import start_moon
-from moonlib.slots import key_on
+from moonlib.slots import key_on, shards_of, tags
 
 SETUPS = [(shards, io) for shards in (1, 2, 4) for io in ("epoll", "uring")]
 
@@ -17,15 +17,6 @@ SETUPS = [(shards, io) for shards in (1, 2, 4) for io in ("epoll", "uring")]
 @pytest.fixture(name="node", params=SETUPS, ids=lambda s: f"{s[0]}-{s[1]}")
 def fixture_node(request, nodes):
     return nodes.get(*request.param)
-
-
-def shards_of(node):
-    return int(node.argv[node.argv.index("--shards") + 1])
-
-
-def tags(node):
-    """One {tag} on each shard."""
-    return ["{%s}" % key_on(s, shards_of(node)) for s in range(shards_of(node))]
 
 
 @pytest.mark.parametrize("protocol", [2, 3])

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from moonlib.resp import encode
-from moonlib.slots import key_on
+from moonlib.slots import key_on, shards_of
 
 SETUPS = [(shards, io) for shards in (1, 2, 4) for io in ("epoll", "uring")]
 SEEDS = range(4)
@@ -19,10 +19,6 @@ BIG = 300_000  # a few of them on their way to a connection make a shard give re
 @pytest.fixture(name="node", params=SETUPS, ids=lambda s: f"{s[0]}-{s[1]}")
 def fixture_node(request, nodes):
     return nodes.get(*request.param)
-
-
-def shards_of(node):
-    return int(node.argv[node.argv.index("--shards") + 1])
 
 
 # ---- drawn pipelines beside a model

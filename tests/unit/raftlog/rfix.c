@@ -207,3 +207,29 @@ enum rc rfix_start(struct rworld *w, struct buf *out)
     store_close(&s);
     return rc;
 }
+
+/* ---- a machine */
+
+uint32_t rmachine_apply(void *ctx, uint64_t index, struct bytes payload)
+{
+    struct rmachine *m = ctx;
+    uint64_t v = 0;
+    assert(payload.len == sizeof v);
+    memcpy(&v, payload.data, sizeof v);
+    assert(index > m->last_index);
+    *m = (struct rmachine){m->sum * 31 + v, m->count + 1, index};
+    return (uint32_t)m->count;
+}
+
+void rmachine_save(void *ctx, struct buf *out)
+{
+    buf_add(out, ctx, sizeof(struct rmachine));
+}
+
+enum rc rmachine_restore(void *ctx, uint64_t index, struct bytes saved)
+{
+    (void)index;
+    if (saved.len != sizeof(struct rmachine)) return RC_CORRUPT;
+    memcpy(ctx, saved.data, saved.len);
+    return RC_OK;
+}

@@ -35,6 +35,14 @@ void rfiles_free(struct rfiles *f);
 /* Starts on what is there: RC_OK and the contents as text in `out`, or the reason in it. */
 enum rc rfix_start(struct rworld *w, struct buf *out);
 
+/* A machine that notes what it applied, for members on any disk: sum of all, in order. */
+struct rmachine {
+    uint64_t sum, count, last_index;
+};
+uint32_t rmachine_apply(void *ctx, uint64_t index, struct bytes payload);
+void rmachine_save(void *ctx, struct buf *out);
+enum rc rmachine_restore(void *ctx, uint64_t index, struct bytes saved);
+
 /* One operation, run to its end. */
 void rfix_append(struct rworld *w, struct store *s, uint64_t index, uint64_t term, uint32_t count,
                  size_t bytes);

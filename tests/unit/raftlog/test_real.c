@@ -11,14 +11,12 @@
 #include "raftlog/raftlog.h"
 #include "shard/base/log.h"
 #include "shard/rt/io.h"
+#include "tests/unit/raftlog/rfix.h"
 
-struct machine {
-    uint64_t sum, count, last_index;
-};
 struct member {
     struct io *io;
     struct rl *rl;
-    struct machine machine;
+    struct rmachine machine;
     char dir[128];
     uint64_t now_ms;
 };
@@ -27,30 +25,6 @@ struct call {
     bool done;
     struct rl_result result;
 };
-
-static uint32_t apply(void *ctx, uint64_t index, struct bytes payload)
-{
-    struct machine *m = ctx;
-    uint64_t v = 0;
-    assert_int_equal(payload.len, sizeof v);
-    memcpy(&v, payload.data, sizeof v);
-    assert_true(index > m->last_index);
-    *m = (struct machine){m->sum * 31 + v, m->count + 1, index};
-    return (uint32_t)m->count;
-}
-
-static void save(void *ctx, struct buf *out)
-{
-    buf_add(out, ctx, sizeof(struct machine));
-}
-
-static enum rc restore(void *ctx, uint64_t index, struct bytes saved)
-{
-    (void)index;
-    if (saved.len != sizeof(struct machine)) return RC_CORRUPT;
-    memcpy(ctx, saved.data, saved.len);
-    return RC_OK;
-}
 
 static void no_send(void *ctx, uint64_t to, const char *address, struct bytes message)
 {
@@ -64,7 +38,7 @@ static void no_send(void *ctx, uint64_t to, const char *address, struct bytes me
 static void member_open(struct member *m, bool bootstrap)
 {
     char why[512] = "";
-    m->machine = (struct machine){0};
+    m->machine = (struct rmachine){0};
     struct rl_opts o = {
         .io = m->io,
         .dir = m->dir,
@@ -73,7 +47,10 @@ static void member_open(struct member *m, bool bootstrap)
         .id = 1,
         .now_ms = m->now_ms,
         .seed = 1,
-        .machine = {.apply = apply, .save = save, .restore = restore, .ctx = &m->machine},
+        .machine = {.apply = rmachine_apply,
+                    .save = rmachine_save,
+                    .restore = rmachine_restore,
+                    .ctx = &m->machine},
         .link = {.send = no_send},
         .snapshot_entries = 200,
         .trailing_entries = 50,
@@ -139,7 +116,7 @@ static void over(enum io_kind kind)
     propose(&m, 700, &again); /* the same once more */
     assert_int_equal(again.index, first.index);
     assert_int_equal(again.code, first.code);
-    struct machine before = m.machine;
+    struct rmachine before = m.machine;
     assert_int_equal(before.count, 700);
     struct rl_status s;
     rl_status(m.rl, &s);

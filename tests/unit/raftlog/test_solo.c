@@ -14,14 +14,11 @@
 #include "shard/base/log.h"
 #include "tests/unit/raftlog/rfix.h"
 
-struct machine {
-    uint64_t sum, count, last_index;
-};
 struct alone {
     struct io *io;
     const char *dir;
     struct solo *solo;
-    struct machine machine;
+    struct rmachine machine;
     uint64_t counter;
     char why[768];
 };
@@ -31,40 +28,19 @@ struct call {
     struct rl_result result;
 };
 
-static uint32_t apply(void *ctx, uint64_t index, struct bytes payload)
-{
-    struct machine *m = ctx;
-    uint64_t v = 0;
-    assert_int_equal(payload.len, sizeof v);
-    memcpy(&v, payload.data, sizeof v);
-    assert_true(index > m->last_index);
-    *m = (struct machine){m->sum * 31 + v, m->count + 1, index};
-    return (uint32_t)m->count;
-}
-
-static void save(void *ctx, struct buf *out)
-{
-    buf_add(out, ctx, sizeof(struct machine));
-}
-
-static enum rc restore(void *ctx, uint64_t index, struct bytes saved)
-{
-    (void)index;
-    if (saved.len != sizeof(struct machine)) return RC_CORRUPT;
-    memcpy(ctx, saved.data, saved.len);
-    return RC_OK;
-}
-
 static enum rc start(struct alone *a)
 {
-    a->machine = (struct machine){0};
+    a->machine = (struct rmachine){0};
     a->counter = 0;
     struct solo_opts o = {
         .io = a->io,
         .dir = a->dir,
         .new_cluster_id = "c",
         .new_node_id = "n",
-        .machine = {.apply = apply, .save = save, .restore = restore, .ctx = &a->machine},
+        .machine = {.apply = rmachine_apply,
+                    .save = rmachine_save,
+                    .restore = rmachine_restore,
+                    .ctx = &a->machine},
         .snapshot_entries = 20,
         .trailing_entries = 5,
         .segment_bytes = 2048,
@@ -147,7 +123,7 @@ static void over(enum io_kind kind)
     solo_close(a.solo); /* waits for them */
     for (uint64_t i = 0; i < COUNT_OF(many); i++)
         assert_true(many[i].done && many[i].result.outcome == RL_APPLIED);
-    struct machine machine = a.machine;
+    struct rmachine machine = a.machine;
     assert_int_equal(machine.count, 250);
     start_well(&a);
     assert_memory_equal(&a.machine, &machine, sizeof machine);
@@ -188,7 +164,7 @@ static void world(struct rworld *w, struct alone *a, uint64_t seed)
 static const struct io_ops *real_ops;
 static struct {
     struct io_sim *sim;
-    const struct machine *machine; /* what was answered at least */
+    const struct rmachine *machine; /* what was answered at least */
     uint64_t copies;
 } loss;
 
@@ -199,7 +175,7 @@ static void lose_power(void)
     start_well(&a);
     assert_in_range(a.machine.count, loss.machine->count, loss.machine->count + 1);
     assert_true(propose_all(&a, 2)); /* and it goes on */
-    struct machine after = a.machine;
+    struct rmachine after = a.machine;
     solo_close(a.solo);
     start_well(&a);
     assert_memory_equal(&a.machine, &after, sizeof after);
@@ -250,7 +226,7 @@ static void test_every_byte_flipped_is_refused_or_harmless(void **state)
     world(&w, &a, 1);
     start_well(&a);
     assert_true(propose_all(&a, 47));
-    struct machine machine = a.machine;
+    struct rmachine machine = a.machine;
     solo_close(a.solo);
     rfix_read(&w, &files);
     rworld_free(&w);
@@ -335,7 +311,7 @@ static void test_the_files_are_those_of_a_lone_voter(void **state)
     world(&w, &a, 5);
     start_well(&a);
     assert_true(propose_all(&a, 33));
-    struct machine machine = a.machine;
+    struct rmachine machine = a.machine;
     solo_close(a.solo);
     struct rl_opts o = {
         .io = w.io,
@@ -345,11 +321,14 @@ static void test_the_files_are_those_of_a_lone_voter(void **state)
         .id = 1,
         .now_ms = 1000,
         .seed = 1,
-        .machine = {.apply = apply, .save = save, .restore = restore, .ctx = &a.machine},
+        .machine = {.apply = rmachine_apply,
+                    .save = rmachine_save,
+                    .restore = rmachine_restore,
+                    .ctx = &a.machine},
         .link = {.send = no_send},
     };
     struct rl *rl;
-    a.machine = (struct machine){0};
+    a.machine = (struct rmachine){0};
     if (rl_open(&o, &rl, why, sizeof why) != RC_OK) fail_msg("%s", why);
     struct call c = {.call.done = on_done};
     struct rl_request r = {.node = 1, .incarnation = 77, .counter = 1, .done_below = 1};
