@@ -113,6 +113,31 @@ static_assert(RAFT_BATCH_BYTES_MAX < RAFT_SEGMENT_BYTES, "a batch fits a segment
 static_assert(TOPOLOGY_VALUE_BYTES_MAX + (64u << 10) < RAFT_ENTRY_BYTES_MAX,
               "the largest value fits an entry");
 
+/* Links between nodes (cluster/bus.h). A stranger, who has not said a good hello yet, costs its first frames
+ * and the state of TLS: 64 KiB at most, so all strangers cost 4 MiB. A link costs what waits to be sent and
+ * one half received message per long channel, all links together no more than the sums below. */
+#define BUS_FRAME_HEAD_BYTES 16u
+#define BUS_FRAME_BYTES_MAX (64u << 10) /* with its head: what goes in front of an urgent message */
+#define BUS_BODY_BYTES_MAX (BUS_FRAME_BYTES_MAX - BUS_FRAME_HEAD_BYTES)
+#define BUS_HELLO_BYTES_MAX 512u                     /* a body before the hello is done */
+#define BUS_MESSAGE_BYTES_MAX RAFT_MESSAGE_BYTES_MAX /* in fragments */
+#define BUS_ASSEMBLY_BYTES_MAX (64u << 20)
+#define BUS_QUEUE_BYTES_MAX (4u << 20) /* of one link: three full batches of Raft */
+#define BUS_QUEUE_MESSAGES_MAX 1024u
+#define BUS_QUEUES_BYTES_MAX (256u << 20)
+#define BUS_PEERS_MAX TOPOLOGY_NODES_MAX
+#define BUS_GUESTS_MAX 1024u /* four times the observers of a voter */
+#define BUS_STRANGERS_MAX 64u
+#define BUS_SEEDS_MAX 64u
+#define BUS_BINDS_MAX 16u
+#define BUS_LOG_EVERY_MS 10000u /* lines about one kind of refusal, after the first few */
+#define BUS_LOG_BURST 3u
+
+static_assert(RAFT_SNAPSHOT_PIECE_BYTES + 1024u < BUS_BODY_BYTES_MAX, "a piece fits a frame");
+static_assert(BUS_MESSAGE_BYTES_MAX >= RAFT_MESSAGE_BYTES_MAX, "Raft's messages fit");
+static_assert(2 * BUS_MESSAGE_BYTES_MAX < BUS_QUEUE_BYTES_MAX, "one may wait while one is sent");
+static_assert(WIRE_MESSAGE_BYTES_MAX < BUS_MESSAGE_BYTES_MAX, "the largest protobuf message fits");
+
 static_assert(OUT_RESUME_BYTES < OUT_PAUSE_BYTES, "a paused connection must be able to resume");
 static_assert(RECORD_INLINE_MAX <= 1024, "records come from slabs");
 static_assert(FRAME_BYTES_MAX <= SEGMENT_BYTES, "a frame lies in one segment or spans by chaining");
