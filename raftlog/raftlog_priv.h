@@ -49,7 +49,7 @@ struct wire_head {
     uint8_t type;
     uint64_t from, to, term;
 };
-enum wire_type {
+enum message_type {
     WIRE_APPEND = 1,
     WIRE_APPEND_RESULT,
     WIRE_VOTE,

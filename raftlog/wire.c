@@ -43,7 +43,7 @@ static uint32_t cluster_tag(const struct rl *rl)
     return crc32c(0, rl->opts.cluster_id, sizeof rl->opts.cluster_id);
 }
 
-static void put_head(struct buf *out, const struct rl *rl, enum wire_type type, uint64_t to,
+static void put_head(struct buf *out, const struct rl *rl, enum message_type type, uint64_t to,
                      uint64_t term)
 {
     put8(out, WIRE_VERSION);

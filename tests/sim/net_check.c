@@ -48,18 +48,22 @@ static uint32_t model_apply(void *ctx, uint64_t index, struct bytes payload)
     if (index <= node->model.index)
         net_fail(n, "node %u applies %llu after %llu", place, (unsigned long long)index,
                  (unsigned long long)node->model.index);
-    uint64_t chain =
-        crc64(node->model.chain ^ index * 0x9e3779b97f4a7c15u, payload.data, payload.len);
+    if (!n->at[index].applied && index < n->applied)
+        net_fail(n, "node %u applies at %llu what others did not", place,
+                 (unsigned long long)index);
     struct at_index *at = &n->at[index];
+    uint64_t result = 0;
+    if (n->world != NULL)
+        result = world_apply(n->world, place, index,
+                             bytes_view(payload.data + sizeof p, payload.len - sizeof p));
+    uint64_t chain =
+        crc64(node->model.chain ^ index * 0x9e3779b97f4a7c15u ^ result, payload.data, payload.len);
     if (!at->applied) {
         if (p.client >= NET_CLIENTS || p.counter >= NET_INDEX_MAX / 8)
             net_fail(n, "node %u applies what nobody proposed", place);
         if (n->counters[p.client][p.counter]++ != 0)
             net_fail(n, "proposal %llu of client %llu is applied twice, now at %llu",
                      (unsigned long long)p.counter, (unsigned long long)p.client,
-                     (unsigned long long)index);
-        if (index < n->applied)
-            net_fail(n, "node %u applies at %llu what others did not", place,
                      (unsigned long long)index);
         *at = (struct at_index){.chain = chain,
                                 .prev_index = node->model.index,
@@ -80,6 +84,7 @@ static void model_save(void *ctx, struct buf *out)
     struct node *node = ctx;
     struct net *n = the_net;
     buf_add(out, &node->model, sizeof node->model);
+    if (n->world != NULL) world_save(n->world, place_of(node), out);
     /* Ballast: snapshots of several pieces and chunks. */
     uint32_t ballast = (uint32_t)(n->seed % 5) * 20000;
     uint8_t *at = buf_room(out, ballast + 1);
@@ -103,9 +108,16 @@ static enum rc model_restore(void *ctx, uint64_t index, struct bytes saved)
     if (m.index < node->model.index)
         net_fail(n, "node %u goes back from %llu to %llu", place,
                  (unsigned long long)node->model.index, (unsigned long long)m.index);
-    for (size_t i = sizeof m; i < saved.len; i++)
-        if (saved.data[i] != (uint8_t)(m.chain >> ((i - sizeof m) % 8 * 8)))
+    saved = bytes_view(saved.data + sizeof m, saved.len - sizeof m);
+    if (n->world != NULL) world_restore(n->world, place, &saved);
+    if (n->world != NULL && topology_version(node->topology) != m.index)
+        net_fail(n, "node %u restores version %llu with entry %llu", place,
+                 (unsigned long long)topology_version(node->topology), (unsigned long long)m.index);
+    for (size_t i = 0; i < saved.len; i++)
+        if (saved.data[i] != (uint8_t)(m.chain >> (i % 8 * 8)))
             net_fail(n, "node %u restores damaged bytes", place);
+    net_sums[NET_SUM_RESTORED]++;
+    if (node->rl != NULL) net_sums[NET_SUM_INSTALLED]++;
     node->model = m;
     net_note(n, place, "restores up to", index, m.index);
     return RC_OK;
@@ -297,9 +309,12 @@ void net__checked_start(struct net *n, uint32_t place)
 static void payload_make(struct net *n, const struct operation *op, uint32_t client,
                          struct buf *out)
 {
-    (void)n;
     struct payload p = {.client = client, .counter = op->counter, .seed = op->payload_seed};
     buf_add(out, &p, sizeof p);
+    if (n->world != NULL) {
+        buf_add_bytes(out, buf_bytes(&op->entry));
+        return;
+    }
     uint8_t *at = buf_room(out, op->bytes + 1);
     for (uint32_t i = 0; i < op->bytes; i++)
         at[i] = (uint8_t)(op->payload_seed >> (i % 8 * 8));
@@ -376,6 +391,8 @@ static uint32_t open_slot(struct net *n, uint32_t client)
         op->payload_seed = rng_next(&n->rng);
         op->resolved = false;
         op->bytes = (uint32_t)rng_below(&n->rng, n->opts.payload_bytes_max + 1);
+        op->entry.len = 0;
+        if (n->world != NULL) world_draw(n->world, client, c->hint, &op->entry);
         return i;
     }
     return NET_WINDOW;

@@ -53,6 +53,7 @@ void net_swarm(struct net_opts *o, uint64_t seed)
     o->rate_ppm = maybe(&r, 2, 1000, 50000);
     o->safety_ms = between(&r, 4000, 10000);
     o->live_ms = 20000;
+    o->topology = true;
 }
 
 /* ---- small things */

@@ -1,6 +1,7 @@
 /* tests/sim/net_fork.c: seeds, each in a process of its own, as many at a time as there are CPUs. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -18,6 +19,11 @@ struct job {
     uint64_t seed;
 };
 
+struct report { /* of a run that passed */
+    uint64_t steps, sums[NET_SUMS];
+};
+static_assert(sizeof(struct report) <= PIPE_BUF, "it fits the pipe though nobody reads yet");
+
 static void child(uint64_t seed, uint64_t (*run)(uint64_t seed), bool quiet, int to)
 {
     (void)alarm(SECONDS_MAX);
@@ -26,10 +32,13 @@ static void child(uint64_t seed, uint64_t (*run)(uint64_t seed), bool quiet, int
         (void)dup2(null, STDOUT_FILENO);
         (void)dup2(null, STDERR_FILENO);
     }
-    uint64_t steps = run(seed);
+    struct report report = {0};
+    memset(net_sums, 0, sizeof net_sums);
+    report.steps = run(seed);
+    memcpy(report.sums, net_sums, sizeof report.sums);
     (void)fflush(stdout);
-    ssize_t wrote = write(to, &steps, sizeof steps);
-    _exit(wrote == sizeof steps ? 0 : 1);
+    ssize_t wrote = write(to, &report, sizeof report);
+    _exit(wrote == sizeof report ? 0 : 1);
 }
 
 static void start(struct job *job, uint64_t seed, uint64_t (*run)(uint64_t seed), bool quiet)
@@ -47,12 +56,14 @@ static void start(struct job *job, uint64_t seed, uint64_t (*run)(uint64_t seed)
 
 static void finish(struct job *job, struct net_counts *out, bool quiet, int status)
 {
-    uint64_t steps = 0;
-    ssize_t got = read(job->from, &steps, sizeof steps);
+    struct report report;
+    ssize_t got = read(job->from, &report, sizeof report);
     close(job->from);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && got == sizeof steps) {
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && got == sizeof report) {
         out->passed++;
-        out->steps += steps;
+        out->steps += report.steps;
+        for (uint32_t i = 0; i < NET_SUMS; i++)
+            out->sums[i] += report.sums[i];
     } else {
         if (out->failed == 0 || job->seed < out->first_failed) out->first_failed = job->seed;
         out->failed++;
@@ -64,11 +75,13 @@ static void finish(struct job *job, struct net_counts *out, bool quiet, int stat
     job->pid = 0;
 }
 
+uint32_t net_fork_jobs; /* 0: as many as there are CPUs */
+
 void net_fork_seeds(uint64_t first, uint32_t count, uint64_t (*run)(uint64_t seed), bool quiet,
                     struct net_counts *out)
 {
     struct job jobs[JOBS_MAX] = {{0}};
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    long cpus = net_fork_jobs > 0 ? (long)net_fork_jobs : sysconf(_SC_NPROCESSORS_ONLN);
     uint32_t most = cpus < 1 ? 1 : cpus > JOBS_MAX ? JOBS_MAX : (uint32_t)cpus;
     uint32_t started = 0, running = 0;
     *out = (struct net_counts){0};

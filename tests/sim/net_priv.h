@@ -4,6 +4,7 @@
 
 #include "raftlog/raftlog_priv.h" /* lint: allow private-headers, invariants look inside */
 #include "tests/sim/net_raft.h"
+#include "tests/sim/net_topology.h"
 
 #define NET_RUNS_MAX 4096u /* terms that have a leader */
 #define NET_INDEX_MAX 65536u
@@ -44,6 +45,7 @@ struct operation {
     uint64_t counter; /* 0: free */
     uint64_t payload_seed;
     uint32_t bytes;
+    struct buf entry; /* of the topology */
     bool resolved;
     struct proposal try[2]; /* the second: the same once more, elsewhere, on purpose */
 };
@@ -60,7 +62,8 @@ struct node {
     struct io_sim *sim;
     struct io *io;
     struct model model;
-    uint32_t life; /* counts starts: ticks of an earlier one are stale */
+    struct topology *topology; /* NULL: down, or none in this run */
+    uint32_t life;             /* counts starts: ticks of an earlier one are stale */
     int64_t rate_ppm;
     uint64_t offset_ms, paused_until_us, step_in_life;
     bool disk_faulted;
@@ -115,6 +118,7 @@ struct net {
     } lead[NET_RUNS_MAX];
     uint32_t leads;
     uint8_t *counters[NET_CLIENTS]; /* applied once */
+    struct world *world;            /* NULL: nothing but the model is behind the log */
     struct note note[NET_EVENTS_KEPT];
     uint64_t notes;
     uint64_t faults; /* that really happened */

@@ -21,6 +21,8 @@
 #define STEPS_MAX 3000000u
 #define DIR "/raft"
 
+uint64_t net_sums[NET_SUMS];
+
 /* ---- failing */
 
 void net_note(struct net *n, uint32_t node, const char *what, uint64_t a, uint64_t b)
@@ -265,6 +267,7 @@ void net__open(struct net *n, uint32_t place, bool bootstrap)
     machine_now(n, place);
     node->life++;
     node->model = (struct model){0};
+    if (n->world != NULL) world_begin(n->world, node);
     struct rl_opts opts = node_opts(n, place);
     enum rc rc = RC_OK;
     if (bootstrap) {
@@ -277,6 +280,7 @@ void net__open(struct net *n, uint32_t place, bool bootstrap)
     rc = rl_open(&opts, &node->rl, why, sizeof why);
     if (rc != RC_OK) {
         node->rl = NULL;
+        if (n->world != NULL) world_end(n->world, node);
         refused(n, place, rc, why);
         return;
     }
@@ -299,6 +303,7 @@ void net__down(struct net *n, uint32_t place, bool power)
         rl_close(rl);
     }
     node->rl = NULL;
+    if (n->world != NULL) world_end(n->world, node);
     node->admin_busy = false;
     node->paused_until_us = 0;
     net_note(n, place, power ? "power lost" : "stopped", 0, 0);
@@ -356,7 +361,10 @@ struct net *net_new(uint64_t seed, const struct net_opts *opts)
     for (uint32_t i = 0; i < NET_CLIENTS; i++) {
         n->counters[i] = mem_zalloc(MEM_TEST, NET_INDEX_MAX / 8);
         n->client[i].next_counter = 1;
+        for (uint32_t k = 0; k < NET_WINDOW; k++)
+            buf_init(&n->client[i].op[k].entry, MEM_TEST);
     }
+    if (opts->topology) n->world = world_new(n);
     for (uint32_t i = 0; i < n->nodes; i++)
         node_make(n, i);
     for (uint32_t i = 0; i < n->nodes; i++)
@@ -377,8 +385,12 @@ void net_free(struct net *n)
     mem_free(MEM_TEST, n->kept, n->kept_cap * sizeof *n->kept);
     mem_free(MEM_TEST, n->heap, n->heap_cap * sizeof *n->heap);
     mem_free(MEM_TEST, n->at, NET_INDEX_MAX * sizeof *n->at);
-    for (uint32_t i = 0; i < NET_CLIENTS; i++)
+    for (uint32_t i = 0; i < NET_CLIENTS; i++) {
         mem_free(MEM_TEST, n->counters[i], NET_INDEX_MAX / 8);
+        for (uint32_t k = 0; k < NET_WINDOW; k++)
+            buf_free(&n->client[i].op[k].entry);
+    }
+    if (n->world != NULL) world_free(n->world);
     mem_free(MEM_TEST, n->terms, n->term_cap * sizeof *n->terms);
     mem_free(MEM_TEST, n, sizeof *n);
 }
@@ -630,6 +642,7 @@ uint64_t net_campaign(struct net *n)
         net__after(n, EVENT_CLIENT, net__spread(n, 200), c, 0);
     net_run_ms(n, n->opts.safety_ms);
     net__heal(n);
+    uint64_t healed_us = n->now_us;
     net_run_ms(n, 100);
     uint64_t goal = net_resolved(n) + 20;
     if (!net_run_until(n, went_on, &goal, n->opts.live_ms))
@@ -639,5 +652,10 @@ uint64_t net_campaign(struct net *n)
     if (!net_run_until(n, settled, NULL, n->opts.live_ms))
         net_fail(n, "not all members are where the leader is after %u ms", n->opts.live_ms);
     net__check_clients(n);
+    if (n->world != NULL) world_check_all(n->world);
+    net_sums[NET_SUM_HEAL_MS] += (n->now_us - healed_us) / 1000;
+    net_sums[NET_SUM_LEADERS] += n->leads;
+    net_sums[NET_SUM_RESOLVED] += net_resolved(n);
+    net_sums[NET_SUM_FAULTS] += n->faults;
     return n->steps;
 }

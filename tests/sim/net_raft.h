@@ -31,6 +31,7 @@ struct net_opts {
     uint32_t election_ms, heartbeat_ms;
     uint32_t rate_ppm; /* clocks differ by up to this */
     uint32_t safety_ms, live_ms;
+    bool topology; /* entries are the topology's */
 };
 void net_swarm(struct net_opts *o, uint64_t seed);
 
@@ -73,11 +74,27 @@ bool net_converged(struct net *n, void *ctx); /* a leader, and all its members a
 _Noreturn void net_fail(struct net *n, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void net_note(struct net *n, uint32_t node, const char *what, uint64_t a, uint64_t b);
 
+/* ---- what was met, so that nobody takes an empty run for a good one: sums of one process */
+enum net_sum { /* below: entries that were applied, by their type */
+               NET_SUM_REFUSED = 56,
+               NET_SUM_REPEATED,
+               NET_SUM_RESTORED, /* snapshots: at a start, or from the leader */
+               NET_SUM_INSTALLED,
+               NET_SUM_LEADERS,
+               NET_SUM_RESOLVED, /* proposals */
+               NET_SUM_FAULTS,
+               NET_SUM_HEAL_MS, /* from the end of all faults to all proposals resolved and all members alike */
+               NET_SUMS,
+};
+extern uint64_t net_sums[NET_SUMS];
+
 /* ---- runs of many seeds, each in its own process */
 struct net_counts {
     uint32_t passed, failed;
     uint64_t steps, first_failed;
+    uint64_t sums[NET_SUMS];
 };
+extern uint32_t net_fork_jobs;
 /* run() returns the steps it took; a process that does not exit with 0 has failed. */
 void net_fork_seeds(uint64_t first, uint32_t count, uint64_t (*run)(uint64_t seed), bool quiet,
                     struct net_counts *out);

@@ -1,14 +1,17 @@
-/* tests/sim/sim_raft.c: control-log clusters under every fault we know, one seed each.
+/* tests/sim/sim_raft.c: control-log clusters with the topology behind them, under every fault we know, one
+ * seed each.
  *
  *     sim_raft                      the seeds of `make sim`
  *     sim_raft --seed N             one seed in this process, loudly
- *     sim_raft --from N --count M   a campaign
- *     sim_raft --off GUARD …        with a guard switched off (it should fail then) */
+ *     sim_raft --from N --count M   a campaign (tests/sim/campaign: a long one that can be taken up again)
+ *     sim_raft … --jobs J           so many processes at a time
+ *     sim_raft … --off GUARD        with a guard switched off (it should fail then) */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "cluster/topology_priv.h" /* lint: allow private-headers, names of types */
 #include "shard/base/log.h"
 #include "tests/sim/net_raft.h"
 
@@ -42,6 +45,44 @@ static double cpu_seconds(void)
            (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
+/* What the seeds are about. */
+static void print_kinds(uint64_t first, uint64_t count)
+{
+    uint32_t three = 0, five = 0, changing = 0, snapshots = 0;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        struct net_opts o;
+        net_swarm(&o, seed);
+        three += o.voters == 3;
+        five += o.voters == 5;
+        changing += o.churn_ms > 0;
+        snapshots += o.snapshot_entries < 4096 || o.snapshot_bytes < 8u << 20;
+    }
+    printf("%u seeds of 3 voters, %u of 5; members change in %u; snapshots in %u\n", three, five,
+           changing, snapshots);
+}
+
+/* A run that met nothing proves nothing. */
+static bool print_sums(const uint64_t *sums)
+{
+    bool met = sums[NET_SUM_REPEATED] > 0 && sums[NET_SUM_INSTALLED] > 0;
+    printf("applied:");
+    for (uint32_t type = 0; type < NET_SUM_REFUSED; type++) {
+        if (topology__handler(type) == NULL) continue;
+        printf(" %s %llu", topology_entry_name(type), (unsigned long long)sums[type]);
+        /* No program knows a second level yet. */
+        met = met && (sums[type] >= 5 || type == TOPO_FEATURE_LEVEL);
+    }
+    printf(
+        "\n%llu entries refused, %llu repeated; %llu snapshots restored, %llu of them from the "
+        "leader; %llu elections, %llu faults; %llu proposals; all resolved %llu ms of a run after "
+        "its faults\n",
+        (unsigned long long)sums[NET_SUM_REFUSED], (unsigned long long)sums[NET_SUM_REPEATED],
+        (unsigned long long)sums[NET_SUM_RESTORED], (unsigned long long)sums[NET_SUM_INSTALLED],
+        (unsigned long long)sums[NET_SUM_LEADERS], (unsigned long long)sums[NET_SUM_FAULTS],
+        (unsigned long long)sums[NET_SUM_RESOLVED], (unsigned long long)sums[NET_SUM_HEAL_MS]);
+    return met;
+}
+
 int main(int argc, char **argv)
 {
     uint64_t first = 1, count = SEEDS;
@@ -55,6 +96,8 @@ int main(int argc, char **argv)
             first = value;
         } else if (strcmp(argv[i], "--count") == 0) {
             count = value;
+        } else if (strcmp(argv[i], "--jobs") == 0) {
+            net_fork_jobs = (uint32_t)value;
         } else if (strcmp(argv[i], "--off") == 0) {
             rl_guards_off |= 1u << value;
         } else {
@@ -67,6 +110,7 @@ int main(int argc, char **argv)
         uint64_t steps = run_seed(first);
         printf("seed %llu passed in %llu steps\n", (unsigned long long)first,
                (unsigned long long)steps);
+        (void)print_sums(net_sums);
         printf("sim: 1 passed, 0 failed\n");
         return 0;
     }
@@ -76,6 +120,11 @@ int main(int argc, char **argv)
     double took = cpu_seconds();
     printf("%.1f s of CPU, %.1f ms per seed, %.0f steps per seed\n", took,
            1000 * took / (double)count, (double)counts.steps / (counts.passed + 1));
-    printf("sim: %u passed, %u failed\n", counts.passed, counts.failed);
-    return counts.failed > 0;
+    print_kinds(first, count);
+    for (uint32_t i = 0; i < NET_SUMS && counts.passed > 0; i++)
+        if (i == NET_SUM_HEAL_MS) counts.sums[i] /= counts.passed;
+    bool met = print_sums(counts.sums) || count < SEEDS;
+    if (!met) printf("not every kind of entry was met: the drawing is at fault\n");
+    printf("sim: %u passed, %u failed\n", counts.passed, counts.failed + !met);
+    return counts.failed > 0 || !met;
 }
