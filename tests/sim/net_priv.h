@@ -78,7 +78,8 @@ struct node {
 struct at_index {
     uint64_t chain, prev_index; /* commands that were applied: chain up to and with it */
     uint64_t client, counter;
-    uint64_t term; /* of the committed entry; 0: not known to be committed */
+    uint64_t term;        /* of the committed entry; 0: not known to be committed */
+    uint64_t commit_term; /* of who committed it first: leaders of later terms must have it */
     bool applied;
 };
 struct by_term { /* log matching: (index, term) → what it holds, and what is before it */
