@@ -17,6 +17,7 @@
 #include "node/text.h"
 #include "node/worker_priv.h"
 #include "shard/base/log.h"
+#include "shard/base/planted.h"
 #include "shard/script/script.h"
 
 struct node node;
@@ -231,6 +232,22 @@ static void init_node(cpu_set_t *usable)
     commands_init();
 }
 
+/* Only in builds for tests. */
+static bool plant_mistakes(void)
+{
+#ifdef MOON_TEST
+    const char *words = getenv("MOON_PLANT");
+    if (words == NULL) return true;
+    if (!plant_words(words)) {
+        log_warning("start", "MOON_PLANT=%s: no such mistake", words);
+        return false;
+    }
+    for (uint32_t i = 0; i < PLANT_COUNT; i++)
+        if (plant_bits >> i & 1) log_warning("start", "planted: %s", plant_text((enum plant)i));
+#endif
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     main_thread = pthread_self();
@@ -245,6 +262,7 @@ int main(int argc, char **argv)
     }
     log_set_thread("main");
     config_log_warnings();
+    if (!plant_mistakes()) return 1;
     cpu_set_t usable;
     init_node(&usable);
     struct io *io;

@@ -1,5 +1,7 @@
 #include "shard/db/waits.h"
 
+#include "shard/base/planted.h"
+
 #define CAP_MIN 16u
 
 /*  wait_key k ── queue: entry ─ entry ─ entry      in the order of coming
@@ -206,8 +208,20 @@ struct db_key waits_address(const struct wait_key *k)
         .name = bytes_view(k->name, k->len), .hash = k->hash, .slot = k->slot, .db = k->db};
 }
 
+static struct waiting *last_of(const struct wait_key *k, enum value_type type, uint32_t *place_out)
+{
+    struct waiting *who = NULL;
+    for (const struct wait_entry *e = k->head; e != NULL; e = e->next) {
+        if (e->who->type != type) continue;
+        *place_out = e->place;
+        who = e->who;
+    }
+    return who;
+}
+
 struct waiting *waits_first(const struct wait_key *k, enum value_type type, uint32_t *place_out)
 {
+    if (planted(LAST_WAITER_FIRST)) return last_of(k, type, place_out);
     for (const struct wait_entry *e = k->head; e != NULL; e = e->next) {
         if (e->who->type != type) continue;
         *place_out = e->place;

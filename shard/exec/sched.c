@@ -13,14 +13,11 @@
 
 #include "shard/base/assert.h"
 #include "shard/base/mem.h"
+#include "shard/base/planted.h"
 
 #define CHUNK_NODES 64u
 #define SLOTS_MIN 64u
 #define KEEP_NODES 1024u /* and as many slots: more is given back when nobody is under way */
-
-#ifdef MOON_TEST
-uint32_t sched_planted;
-#endif
 
 #define MODES 4u
 
@@ -285,7 +282,7 @@ static void enter(struct sched *s, struct sched_entry *e, enum sched_mode mode,
     struct sched_node *n = take_node(s, e, mode);
     n->of_all = true;
     push(&s->all, n);
-    uint32_t first = !e->lone && SCHED_PLANTED(PLANT_SKIP_LOCK);
+    uint32_t first = !e->lone && planted(SKIP_LOCK);
     for (uint32_t i = first; i < count; i++)
         enter_key(s, e, on_key(mode), fingerprints[i]);
     if (order != 0) enter_key(s, e, SCHED_ALL_WRITE, order);
@@ -331,7 +328,7 @@ bool sched_must_wait(const struct sched *s, enum sched_mode mode, const uint64_t
 
 static uint64_t larger_ahead(const struct sched_node *head, enum sched_mode mode, uint64_t ticket)
 {
-    if (SCHED_PLANTED(PLANT_LONE_WITHOUT_TICKET)) return 0;
+    if (planted(LONE_WITHOUT_TICKET)) return 0;
     return !is_free(head, mode) && head->q.newest > ticket ? head->q.newest : ticket;
 }
 

@@ -85,18 +85,4 @@ MUST_CHECK struct sched_entry *sched_leave(struct sched *s, struct sched_entry *
 /* Is anybody under way, granted or not, who named this key or all keys? Expiry leaves such keys alone. */
 bool sched_holds(const struct sched *s, uint64_t fingerprint);
 
-#ifdef MOON_TEST
-/* Mistakes that the simulation must find: bits. */
-enum sched_plant {
-    PLANT_LONE_WITHOUT_TICKET = 1 << 0, /* waiting lone commands inherit nothing */
-    PLANT_SKIP_LOCK = 1 << 1,           /* the first key of a part gets no intent */
-    PLANT_RUN_BEFORE_GRANT = 1 << 2,    /* a part runs when it is granted, not when all are */
-    PLANT_LEAVE_EARLY = 1 << 3,         /* intents go when they are granted, before the part runs */
-};
-extern uint32_t sched_planted;
-#define SCHED_PLANTED(bit) ((sched_planted & (bit)) != 0)
-#else
-#define SCHED_PLANTED(bit) false
-#endif
-
 #endif

@@ -36,6 +36,9 @@ struct tx_part {
     uint32_t shard;
     uint8_t post;  /* enum tx_post */
     uint8_t state; /* the shard's: enum in tx.c */
+#ifdef MOON_TEST
+    bool early; /* base/planted.h: it has run already */
+#endif
 };
 struct tx {
     uint64_t ticket; /* of this round */

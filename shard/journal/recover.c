@@ -7,6 +7,7 @@
 
 #include "shard/base/assert.h"
 #include "shard/base/log.h"
+#include "shard/base/planted.h"
 #include "shard/journal/journal_priv.h"
 
 #define WHERE_BYTES (JOURNAL_PATH_MAX + 64)
@@ -281,7 +282,7 @@ static enum rc recover_generation(struct journal_set *set, struct journal__gener
     for (uint32_t l = 0; l < g->logs && rc == RC_OK; l++)
         rc = recover_log(set, g, l, &t, why);
     /* The recorded ends of an ended generation are a cut already. */
-    if (rc == RC_OK && (!g->ended || g->repaired)) rc = find_cut(g, &t);
+    if (rc == RC_OK && (!g->ended || g->repaired) && !planted(KEEP_HALVES)) rc = find_cut(g, &t);
     mem_free(MEM_JOURNAL, t.parts, t.cap * sizeof *t.parts);
     return rc;
 }

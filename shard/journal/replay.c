@@ -1,9 +1,9 @@
 /* shard/journal/replay.c: pass 2: the units of one shard, out of all logs, in slices. Pass 1 (recover.c) has
  * checked every frame and found the cut. */
 #include "shard/base/assert.h"
+#include "shard/base/planted.h"
 #include "shard/base/slot.h"
 #include "shard/journal/journal_priv.h"
-#include "shard/journal/track.h"
 
 /* Reading the clock for each frame of a log of small ones would cost a tenth of the time. */
 #define BYTES_PER_LOOK (16u << 10)
@@ -55,8 +55,7 @@ static bool replay_unit(void *ctx, const struct journal_unit_raw *raw,
     struct journal_replay *r = ctx;
     (void)raw;
     if (group_at >= r->apply_end) return true;
-    if (JOURNAL_PLANTED(JOURNAL_PLANT_LOSE_PART) && unit->txid % 3 == 1 &&
-        raw->shards_mask >> unit->log == 1)
+    if (planted(LOSE_PART) && unit->txid % 3 == 1 && raw->shards_mask >> unit->log == 1)
         return true;
     bool mine =
         unit->slot == JOURNAL_SLOT_ALL || slot_shard(unit->slot, r->opts.shards) == r->opts.shard;

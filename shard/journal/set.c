@@ -7,6 +7,7 @@
 
 #include "shard/base/assert.h"
 #include "shard/base/log.h"
+#include "shard/base/planted.h"
 #include "shard/base/rng.h"
 #include "shard/base/slot.h"
 #include "shard/journal/journal_priv.h"
@@ -133,7 +134,7 @@ static bool may_continue(const struct journal_set *set)
     if (g->ended || g->repaired || g->logs != set->opts.logs || g->epoch != set->opts.epoch)
         return false;
     for (uint32_t l = 0; l < g->logs; l++)
-        if (!g->log[l].closed) return false;
+        if (!g->log[l].closed && !planted(SAME_GENERATION)) return false;
     return true;
 }
 

@@ -18,10 +18,7 @@
 
 #include "shard/base/assert.h"
 #include "shard/base/mem.h"
-
-#ifdef MOON_TEST
-uint32_t journal_plant;
-#endif
+#include "shard/base/planted.h"
 
 struct tx {
     uint64_t txid; /* 0: free */
@@ -249,7 +246,7 @@ static uint64_t publish_risen(struct journal_track *t, uint32_t log, const uint6
 {
     uint64_t wake = 0;
     for (uint32_t l = 0; l < t->logs; l++) {
-        if (JOURNAL_PLANTED(JOURNAL_PLANT_OWN_GATE)) {
+        if (planted(OWN_GATE)) {
             if (l == log) wake |= publish(t, l, t->end[l]);
             continue;
         }

@@ -73,16 +73,4 @@ MUST_CHECK uint64_t journal_tail_moved(struct journal_tail *t, uint64_t safe, ui
 /* Looks at the published cut. True: it rose since the last look. */
 bool journal_tail_look(struct journal_tail *t);
 
-/* Bugs for tests to find; never set outside of them. */
-#ifdef MOON_TEST
-enum journal_plant {
-    JOURNAL_PLANT_OWN_GATE = 1,  /* gates wait for the end of their own log, not for the cut */
-    JOURNAL_PLANT_LOSE_PART = 2, /* recovery loses a part now and then */
-};
-extern uint32_t journal_plant;
-#define JOURNAL_PLANTED(bug) ((journal_plant & (bug)) != 0)
-#else
-#define JOURNAL_PLANTED(bug) false
-#endif
-
 #endif

@@ -10,7 +10,7 @@
  *     sim_sched                      the seeds of `make sim`, and the mistakes that must be found
  *     sim_sched --seed N             one seed
  *     sim_sched --from N --count M   a campaign
- *     sim_sched --plant BITS …       with a mistake (enum sched_plant) */
+ *     sim_sched --plant WORD …       with a mistake (base/planted.h) */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@
 
 #include "shard/base/assert.h"
 #include "shard/base/mem.h"
+#include "shard/base/planted.h"
 #include "shard/base/rng.h"
 #include "shard/exec/tx.h"
 
@@ -592,13 +593,8 @@ static uint32_t campaign(uint64_t from, uint32_t count)
 /* ---- mistakes */
 
 #ifdef MOON_TEST
-static const struct {
-    uint32_t bit;
-    const char *name;
-} plants[] = {{PLANT_RUN_BEFORE_GRANT, "a part runs before all have granted"},
-              {PLANT_SKIP_LOCK, "one lock is skipped"},
-              {PLANT_LONE_WITHOUT_TICKET, "waiting lone commands inherit no ticket"},
-              {PLANT_LEAVE_EARLY, "intents are released before the part runs"}};
+static const enum plant plants[] = {PLANT_RUN_BEFORE_GRANT, PLANT_SKIP_LOCK,
+                                    PLANT_LONE_WITHOUT_TICKET, PLANT_LEAVE_EARLY};
 
 static uint32_t plants_not_found(uint32_t *found_out)
 {
@@ -606,13 +602,15 @@ static uint32_t plants_not_found(uint32_t *found_out)
     loud = false;
     for (uint32_t i = 0; i < COUNT_OF(plants); i++) {
         uint32_t seed = 1;
-        sched_planted = plants[i].bit;
+        plant_nothing();
+        plant(plants[i]);
         while (seed < 500 && run_seed(seed))
             seed++;
-        printf("%s: %s at seed %u\n", plants[i].name, seed < 500 ? "found" : "NOT FOUND", seed);
+        printf("%s: %s at seed %u\n", plant_text(plants[i]), seed < 500 ? "found" : "NOT FOUND",
+               seed);
         missed += seed == 500;
     }
-    sched_planted = 0;
+    plant_nothing();
     *found_out = (uint32_t)COUNT_OF(plants) - missed;
     return missed;
 }
@@ -638,12 +636,7 @@ int main(int argc, char **argv)
             from = value;
         } else if (strcmp(argv[i], "--count") == 0) {
             count = value;
-        }
-#ifdef MOON_TEST
-        else if (strcmp(argv[i], "--plant") == 0)
-            sched_planted = (uint32_t)value;
-#endif
-        else {
+        } else if (strcmp(argv[i], "--plant") != 0 || !plant_words(argv[i + 1])) {
             fprintf(stderr, "sim_sched: what is %s?\n", argv[i]);
             return 2;
         }

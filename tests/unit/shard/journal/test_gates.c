@@ -7,7 +7,7 @@
  *   - no transaction is there by half;
  *   - what the recovery dropped does not come back after the next crash.
  *
- * With a bug planted (track.h) the same campaign must find it. GATES_CRASHES=n, GATES_SEED=n as in test_crash. */
+ * With a bug planted (base/planted.h) the same campaign must find it. GATES_CRASHES=n, GATES_SEED=n as in test_crash. */
 #include "shard/journal/track.h"
 
 #include <setjmp.h>
@@ -19,6 +19,7 @@
 
 #include "shard/base/log.h"
 #include "shard/base/num.h"
+#include "shard/base/planted.h"
 #include "tests/unit/shard/journal/jlib.h"
 
 #define REPLIES_MAX 64u
@@ -395,18 +396,18 @@ static void test_what_left_stays(void **state)
     assert_true(total.held > 0);
 }
 
-static void find_planted(enum journal_plant bug, struct campaign *total)
+static void find_planted(enum plant bug, struct campaign *total)
 {
-    journal_plant = bug;
+    plant(bug);
     run_campaign(total, 120);
-    journal_plant = 0;
+    plant_nothing();
 }
 
 static void test_own_gate_is_found(void **state)
 {
     (void)state;
     struct campaign total = {.seed = 0};
-    find_planted(JOURNAL_PLANT_OWN_GATE, &total);
+    find_planted(PLANT_OWN_GATE, &total);
     assert_true(total.missing > 0);
     assert_int_equal(total.halves, 0);
 }
@@ -415,7 +416,7 @@ static void test_lost_part_is_found(void **state)
 {
     (void)state;
     struct campaign total = {.seed = 0};
-    find_planted(JOURNAL_PLANT_LOSE_PART, &total);
+    find_planted(PLANT_LOSE_PART, &total);
     assert_true(total.halves > 0);
 }
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "shard/base/mem.h"
+#include "shard/base/planted.h"
 #include "shard/base/rng.h"
 
 #define LOGS_MAX 5u
@@ -314,14 +315,14 @@ static void test_own_gate_is_seen(void **state)
 {
     (void)state;
     struct model *m = mem_zalloc(MEM_TEST, sizeof *m);
-    journal_plant = JOURNAL_PLANT_OWN_GATE;
+    plant(PLANT_OWN_GATE);
     model_open(m, 2);
     append(m, 0, 1, 3, 10);
     m->log[0].safe = 10;
     assert_int_equal(journal_tail_moved(&m->log[0].tail, 10, 0), 0);
     assert_int_equal(cut_of(m, 0), 10); /* half a transaction: test_chain would fail */
     model_close(m);
-    journal_plant = 0;
+    plant_nothing();
     mem_free(MEM_TEST, m, sizeof *m);
 }
 
