@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from moonlib.faulty import fixture_faulty, fixture_library  # noqa: F401 (fixtures)
 from moonlib.resp import encode, reply_end
 from moonlib.server import moon_binary, start_moon
 from test_flow import key_on
@@ -16,7 +17,6 @@ IOS = ("epoll", "uring")
 POLICIES = ("always", "everysec", "no")
 SHARDS = (1, 2, 4)
 SEGMENT = 16 << 20  # of a log; three of them are there before one is needed
-HERE = os.path.dirname(os.path.abspath(__file__))
 UNKNOWN = b"-IOERR the log failed while this was being written: its outcome is unknown\r\n"
 
 
@@ -200,54 +200,6 @@ def test_a_stop_on_a_full_disk_is_no_hang(small_disk, io):
 
 
 # ---- input/output errors
-
-@pytest.fixture(scope="module", name="library")
-def fixture_library(tmp_path_factory):
-    built = tmp_path_factory.mktemp("faulty") / "faulty_disk.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(built), os.path.join(HERE, "faulty_disk.c")], check=True)
-    return built
-
-
-class Faulty:
-    """A node on a disk that obeys: hang(), fail(), work()."""
-
-    def __init__(self, library, folder, monkeypatch, shards, fsync):
-        self.folder, self.shards, self.args = folder / "data", shards, ["--appendfsync", fsync]
-        self.order = folder / "order"
-        self.folder.mkdir(exist_ok=True)
-        monkeypatch.setenv("MOON_FAULT", str(self.order))
-        with monkeypatch.context() as m:
-            m.setenv("LD_PRELOAD", str(library))
-            m.setenv("ASAN_OPTIONS", os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0")
-            self.node = self.start()
-
-    def start(self):
-        # io_uring asks the kernel itself: nobody can stand between.
-        return start_moon(shards=self.shards, io="epoll", appendonly="yes", folder=str(self.folder), args=self.args)
-
-    def tell(self, what, log=None):
-        words = "log-" if log is None else f"log-00000001-{log:02d}-"
-        temp = self.order.with_suffix(".new")
-        temp.write_text(f"{what} {words}\n")
-        os.replace(temp, self.order)
-
-    def heal(self):
-        self.order.unlink(missing_ok=True)
-
-
-@pytest.fixture(name="faulty")
-def fixture_faulty(library, tmp_path, monkeypatch):
-    made = []
-
-    def make(shards, fsync):
-        made.append(Faulty(library, tmp_path, monkeypatch, shards, fsync))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.heal()
-        one.node.kill()
-
 
 class Asker:
     """Sends without waiting; replies are taken later."""

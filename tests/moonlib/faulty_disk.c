@@ -5,6 +5,7 @@
  *   (no file)      as ever
  *   hang log       none returns until the file says something else (buffered writes do: they are not
  *                  asynchronous, a disk that hangs shows in syncs)
+ *   stall log-1-0- the same, and the thread that makes a buffered write hangs with it
  *   fail log-1-0-  EIO
  */
 #define _GNU_SOURCE
@@ -46,7 +47,7 @@ static int fails(int fd, int may_hang)
             errno = EIO;
             return 1;
         }
-        if (!may_hang) return 0;
+        if (what == 'h' && !may_hang) return 0;
         usleep(2000);
     }
 }

@@ -1,0 +1,85 @@
+"""kill -9 while one log holds its part of a transaction and another does not: all of it is dropped with what came behind
+it, nobody had been told of either, and what one recovery dropped stays dropped, however often the node is killed again."""
+import contextlib
+import time
+
+import pytest
+
+from moonlib.faulty import fixture_faulty, fixture_library  # noqa: F401 (fixtures)
+from moonlib.pair import DEBUG, Pair, has_reply
+from moonlib.planted import fixture_plant  # noqa: F401 (fixture)
+from moonlib.resp import encode
+
+POLICIES = ("always", "everysec")
+SOON = 0.2
+
+
+@contextlib.contextmanager
+def started_again(f, shards):
+    f.shards = shards
+    node = f.start()
+    try:
+        with node.client() as c:
+            yield c
+    finally:
+        node.kill()
+
+
+def leave_half(f):
+    """True for what was told though it may be dropped: a write behind the half, a read of it."""
+    pair = Pair(f.node)
+    writer, behind, reader = pair.on(0), pair.on(0), pair.on(0)
+    assert writer.call("MSET", pair.a, "old", pair.b, "old") == b"OK"
+    # Under `everysec` writes are handed to the kernel by the shard itself, which stands still with them.
+    f.tell("hang" if "always" in f.args else "stall", log=1)
+    writer.send(encode(["MSET", pair.a, "new", pair.b, "new"]))
+    time.sleep(SOON)
+    behind.send(encode(["SET", pair.a2, "behind"]))
+    reader.send(encode(["GET", pair.a]))
+    time.sleep(SOON)
+    told = has_reply(behind), has_reply(reader)
+    assert not has_reply(writer), "a transaction was acknowledged that lacks a part"
+    f.node.kill()
+    f.heal()
+    pair.close()
+    return pair, told
+
+
+def half_is_dropped_for_good(f):
+    pair, (wrote, read) = leave_half(f)
+    with started_again(f, 2) as c:
+        seen = c.call("MGET", pair.a, pair.b)
+        assert seen[0] == seen[1], f"half a transaction: {seen}"
+        assert not wrote or c.call("GET", pair.a2) == b"behind", "an acknowledged write is missing"
+        assert not read or seen[0] == b"new", "a read showed what was dropped"
+        assert seen[0] == b"old" and not wrote and not read, "nothing was half: the test says nothing"
+        assert c.call("SET", pair.a2, "kept") == b"OK"
+        assert c.call("MSET", pair.a, "1", pair.b, "1") == b"OK"
+    for shards in (2, 3, 1):
+        with started_again(f, shards) as c:
+            seen = c.call("MGET", pair.a, pair.b, pair.a2)
+            assert seen == [b"1", b"1", b"kept"], f"acknowledged between two crashes, and not there: {seen}"
+
+
+@pytest.mark.parametrize("fsync", POLICIES)
+def test_half_a_transaction_is_dropped_for_good(faulty, fsync):
+    half_is_dropped_for_good(faulty(2, fsync, DEBUG))
+
+
+@pytest.mark.parametrize("fsync", POLICIES)
+def test_what_was_dropped_does_not_come_back(faulty, fsync):
+    """Nothing is written between the crashes."""
+    f = faulty(2, fsync, DEBUG)
+    pair, _ = leave_half(f)
+    for shards in (2, 2, 4, 2):
+        with started_again(f, shards) as c:
+            assert c.call("MGET", pair.a, pair.b, pair.a2) == [b"old", b"old", None]
+
+
+@pytest.mark.parametrize("mistake, says", [("own-gate", "an acknowledged write is missing"),
+                                           ("keep-halves", "half a transaction"),
+                                           ("same-generation", "acknowledged between two crashes")])
+def test_a_planted_mistake_is_found(plant, faulty, mistake, says):
+    plant(mistake)
+    with pytest.raises(AssertionError, match=says):
+        half_is_dropped_for_good(faulty(2, "always", DEBUG))
