@@ -94,7 +94,7 @@ LINK = $(CC) -g $(ARCH) $(LINK_$(MODE)) $(SAN_$(MODE)) $(LDFLAGS)
 # Third-party libraries by the room that opens the door to them (floors.txt); static where Debian
 # has the archive. Sanitizers bring their own allocator.
 LIBS_shard/base := $(if $(filter release debug,$(MODE)),-l:libjemalloc_pic.a) -lpthread -lm
-LIBS_shard/rt := -l:liburing.a
+LIBS_shard/rt := -l:liburing.a -l:libssl.a -l:libcrypto.a
 LIBS_shard/script := -l:liblua5.4.a
 LIBS_cluster := -l:libprotobuf-c.a
 LIBS_raftlog := -l:libraft.a

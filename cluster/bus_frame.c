@@ -104,7 +104,8 @@ static enum bus_refusal read_head(const struct bus_reader *r, const uint8_t *p,
                               .channel = load16(p + 6),
                               .length = load32(p + 8)};
     if (load16(p) != BUS_MAGIC) {
-        *why_out = "what it sends are no frames of this bus";
+        *why_out = p[0] == 0x16 && p[1] == 0x03 ? "it speaks TLS, and this bus does not"
+                                                : "what it sends are no frames of this bus";
         return BUS_REFUSED_FRAME;
     }
     if (head->version != r->version) {

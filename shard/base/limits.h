@@ -122,7 +122,8 @@ static_assert(TOPOLOGY_VALUE_BYTES_MAX + (64u << 10) < RAFT_ENTRY_BYTES_MAX,
 #define BUS_HELLO_BYTES_MAX 512u                     /* a body before the hello is done */
 #define BUS_MESSAGE_BYTES_MAX RAFT_MESSAGE_BYTES_MAX /* in fragments */
 #define BUS_ASSEMBLY_BYTES_MAX (64u << 20)
-#define BUS_QUEUE_BYTES_MAX (4u << 20) /* of one link: three full batches of Raft */
+#define BUS_QUEUE_BYTES_MAX                                                                        \
+    (4u << 20) /* of one lane, a link has three: as many full batches of Raft */
 #define BUS_QUEUE_MESSAGES_MAX 1024u
 #define BUS_QUEUES_BYTES_MAX (256u << 20)
 #define BUS_PEERS_MAX TOPOLOGY_NODES_MAX
@@ -130,6 +131,8 @@ static_assert(TOPOLOGY_VALUE_BYTES_MAX + (64u << 10) < RAFT_ENTRY_BYTES_MAX,
 #define BUS_STRANGERS_MAX 64u
 #define BUS_SEEDS_MAX 64u
 #define BUS_BINDS_MAX 16u
+#define BUS_SEND_BYTES 65536u /* filled at once: what an urgent message may find before it */
+#define BUS_DIALS_PER_TICK 16u
 #define BUS_LOG_EVERY_MS 10000u /* lines about one kind of refusal, after the first few */
 #define BUS_LOG_BURST 3u
 

@@ -252,3 +252,37 @@ uint16_t sock_local_port(int fd)
     if (n.any.sa_family == AF_INET) return ntohs(n.v4.sin_port);
     return n.any.sa_family == AF_INET6 ? ntohs(n.v6.sin6_port) : 0;
 }
+
+/* ---- scopes */
+
+static enum sock_scope scope_v4(uint32_t a)
+{
+    if (a == 0) return SOCK_ANY;
+    if (a >> 24 == 127) return SOCK_LOOPBACK;
+    bool private = a >> 24 == 10 || a >> 20 == (172u << 4 | 1) || a >> 16 == (192u << 8 | 168) ||
+                   a >> 22 == (100u << 2 | 1) || a >> 16 == (169u << 8 | 254);
+    return private ? SOCK_PRIVATE : SOCK_PUBLIC;
+}
+
+static enum sock_scope scope_v6(const struct in6_addr *a)
+{
+    if (IN6_IS_ADDR_UNSPECIFIED(a)) return SOCK_ANY;
+    if (IN6_IS_ADDR_LOOPBACK(a)) return SOCK_LOOPBACK;
+    if (IN6_IS_ADDR_V4MAPPED(a)) {
+        uint32_t v4 = 0;
+        memcpy(&v4, a->s6_addr + 12, sizeof v4);
+        return scope_v4(ntohl(v4));
+    }
+    bool private = IN6_IS_ADDR_LINKLOCAL(a) || (a->s6_addr[0] & 0xfe) == 0xfc;
+    return private ? SOCK_PRIVATE : SOCK_PUBLIC;
+}
+
+enum sock_scope sock_scope_of(const char *address)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (strcmp(address, "*") == 0 || strcmp(address, "::*") == 0) return SOCK_ANY;
+    if (inet_pton(AF_INET, address, &v4) == 1) return scope_v4(ntohl(v4.s_addr));
+    if (inet_pton(AF_INET6, address, &v6) == 1) return scope_v6(&v6);
+    return SOCK_NO_ADDRESS;
+}

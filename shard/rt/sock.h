@@ -29,4 +29,14 @@ bool sock_all_received(int fd);
 bool sock_peer_is_loopback(int fd); /* Unix sockets count as loopback */
 uint16_t sock_local_port(int fd);
 
+/* How far an address reaches. */
+enum sock_scope {
+    SOCK_NO_ADDRESS, /* not numeric, nor "*" or "::*" */
+    SOCK_LOOPBACK,
+    SOCK_PRIVATE, /* RFC 1918 and 6598, link-local, unique local */
+    SOCK_PUBLIC,
+    SOCK_ANY, /* of a listener: wherever this machine is reached */
+};
+enum sock_scope sock_scope_of(const char *address);
+
 #endif
