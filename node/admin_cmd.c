@@ -152,7 +152,7 @@ static void section_memory(struct info_writer *w, const struct sums *t)
     info_str(w, "maxmemory_policy", "noeviction");
     info_f2(w, "mem_fragmentation_ratio", used > 0 ? (double)rss / (double)used : 0);
     info_i64(w, "mem_fragmentation_bytes", (int64_t)rss - (int64_t)used);
-    info_str(w, "mem_allocator", "jemalloc");
+    info_str(w, "mem_allocator", mem_allocator_name());
     info_u64(w, "lazyfree_pending_objects", t->s.lazy_pending);
     info_u64(w, "lazyfreed_objects", t->s.lazy_freed);
 }

@@ -62,6 +62,13 @@ static void apply_slowlog_len(void)
     if (config.slowlog_max_len > SLOWLOG_LEN_MAX) config.slowlog_max_len = SLOWLOG_LEN_MAX;
 }
 
+static void apply_bg_thread(void)
+{
+    if (!mem_background(config.jemalloc_bg_thread))
+        log_warning("config",
+                    "the allocator could not start its thread: freed memory goes back late");
+}
+
 static void apply_log(void)
 {
     log_set_level(config.loglevel);
@@ -213,7 +220,7 @@ const struct directive config__table[] = {
     FLAG("lazyfree-lazy-eviction", "yes", NONE), FLAG("lazyfree-lazy-expire", "yes", NONE), FLAG("lazyfree-lazy-server-del", "yes", NONE),
     FLAG("lazyfree-lazy-user-del", "yes", NONE), FLAG("lazyfree-lazy-user-flush", "yes", NONE),
     FLAG("activedefrag", "no", TOLD(NULL)), BYTES("active-defrag-ignore-bytes", "104857600", 1, INT64_MAX, NONE), NUMBER("active-defrag-threshold-lower", "10", 0, 1000, NONE), NUMBER("active-defrag-threshold-upper", "100", 0, 1000, NONE),
-    NUMBER("active-defrag-cycle-min", "1", 1, 99, NONE), NUMBER("active-defrag-cycle-max", "25", 1, 99, NONE), NUMBER("active-defrag-max-scan-fields", "1000", 1, INT64_MAX, NONE), FLAG("jemalloc-bg-thread", "yes", NONE),
+    NUMBER("active-defrag-cycle-min", "1", 1, 99, NONE), NUMBER("active-defrag-cycle-max", "25", 1, 99, NONE), NUMBER("active-defrag-max-scan-fields", "1000", 1, INT64_MAX, NONE), BOOL("jemalloc-bg-thread", jemalloc_bg_thread, "yes", LIVE, .applied = apply_bg_thread),
     LIMIT("hash-max-listpack-entries", "hash-max-ziplist-entries", CONFIG_I64, hash_listpack_entries, "512"), LIMIT("hash-max-listpack-value", "hash-max-ziplist-value", CONFIG_SIZE, hash_listpack_value, "64"),
     {.name = "list-max-listpack-size", .alias = "list-max-ziplist-size", .type = CONFIG_U32, LIVE, .preset = "-2", .target = &type_limits.list_listpack_size, .min = INT32_MIN, .max = INT32_MAX},
     {.name = "list-compress-depth", .type = CONFIG_U32, LIVE, .preset = "0", .target = &type_limits.list_compress_depth, .max = INT32_MAX},

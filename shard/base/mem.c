@@ -89,11 +89,17 @@ static void heap_stats(struct mem_stats *out)
     (void)out;
 }
 static void heap_purge(void) {}
+static const char heap_name[] = "libc";
+static bool heap_background(bool on)
+{
+    (void)on;
+    return true;
+}
 
 #else
 
 /* One second of grace before dirty pages go back: memory that is reported free should soon be free.
- * No background thread: the shards are the only threads that may take a core. Sizes of one to four
+ * Who gives them back: see mem_background(); programs that do not ask for the thread do it in passing. Sizes of one to four
  * pages come from slabs of 16 pages: by default each such block is an extent of its own, which costs
  * 140 bytes beside it (values of 4 KiB, table segments). */
 const char *malloc_conf = "background_thread:false,dirty_decay_ms:1000,muzzy_decay_ms:0,"
@@ -156,6 +162,11 @@ static void heap_purge(void)
     (void)snprintf(name, sizeof name, "arena.%u.purge", (unsigned)MALLCTL_ARENAS_ALL);
     (void)mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     (void)mallctl(name, NULL, NULL, NULL, 0);
+}
+static const char heap_name[] = "jemalloc";
+static bool heap_background(bool on)
+{
+    return mallctl("background_thread", NULL, NULL, &on, sizeof on) == 0;
 }
 
 #endif
@@ -421,6 +432,16 @@ uint64_t mem_rss_bytes(void)
     uint64_t pages;
     if (to == NULL || !num_parse_u64(bytes_view(from, (size_t)(to - from)), &pages)) return 0;
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+const char *mem_allocator_name(void)
+{
+    return heap_name;
+}
+
+bool mem_background(bool on)
+{
+    return heap_background(on);
 }
 
 void mem_purge(void)

@@ -3,11 +3,14 @@
  *   bench_table            memory, find, insert: 1 M keys
  *   bench_table find       only the reads
  *   bench_table grow [M]   slowest inserts while M million keys (5) come into one hash tag, and four
- *                          times as many into all slots */
+ *                          times as many into all slots
+ *   bench_table touch [MB] what the machine takes for the first touch of 4 KiB (2,048 MB): passes that
+ *                          insert cannot be shorter */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -267,8 +270,38 @@ static void grow(const char *label, const char *prefix, uint64_t count, bool exp
     mem_free(MEM_TEST, fastest_ns, bytes);
 }
 
+static void touch(size_t megabytes)
+{
+    static const uint32_t limits_us[] = {10, 50, 200, 500, 1000, UINT32_MAX};
+    uint64_t counts[COUNT_OF(limits_us)] = {0}, longest = 0;
+    size_t bytes = megabytes << 20;
+    uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert(p != MAP_FAILED);
+    (void)madvise(p, bytes, MADV_NOHUGEPAGE); /* as slabs */
+    uint64_t before = clock_thread_cpu_ns();
+    for (size_t at = 0; at < bytes; at += 4096) {
+        p[at] = 1;
+        uint64_t now = clock_thread_cpu_ns(), took = now - before;
+        before = now;
+        if (took > longest) longest = took;
+        uint32_t i = 0;
+        while (took / 1000 >= limits_us[i])
+            i++;
+        counts[i]++;
+    }
+    printf("first touches of 4 KiB, %zu MB: under 10 µs %" PRIu64 ", 50 %" PRIu64 ", 200 %" PRIu64
+           ", 500 %" PRIu64 ", 1000 %" PRIu64 ", longer %" PRIu64 ", longest %.0f µs\n",
+           megabytes, counts[0], counts[1], counts[2], counts[3], counts[4], counts[5],
+           (double)longest / 1e3);
+    (void)munmap(p, bytes);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "touch") == 0) {
+        touch(argc > 2 ? strtoull(argv[2], NULL, 10) : 2048);
+        return 0;
+    }
     if (argc > 1 && strcmp(argv[1], "find") == 0) {
         bench_find();
         return sum == 1;

@@ -1,4 +1,5 @@
 """INFO sums up what all shards did: exact when they are at rest, sane while they work."""
+import os
 import threading
 
 import pytest
@@ -97,3 +98,28 @@ def test_resetstat_starts_all_shards_anew():
         info = info_of(c, "everything")
         assert info["errorstat_WRONGTYPE"] == "count=1" and info["keyspace_hits"] >= "1"
         assert info["db0"].startswith("keys=100,")
+
+
+def allocator_threads(node):
+    """The kernel's names of all threads of a process are in /proc."""
+    folder, names = f"/proc/{node.pid}/task", []
+    for task in os.listdir(folder):
+        try:
+            with open(f"{folder}/{task}/comm", encoding="ascii") as f:
+                names.append(f.read().strip())
+        except FileNotFoundError:
+            pass  # ended meanwhile
+    return sum(name.startswith("jemalloc_bg") for name in names)
+
+
+def test_freed_memory_goes_back_by_the_allocators_threads():
+    """Else a shard that allocates seldom gives back many pages at once, in the middle of a command."""
+    with start_moon(shards=1) as node, node.client() as c:
+        assert c.call("CONFIG", "GET", "jemalloc-bg-thread")[1] == b"yes"
+        if info_of(c, "memory")["mem_allocator"] != "jemalloc":
+            pytest.skip("a build under a sanitizer has its allocator")
+        assert allocator_threads(node) >= 1
+        c.call("CONFIG", "SET", "jemalloc-bg-thread", "no")
+        assert allocator_threads(node) == 0
+        c.call("CONFIG", "SET", "jemalloc-bg-thread", "yes")
+        assert allocator_threads(node) >= 1

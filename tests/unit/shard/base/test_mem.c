@@ -303,6 +303,8 @@ static void test_tags_and_totals(void **state)
     mem_stats_read(&stats);
     assert_true(stats.allocated_bytes <= stats.mapped_bytes);
     mem_purge();
+    assert_true(mem_background(true)); /* under the sanitizers there is none to start */
+    assert_true(mem_background(false));
 }
 
 int main(void)
