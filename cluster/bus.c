@@ -1,8 +1,8 @@
 /* Peers, dialling and time.
  *
  * Two nodes that dial each other make two links. The node with the larger id decides alone which of them
- * stays, the one that came up last: it closes the others; the smaller one writes to the newest it has and
- * waits for that. So they never close both, whatever each saw first; and a link whose other end has lost it
+ * stays, the one that came up last: the others retire, and close when what is under way on them has arrived;
+ * the smaller one writes to the newest it has. So they never close both, whatever each saw first; and a link whose other end has lost it
  * is replaced at once, for nobody dials who has a link. The larger one dials first, too.
  *
  * Whoever has not said its hello is a stranger. When there are too many, the oldest goes: a crowd that says
@@ -23,6 +23,8 @@
 #define YIELD_MS 100u      /* the node with the smaller id lets the other one dial first */
 #define STEADY_MS 1000u    /* a link that lived so long was a good one: dialling starts anew */
 #define SEED_RETRY_MS 1000u
+#define LINKS_PER_PEER_MAX 3u /* beside the newest: some retire, or wait to be retired */
+#define RETIRE_MS 500u        /* so long a link that was replaced may still deliver */
 
 /* ---- refusals: counted all, told few */
 
@@ -255,23 +257,33 @@ enum bus_refusal bus__judge(struct bus_link *l, const char **why_out)
     return judge_guest(l, p, why_out);
 }
 
-/* The other links of its peer, now that l is up. */
+/* What becomes of another link of a peer, now that `l` is up. */
+static void replace(struct bus_link *old, const struct bus_link *l, bool we_decide_it)
+{
+    struct bus *b = l->bus;
+    if (!old->up) return; /* a dial: when it comes up, it is the newest */
+    if (old->talk.node.incarnation != l->talk.node.incarnation) {
+        bus__link_end(old); /* of a former life */
+    } else if (we_decide_it && old->retire_at_ms == 0) {
+        b->stats.duplicates++;
+        old->retire_at_ms = b->now_ms + RETIRE_MS;
+    }
+}
+
 static void settle(struct bus_link *l)
 {
     struct bus *b = l->bus;
     struct bus_peer *p = l->peer;
-    bool decide = we_decide(b, p);
-    bool reborn = p->told && p->node.incarnation != l->talk.node.incarnation;
-    uint32_t kept = 0;
+    uint32_t up = 0;
     struct bus_link *older = NULL;
+    bool reborn = p->told && p->node.incarnation != l->talk.node.incarnation;
     for (struct bus_link *o = b->newest; o != NULL; o = older) {
         older = o->older;
-        if (o == l || o->peer != p || o->broken) continue;
-        bool dead = o->up && o->talk.node.incarnation != l->talk.node.incarnation;
-        bool extra = o->up && ++kept > 1; /* while we wait for the other end to decide */
-        if (!dead && !decide && !extra) continue;
-        if (o->up && !dead) b->stats.duplicates++;
-        bus__link_end(o);
+        if (o == l || o->peer != p) continue;
+        if (o->up && ++up > LINKS_PER_PEER_MAX)
+            bus__link_end(o);
+        else
+            replace(o, l, we_decide(b, p));
     }
     if (reborn) tell(b, p, false);
 }
@@ -299,7 +311,7 @@ void bus__link_up(struct bus_link *l)
     p->link = l;
     p->incarnation = l->talk.node.incarnation;
     b->stats.linked++;
-    if (former != NULL || p->dial != NULL) settle(l);
+    if (former != NULL) settle(l);
     tell(b, p, true);
 }
 
@@ -315,7 +327,7 @@ static uint32_t retry_after(struct bus *b, uint32_t *wait_ms)
 static struct bus_link *other_link(const struct bus *b, const struct bus_peer *p)
 {
     for (struct bus_link *l = b->newest; l != NULL; l = l->older)
-        if (l->peer == p && l->up && !l->broken) return l;
+        if (l->peer == p && l->up && !l->broken && l->retire_at_ms == 0) return l;
     return NULL;
 }
 

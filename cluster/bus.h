@@ -108,8 +108,8 @@ MUST_CHECK enum rc bus_meet(struct bus *b, const char *address, uint32_t give_up
 
 /* Copies. RC_CLOSED: no link (or not known). RC_FULL: its queue, nothing was queued. RC_TOOBIG. Each is
  * counted, and a sender that repeats what is not answered need not look. */
-MUST_CHECK enum rc bus_send(struct bus *b, struct topo_id to, uint16_t channel, uint8_t type,
-                            struct bytes body);
+enum rc bus_send(struct bus *b, struct topo_id to, uint16_t channel, uint8_t type,
+                 struct bytes body);
 /* NULL: no link. Valid until the next call of io_turn() or bus_tick(). */
 const struct bus_node *bus_find(const struct bus *b, struct topo_id id);
 

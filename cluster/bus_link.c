@@ -71,9 +71,11 @@ static void fill(struct bus_link *l)
     bool more = true;
     while (l->lanes[LANE_URGENT].head != NULL && l->out.len < BUS_SEND_BYTES)
         (void)lane_frame(l, &l->lanes[LANE_URGENT]);
+    /* A long frame alone may fill it: whose turn it is must be remembered. */
     while (more && l->out.len < BUS_SEND_BYTES) {
-        more = lane_frame(l, &l->lanes[LANE_RAFT]);
-        if (l->out.len < BUS_SEND_BYTES) more |= lane_frame(l, &l->lanes[LANE_META]);
+        uint32_t lane = l->turn;
+        l->turn = lane == LANE_RAFT ? LANE_META : LANE_RAFT;
+        more = lane_frame(l, &l->lanes[lane]) || lane_frame(l, &l->lanes[l->turn]);
     }
 }
 
@@ -292,6 +294,7 @@ struct bus_link *bus__link_open(struct bus *b, int fd, bool dialled, struct topo
     l->begun_ms = l->heard_ms = l->asked_ms = b->now_ms;
     l->stream.events = &stream_events;
     l->accepted = !dialled;
+    l->turn = LANE_RAFT;
     buf_init(&l->out, MEM_CLUSTER);
     buf_init(&l->wire, MEM_CLUSTER);
     for (uint32_t i = 0; i < LANES; i++)
@@ -366,7 +369,8 @@ void bus__link_tick(struct bus_link *l)
 {
     const struct bus_opts *o = &l->bus->opts;
     char why[96];
-    if (l->broken || (l->peer != NULL && l->peer->close)) {
+    bool retires = l->retire_at_ms != 0 && l->bus->now_ms >= l->retire_at_ms;
+    if (l->broken || retires || (l->peer != NULL && l->peer->close)) {
         bus__link_end(l);
     } else if (l->up) {
         up_tick(l);

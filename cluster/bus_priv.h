@@ -36,9 +36,12 @@ struct bus_link {
     struct buf out;  /* frames that wait for a send to end, or for TLS */
     struct buf wire; /* the send under way */
     struct bus_lane lanes[LANES];
+    uint32_t turn; /* LANE_RAFT or LANE_META */
     bool sending, up, ended;
     bool goodbye; /* refused: ends when what is in `out` has been sent */
     bool broken;  /* ended by the next tick */
+    uint64_t
+        retire_at_ms; /* 0: no; another link took over, this one sends and hears what is under way */
     bool accepted;
     uint64_t begun_ms, up_ms, heard_ms, asked_ms, send_ms;
     size_t counted; /* of its half received messages, in bus.assembly */

@@ -125,7 +125,7 @@ void busfix_peer(struct busfix *f, uint32_t n, uint32_t of)
 
 void busfix_step(struct busfix *f)
 {
-    io_turn(f->io, 1000);
+    io_turn(f->io, 300);
     f->now_ms += STEP_MS;
     for (uint32_t i = 0; i < BUSFIX_NODES; i++)
         if (f->at[i].bus != NULL) bus_tick(f->at[i].bus, f->now_ms);
