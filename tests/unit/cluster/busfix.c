@@ -92,6 +92,7 @@ struct bus_opts busfix_opts(struct busfix *f, uint32_t n)
                    .ctx = &f->at[n]},
         .binds = binds,
         .binds_count = 1,
+        .silence_ms = f->silence_ms,
     };
 }
 

@@ -32,6 +32,7 @@ struct busnode {
 struct busfix {
     struct io *io;
     uint64_t now_ms;
+    uint32_t silence_ms; /* of busfix_opts() from now on; 0: the default */
     struct busnode at[BUSFIX_NODES];
     char log_path[64];
 };
