@@ -419,15 +419,25 @@ struct exec_job {
     struct buf queue;
 };
 
+/* It does not run, so nothing else takes its keys from the watched ones. */
+static void forget_job(struct worker *w, struct exec_job *j)
+{
+    const struct body *b = body_of(&j->queue);
+    if (b->watches) core_unwatch(&w->core, b->watcher);
+    buf_free(&j->queue);
+}
+
 static void run_job(struct worker *w, struct exec_job *j, bool refused)
 {
     struct reply reply = {.out = &w->part_reply, .proto = j->q.proto};
     w->running = NULL;
     w->core.gate_lsn = 0;
-    if (refused)
+    if (refused) {
         reply_error(&reply, ABORTED ": " NO_MEMORY_TO_WAIT);
-    else
-        run_body(w, &j->queue, &reply);
+        forget_job(w, j);
+        return;
+    }
+    run_body(w, &j->queue, &reply);
     buf_free(&j->queue);
 }
 
@@ -456,7 +466,7 @@ static void exec_of_ours(struct worker *w, void *job, bool refused)
         buf_free(&out);
         if (core_must_serve(&w->core)) core_serve(&w->core);
     } else {
-        buf_free(&j->queue); /* nobody asks any more, and nothing was begun */
+        forget_job(w, j); /* nobody asks any more, and nothing was begun */
     }
     w->txn.waits--;
     mem_free(MEM_REPLY, j, sizeof *j);
