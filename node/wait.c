@@ -20,6 +20,12 @@ static uint64_t order_of(uint64_t conn_id)
     return (conn_id + 1) * 0x9E3779B97F4A7C15u | 1;
 }
 
+/* An argument without bytes begins where the next one does. */
+static bool is_same(struct bytes a, struct bytes b)
+{
+    return a.data == b.data && a.len == b.len;
+}
+
 void wait__add_keys(struct worker *w, struct wait *wait, const struct request *rq)
 {
     const struct cmd_spec *spec = rq->spec;
@@ -32,9 +38,8 @@ void wait__add_keys(struct worker *w, struct wait *wait, const struct request *r
     if (wait->count > 0) memcpy(hashes, wait->hashes, wait->count * sizeof *hashes);
     for (uint32_t i = 0; i < n; i++) {
         struct bytes key = rq->argv[at[i]];
-        hashes[wait->count + i] = key.data == first.data && key.data == rq->key.name.data
-                                      ? rq->key.hash
-                                      : hash_bytes(key);
+        bool routed = is_same(key, first) && is_same(key, rq->key.name);
+        hashes[wait->count + i] = routed ? rq->key.hash : hash_bytes(key);
     }
     wait->hashes = hashes;
     wait->count += n;
@@ -96,7 +101,7 @@ static struct job *job_new(const struct request *rq, bool copy)
     j->q.rq.key.name = bytes_view(NULL, 0);
     bool has_key = rq->spec->keys.first > 0 || rq->spec->key_specs_count > 0;
     for (uint32_t i = 0; has_key && i < rq->argc; i++)
-        if (rq->argv[i].data == rq->key.name.data) j->q.rq.key.name = argv[i];
+        if (is_same(rq->argv[i], rq->key.name)) j->q.rq.key.name = argv[i];
     return j;
 }
 

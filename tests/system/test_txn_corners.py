@@ -7,7 +7,10 @@ import pytest
 
 from moonlib.resp import encode
 from moonlib.server import start_moon
-from test_txn import DEBUG, IOS, Pair
+from moonlib.slots import key_on
+from test_txn import DEBUG, IOS, NAP, Pair
+
+SHARDS = 4
 
 
 @pytest.fixture(name="pair", params=IOS)
@@ -45,3 +48,46 @@ def test_who_leaves_while_its_exec_waits_watches_no_longer(pair):
     nap.read_raw()
     time.sleep(0.1)
     assert used_memory(other) < before + 10 * len(name)
+
+
+def is_home(sleeper, asker, shard):
+    sleeper.send(encode(["DEBUG", "SLEEP", "0.2"]))
+    time.sleep(0.02)
+    began = time.monotonic()
+    asker.call("GET", key_on(shard, SHARDS))
+    seconds = time.monotonic() - began
+    sleeper.read_raw()
+    return seconds > 0.1
+
+
+@pytest.fixture(name="homes")
+def fixture_homes():
+    """Connections to a node of four shards, by the shard that they live on."""
+    with start_moon(shards=SHARDS, args=(*DEBUG, "--shard-lending", "no")) as node:
+        conns = [node.client() for _ in range(SHARDS)]  # dealt in turn
+        first = next(s for s in range(SHARDS) if is_home(conns[0], conns[1], s))
+        yield {(first + i) % SHARDS: c for i, c in enumerate(conns)}
+
+
+@pytest.mark.parametrize("held", ["of none", "long"])
+@pytest.mark.parametrize("command", ["MGET", "RENAME"])
+def test_a_key_without_a_name_is_not_taken_for_the_one_behind_it(homes, command, held):
+    """In a message it takes no room, so both begin at one place; and the request has to wait for one of them."""
+    key, other = key_on(0, SHARDS, "long-name"), key_on(1, SHARDS)
+    values = {"of none": b"1", "long": b"2"}
+    homes[0].call("MSET", "", values["of none"], key, values["long"])
+    homes[1].send(encode(["DEBUG", "SLEEP", str(NAP)]))
+    time.sleep(0.05)
+    homes[0].send(encode(["MSET", key if held == "long" else "", "new", other, "new"]))
+    time.sleep(0.05)
+    values[held] = b"new"
+    reply = homes[2].call(command, "", key)
+    assert homes[0].read_raw() == b"+OK\r\n"
+    if command == "MGET":
+        assert reply == list(values.values())
+    else:
+        assert reply == b"OK"
+        values = {"of none": None, "long": values["of none"]}
+    assert homes[1].read_raw() == b"+OK\r\n"
+    for c in homes.values():
+        assert [c.call("GET", ""), c.call("GET", key)] == list(values.values())
