@@ -49,11 +49,21 @@ enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, boo
     return SPAN_READY;
 }
 
+/* A reply leaves after the write of what it tells of. A shard that stands writes when its pass ends, which may be long
+ * after our reply: what concerns several shards waits for the cut, but not what was logged on one. */
+static void write_log(const struct worker *w, struct core *c)
+{
+    if (c != &w->core && !c->waits) core_pass_end(c);
+}
+
 void span__end(struct worker *w, uint64_t shards, struct hold *hold_out)
 {
     hold_out->shards = 0;
-    for (uint64_t left = shards; left != 0; left &= left - 1)
-        hold_add(hold_out, w->span.core[__builtin_ctzll(left)]);
+    for (uint64_t left = shards; left != 0; left &= left - 1) {
+        struct core *c = w->span.core[__builtin_ctzll(left)];
+        write_log(w, c);
+        hold_add(hold_out, c);
+    }
     span_end(&w->span);
     park_end();
 }

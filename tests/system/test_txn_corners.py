@@ -91,3 +91,23 @@ def test_a_key_without_a_name_is_not_taken_for_the_one_behind_it(homes, command,
     assert homes[1].read_raw() == b"+OK\r\n"
     for c in homes.values():
         assert [c.call("GET", ""), c.call("GET", key)] == list(values.values())
+
+
+@pytest.mark.parametrize("fsync", ["everysec", "no"])
+@pytest.mark.parametrize("io", IOS)
+def test_exec_on_one_shard_with_a_watched_key_of_another_outlives_a_kill(tmp_path, io, fsync):
+    """It runs while the other shard stands at the begin of a pass, which then takes long."""
+    options = {"shards": 2, "io": io, "folder": str(tmp_path), "appendonly": "yes", "args": (*DEBUG, "--appendfsync", fsync)}
+    with start_moon(**options) as node:
+        pair = Pair(node)
+        near, first, second = pair.on(0), pair.on(1), pair.on(1)
+        near.call("WATCH", pair.a)
+        near.pipeline([["MULTI"], ["SET", pair.b, "kept"]])
+        first.send(encode(["DEBUG", "SLEEP", str(NAP)]))
+        time.sleep(0.05)
+        second.send(encode(["DEBUG", "SLEEP", "5"]))
+        near.send(encode(["EXEC"]))
+        assert near.read_raw() == b"*1\r\n+OK\r\n"
+        node.kill()
+    with start_moon(**options) as node, node.client() as c:
+        assert c.call("GET", pair.b) == b"kept"
