@@ -371,6 +371,27 @@ def test_a_failed_sync_under_everysec(faulty, shards):
             assert c.call("GET", key) in (b"safe", b"lost?")
 
 
+@pytest.mark.parametrize("before", ("always", "everysec"))
+@pytest.mark.parametrize("shards", (1, 2))
+def test_the_policy_is_changed_after_a_log_failed(faulty, shards, before):
+    """Nothing that could become durable is left: reads must not wait for it."""
+    f = faulty(shards, before)
+    key = keys_of(shards)[0]
+    with f.node.client() as c:
+        assert c.call("SET", key, "safe") == b"OK"
+        f.tell("fail", log=0)
+        until, raw = time.monotonic() + 5, b""
+        while not raw.startswith(b"-MISCONF") and time.monotonic() < until:
+            raw = c.call_raw("SET", key, "lost?")
+            time.sleep(0.02)
+        for policy in ("everysec", "always", "no", "always"):
+            assert c.call("CONFIG", "SET", "appendfsync", policy) == b"OK"
+            reader = Asker(f.node.port)
+            reader.send(("GET", key), ("DBSIZE",), ("EXISTS", key))
+            assert len(reader.take(3)) == 3, policy
+            assert c.call_raw("SET", key, "x").startswith(b"-MISCONF")
+
+
 def test_replies_of_both_protocols(faulty):
     """What is replaced are whole replies, whatever their form: maps, errors, nulls, nested arrays."""
     f = faulty(1, "always")
