@@ -402,14 +402,25 @@ static bool is_its_turn(const struct txn *t)
     return atomic_load_explicit(&node.turns.serving, memory_order_seq_cst) == t->turn;
 }
 
+/* Its connection's requests from before must be on their way first. */
+static bool must_wait_for_conn(const struct conn *c)
+{
+    return c != NULL && c->returned_count > 0;
+}
+
 static bool may_begin(const struct worker *w, const struct txn *t)
 {
     const struct conn *c = conn_of(w, t);
-    if (t->spec != NULL && c == NULL) return true; /* to its end */
-    if (t->has_turn && !is_its_turn(t)) return false;
-    /* Its connection's requests from before must be on their way first. */
-    if (c != NULL && c->returned_count > 0) return false;
+    if (t->has_turn && !is_its_turn(t)) return false; /* turns end in their order, too */
+    if (t->spec != NULL && c == NULL) return true;    /* to its end */
+    if (must_wait_for_conn(c)) return false;
     return has_room(w, t);
+}
+
+/* It cannot begin for as long as its client takes no replies, and all that come behind it wait. */
+static bool misses_its_turn(const struct worker *w, const struct txn *t)
+{
+    return t->has_turn && is_its_turn(t) && must_wait_for_conn(conn_of(w, t));
 }
 
 static void send_sched(struct worker *w, struct txn *t, uint32_t to)
@@ -460,6 +471,7 @@ void txn__retry(struct worker *w)
     while (list != NULL) {
         struct txn *t = list;
         list = t->retry_next;
+        if (unlikely(misses_its_turn(w, t))) leave_turn(t);
         if (!may_begin(w, t))
             try_later(w, t);
         else if (t->spec != NULL && conn_of(w, t) == NULL)
@@ -474,7 +486,7 @@ bool txn__pending(const struct worker *w)
     if (inbox_pending(&w->txn.posts)) return true;
     if (w->txn.alone != NULL) return true;
     for (const struct txn *t = w->txn.retry; t != NULL; t = t->retry_next)
-        if (may_begin(w, t)) return true;
+        if (may_begin(w, t) || misses_its_turn(w, t)) return true;
     return false;
 }
 

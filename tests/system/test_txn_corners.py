@@ -1,6 +1,7 @@
 """Corners of transactions over several shards, each the scene of a bug that was mended."""
 import socket
 import struct
+import threading
 import time
 
 import pytest
@@ -111,3 +112,70 @@ def test_exec_on_one_shard_with_a_watched_key_of_another_outlives_a_kill(tmp_pat
         node.kill()
     with start_moon(**options) as node, node.client() as c:
         assert c.call("GET", pair.b) == b"kept"
+
+
+class LazyReaders:
+    """Clients with some 300 KB of replies that they do not read: more is made for them, but not sent."""
+
+    def __init__(self, node, keys, count):
+        self.node, self.monitor, self.sockets = node, node.client(), []
+        for key in keys:
+            self.monitor.call("SET", "{%s}" % key, b"x" * 300_000)
+        self.monitor.call("SET", "filling", b"x" * 100_000)
+        for _ in range(count):
+            self.sockets.append(self.one())
+
+    def unsent(self, s):
+        address = b" addr=127.0.0.1:%d " % s.getsockname()[1]
+        for line in self.monitor.call("CLIENT", "LIST").split(b"\n"):
+            if address in line:
+                return int(line.split(b" omem=")[1].split(b" ")[0])
+        return 0
+
+    def one(self):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect(("127.0.0.1", self.node.port))
+        while self.unsent(s) < 290_000:
+            s.sendall(encode(["GET", "filling"]))
+            time.sleep(0.003)
+        return s
+
+    def close(self):
+        for s in self.sockets:
+            s.close()
+
+
+@pytest.mark.parametrize("shards", [2, 4])
+def test_readers_that_do_not_read_stop_no_transaction_of_others(shards):
+    """What is refused often takes its turn, one after the other; the turn of who takes no replies is not waited for, and
+    who leaves before its turn does not bring forward the next."""
+    with start_moon(shards=shards) as node:
+        keys = [key_on(s, shards) for s in range(shards)]
+        mset = ["MSET", *[word for key in keys for word in (key, "v")]]
+        lazy = LazyReaders(node, keys, 16)
+        stopped, done = threading.Event(), [0] * 8
+
+        def write(number):
+            with node.client(timeout=30) as c:
+                while not stopped.is_set():
+                    c.pipeline([mset] * 8)
+                    done[number] += 1
+
+        writers = [threading.Thread(target=write, args=(n,)) for n in range(len(done))]
+        for t in writers:
+            t.start()
+        time.sleep(0.5)
+        for s in lazy.sockets:
+            s.sendall(encode(mset) + b"".join(encode(["GET", "{%s}" % key]) * 20 for key in keys))
+        time.sleep(1.5)
+        before = list(done)
+        time.sleep(1.5)
+        lazy.close()
+        between = list(done)
+        time.sleep(1.5)
+        stopped.set()
+        for t in writers:
+            t.join()
+        assert all(a < b for a, b in zip(before, between)), (before, between)
+        assert all(a < b for a, b in zip(between, done)), (between, done)
