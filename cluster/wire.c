@@ -402,8 +402,10 @@ enum rc wire_encode(const struct wire_type *type, const void *in, struct buf *ou
     const ProtobufCMessage *message = copy_out(type, in, &pool);
     if (message == NULL) goto out_free;
     bytes = protobuf_c_message_get_packed_size(message);
-    if (!buf_try_room(out, bytes)) goto out_free;
-    out->len += protobuf_c_message_pack(message, out->data + out->len);
+    if (bytes > 0) { /* a message of zeros has no bytes, and out perhaps no memory */
+        if (!buf_try_room(out, bytes)) goto out_free;
+        out->len += protobuf_c_message_pack(message, out->data + out->len);
+    }
     rc = RC_OK;
 out_free:
     wire_pool_free(&pool);
