@@ -19,7 +19,7 @@
 #define SLOTS_MIN 64u
 #define KEEP_NODES 1024u /* and as many slots: more is given back when nobody is under way */
 
-#define MODES 4u
+#define MODES 5u
 
 struct queue { /* of the first intent of a key */
     struct sched_node *tail, *waiting;
@@ -42,12 +42,13 @@ struct sched_chunk {
 };
 
 /* By mode, bits of the modes that it does not go together with. In the queue of a key only the two of the
- * real thing appear. */
+ * real thing appear, and those that serve. */
 static const uint8_t conflicts[MODES] = {
     [SCHED_READ] = 1 << SCHED_ALL_WRITE,
     [SCHED_WRITE] = 1 << SCHED_ALL_READ | 1 << SCHED_ALL_WRITE,
-    [SCHED_ALL_READ] = 1 << SCHED_WRITE | 1 << SCHED_ALL_WRITE,
-    [SCHED_ALL_WRITE] = 0xf,
+    [SCHED_ALL_READ] = 1 << SCHED_WRITE | 1 << SCHED_ALL_WRITE | 1 << SCHED_SERVE,
+    [SCHED_ALL_WRITE] = 0x1f,
+    [SCHED_SERVE] = 1 << SCHED_ALL_READ | 1 << SCHED_ALL_WRITE,
 };
 
 static bool writes(enum sched_mode mode)
@@ -57,7 +58,13 @@ static bool writes(enum sched_mode mode)
 
 static enum sched_mode on_key(enum sched_mode mode)
 {
+    if (mode == SCHED_SERVE) return SCHED_SERVE;
     return writes(mode) ? SCHED_ALL_WRITE : SCHED_ALL_READ;
+}
+
+static enum sched_mode on_all(enum sched_mode mode)
+{
+    return mode == SCHED_SERVE ? SCHED_WRITE : mode;
 }
 
 /* ---- one queue */
@@ -115,8 +122,7 @@ static void find_newest(struct sched_node *head)
     }
 }
 
-/* Takes n out; who is granted by that is put at the end of the list. */
-static void take_out(struct sched_node **head, struct sched_node *n, struct sched_entry ***granted)
+static void unlink_node(struct sched_node **head, struct sched_node *n)
 {
     struct queue *q = &(*head)->q;
     if (n->granted) q->granted[n->mode]--;
@@ -133,6 +139,14 @@ static void take_out(struct sched_node **head, struct sched_node *n, struct sche
         q = &(*head)->q;
     }
     if (q->newest_count == 0) find_newest(*head);
+}
+
+/* Takes n out; who is granted by that is put at the end of the list. */
+static void take_out(struct sched_node **head, struct sched_node *n, struct sched_entry ***granted)
+{
+    unlink_node(head, n);
+    if (*head == NULL) return;
+    struct queue *q = &(*head)->q;
     while (q->waiting != NULL && goes_with(q, q->waiting->mode)) {
         struct sched_node *w = q->waiting;
         w->granted = true;
@@ -279,7 +293,7 @@ static void enter(struct sched *s, struct sched_entry *e, enum sched_mode mode,
     e->mode = (uint8_t)mode;
     s->entries++;
     s->global += mode == SCHED_ALL_READ || mode == SCHED_ALL_WRITE;
-    struct sched_node *n = take_node(s, e, mode);
+    struct sched_node *n = take_node(s, e, on_all(mode));
     n->of_all = true;
     push(&s->all, n);
     uint32_t first = !e->lone && planted(SKIP_LOCK);
@@ -291,13 +305,14 @@ static void enter(struct sched *s, struct sched_entry *e, enum sched_mode mode,
 /* May wait in this queue: by its ticket. */
 static bool may_wait(const struct sched_node *head, enum sched_mode mode, uint64_t ticket)
 {
-    return is_free(head, mode) || ticket > head->q.newest;
+    if (is_free(head, mode) || ticket > head->q.newest) return true;
+    if (planted(WAIT_BEHIND_SERVE) && head->q.newest == SCHED_TICKET_SERVES) return true;
+    return ticket == SCHED_TICKET_LAST && head->q.newest == SCHED_TICKET_LAST;
 }
 
 static bool is_refused(const struct sched *s, uint64_t ticket, enum sched_mode mode,
                        const uint64_t *fingerprints, uint32_t count)
 {
-    if (ticket == SCHED_TICKET_LAST) return false;
     if (!may_wait(s->all, mode, ticket)) return true;
     for (uint32_t i = 0; i < count; i++)
         if (!may_wait(head_of(s, fingerprints[i]), on_key(mode), ticket)) return true;
@@ -310,7 +325,7 @@ enum sched_verdict sched_arrive(struct sched *s, struct sched_entry *e, uint64_t
     assert(ticket > 0);
     if (is_refused(s, ticket, mode, fingerprints, count)) return SCHED_REFUSED;
     if (!reserve(s, count + 1)) return SCHED_NOMEM;
-    e->lone = false;
+    e->lone = e->serves = false;
     e->ticket = ticket;
     enter(s, e, mode, fingerprints, count, 0);
     return e->waits == 0 ? SCHED_GRANTED : SCHED_WAITS;
@@ -319,7 +334,7 @@ enum sched_verdict sched_arrive(struct sched *s, struct sched_entry *e, uint64_t
 bool sched_must_wait(const struct sched *s, enum sched_mode mode, const uint64_t *fingerprints,
                      uint32_t count, uint64_t order)
 {
-    if (!is_free(s->all, mode)) return true;
+    if (!is_free(s->all, on_all(mode))) return true;
     if (order != 0 && head_of(s, order) != NULL) return true;
     for (uint32_t i = 0; i < count; i++)
         if (!is_free(head_of(s, fingerprints[i]), on_key(mode))) return true;
@@ -341,31 +356,114 @@ enum sched_verdict sched_wait(struct sched *s, struct sched_entry *e, enum sched
         ticket = larger_ahead(head_of(s, fingerprints[i]), on_key(mode), ticket);
     if (order != 0) ticket = larger_ahead(head_of(s, order), SCHED_ALL_WRITE, ticket);
     e->lone = true;
+    e->serves = false;
     e->ticket = ticket;
     enter(s, e, mode, fingerprints, count, order);
     assert(e->waits > 0);
     return SCHED_WAITS;
 }
 
-struct sched_entry *sched_leave(struct sched *s, struct sched_entry *e)
+/* ---- going in front */
+
+static struct sched_node **head_for(struct sched *s, const struct sched_node *n,
+                                    struct sched_slot **slot_out)
 {
-    struct sched_entry *granted = NULL, **tail = &granted;
+    *slot_out = n->of_all ? NULL : find(s, n->fingerprint);
+    return n->of_all ? &s->all : &(*slot_out)->head;
+}
+
+/* Out of all its queues; its nodes stay with it. Nobody is granted by that. */
+static void step_out(struct sched *s, struct sched_entry *e)
+{
+    for (struct sched_node *n = e->nodes; n != NULL; n = n->sibling) {
+        struct sched_slot *slot;
+        struct sched_node **head = head_for(s, n, &slot);
+        unlink_node(head, n);
+        if (slot != NULL && slot->head == NULL) remove_slot(s, slot);
+    }
+    e->waits = 0;
+}
+
+/* At the ends of its queues, as if it came now. */
+static void step_in(struct sched *s, struct sched_entry *e)
+{
+    struct sched_slot *slot;
+    e->ticket = 0;
+    for (struct sched_node *n = e->nodes; n != NULL; n = n->sibling)
+        e->ticket = larger_ahead(*head_for(s, n, &slot), n->mode, e->ticket);
+    for (struct sched_node *n = e->nodes; n != NULL; n = n->sibling) {
+        struct sched_node **head = head_for(s, n, &slot);
+        if (slot != NULL && slot->head == NULL) {
+            slot->fingerprint = n->fingerprint;
+            s->slots_used++;
+        }
+        push(head, n);
+    }
+}
+
+/* All that wait, but for those that serve, in the order in which they came. */
+static struct sched_entry *take_waiting(struct sched *s)
+{
+    struct sched_entry *list = NULL, **tail = &list;
+    for (const struct sched_node *n = s->all; n != NULL; n = n->next) {
+        struct sched_entry *e = n->entry;
+        if (e->waits == 0 || e->serves || planted(SERVE_BEHIND)) continue;
+        *tail = e;
+        tail = &e->next;
+        *tail = NULL;
+    }
+    for (struct sched_entry *e = list; e != NULL; e = e->next)
+        step_out(s, e);
+    return list;
+}
+
+static void forget(struct sched *s, struct sched_entry *e)
+{
     while (e->nodes != NULL) {
         struct sched_node *n = e->nodes;
         e->nodes = n->sibling;
-        if (n->of_all) {
-            take_out(&s->all, n, &tail);
-        } else {
-            struct sched_slot *slot = find(s, n->fingerprint);
-            take_out(&slot->head, n, &tail);
-            if (slot->head == NULL) remove_slot(s, slot);
-        }
         n->sibling = s->free;
         s->free = n;
         s->free_count++;
     }
     s->entries--;
     s->global -= e->mode == SCHED_ALL_READ || e->mode == SCHED_ALL_WRITE;
+}
+
+enum sched_verdict sched_serve(struct sched *s, struct sched_entry *e, uint64_t fingerprint,
+                               struct sched_entry **out)
+{
+    *out = NULL;
+    if (!reserve(s, 2)) return SCHED_NOMEM;
+    struct sched_entry *list = take_waiting(s);
+    e->lone = e->serves = true;
+    e->ticket = SCHED_TICKET_SERVES;
+    enter(s, e, SCHED_SERVE, &fingerprint, 1, 0);
+    while (list != NULL) {
+        struct sched_entry *w = list;
+        list = w->next;
+        if (w->lone)
+            step_in(s, w);
+        else
+            forget(s, w);
+        if (w->lone && w->waits > 0) continue;
+        w->next = NULL;
+        *out = w;
+        out = &w->next;
+    }
+    return e->waits == 0 ? SCHED_GRANTED : SCHED_WAITS;
+}
+
+struct sched_entry *sched_leave(struct sched *s, struct sched_entry *e)
+{
+    struct sched_entry *granted = NULL, **tail = &granted;
+    for (struct sched_node *n = e->nodes; n != NULL; n = n->sibling) {
+        struct sched_slot *slot;
+        struct sched_node **head = head_for(s, n, &slot);
+        take_out(head, n, &tail);
+        if (slot != NULL && slot->head == NULL) remove_slot(s, slot);
+    }
+    forget(s, e);
     if (s->entries == 0 && unlikely(s->nodes_count > KEEP_NODES || s->slots_cap > KEEP_NODES))
         give_back(s);
     return granted;

@@ -9,6 +9,10 @@
  * it is refused and nothing of it is kept: so no circle of waiting can close over several shards. A lone
  * command (all of its keys are here) that waits counts as the largest ticket that it waits for.
  *
+ * Who serves those that wait for a key (block.h) goes in front of all that wait here, behind those only that hold
+ * all their keys already: these will leave, on whatever shard their other parts are. Transactions that wait are refused for
+ * it, and so is any that would wait behind it; lone commands wait. So it waits for nobody that waits for it.
+ *
  * A key is known by its 64-bit hash; two keys of one hash merely wait for each other. The database is no part
  * of it: MOVE and COPY touch one name in two of them. */
 #ifndef MOON_EXEC_SCHED_H
@@ -20,8 +24,9 @@
 
 #include "shard/base/attr.h"
 
-/* What an entry wants: of its keys, or (ALL) of every key there is. */
-enum sched_mode { SCHED_READ, SCHED_WRITE, SCHED_ALL_READ, SCHED_ALL_WRITE };
+/* What an entry wants: of its keys, or (ALL) of every key there is. Those that serve go together: they run one at a
+ * time, whoever runs them. */
+enum sched_mode { SCHED_READ, SCHED_WRITE, SCHED_ALL_READ, SCHED_ALL_WRITE, SCHED_SERVE };
 
 enum sched_verdict {
     SCHED_GRANTED,
@@ -30,8 +35,10 @@ enum sched_verdict {
     SCHED_NOMEM,   /* nothing is kept */
 };
 
-/* Never refused, and whoever comes behind it is. At most one such transaction is under way in a node. */
-#define SCHED_TICKET_LAST UINT64_MAX
+/* Of who serves: nobody may wait behind it but lone commands. */
+#define SCHED_TICKET_SERVES UINT64_MAX
+/* Refused behind the former only, and whoever comes behind it is. At most one such transaction is under way in a node. */
+#define SCHED_TICKET_LAST (UINT64_MAX - 1)
 
 struct sched_node;
 struct sched_entry { /* the caller's memory, from arrival to leaving */
@@ -39,7 +46,7 @@ struct sched_entry { /* the caller's memory, from arrival to leaving */
     struct sched_node *nodes;
     struct sched_entry *next; /* in the list that sched_leave() returns; then the caller's */
     uint32_t waits;           /* intents not granted */
-    bool lone;
+    bool lone, serves;
     uint8_t mode;
 };
 
@@ -78,6 +85,11 @@ bool sched_must_wait(const struct sched *s, enum sched_mode mode, const uint64_t
 MUST_CHECK enum sched_verdict sched_wait(struct sched *s, struct sched_entry *e,
                                          enum sched_mode mode, const uint64_t *fingerprints,
                                          uint32_t count, uint64_t order);
+
+/* A key for who serves: before all that wait. GRANTED, WAITS or NOMEM. *out: those that waited and are concerned:
+ * transactions, which are refused and have left, and lone commands that are granted because of it. */
+MUST_CHECK enum sched_verdict sched_serve(struct sched *s, struct sched_entry *e,
+                                          uint64_t fingerprint, struct sched_entry **out);
 
 /* e is done, or gives up waiting. Returns those that are granted now, in order of arrival on their last key. */
 MUST_CHECK struct sched_entry *sched_leave(struct sched *s, struct sched_entry *e);

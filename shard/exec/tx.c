@@ -34,9 +34,7 @@ static void post_others(struct tx_shard *s, const struct tx_part *mine, enum tx_
 
 static void leave(struct tx_shard *s, struct sched_entry *e)
 {
-    struct sched_entry *granted = sched_leave(s->sched, e);
-    if (granted == NULL) return;
-    *s->ready_tail = granted;
+    *s->ready_tail = sched_leave(s->sched, e);
     while (*s->ready_tail != NULL)
         s->ready_tail = &(*s->ready_tail)->next;
 }
@@ -165,7 +163,7 @@ static void refuse(struct tx_shard *s, struct tx_part *p)
     s->ops->answer(s->ctx, p);
 }
 
-static void settle(struct tx_shard *s)
+void tx_settle(struct tx_shard *s)
 {
     if (s->at_work) return;
     s->at_work = true;
@@ -173,7 +171,9 @@ static void settle(struct tx_shard *s)
         struct sched_entry *e = s->ready;
         s->ready = e->next;
         if (s->ready == NULL) s->ready_tail = &s->ready;
-        if (e->lone)
+        if (e->serves)
+            s->ops->serve(s->ctx, e);
+        else if (e->lone)
             s->ops->lone(s->ctx, e);
         else
             granted(s, (struct tx_part *)(void *)e);
@@ -215,7 +215,7 @@ void tx_arrive(struct tx_shard *s, struct tx_part *p)
     switch (queue_part(s, p)) {
     case SCHED_GRANTED:
         granted(s, p);
-        settle(s);
+        tx_settle(s);
         return;
     case SCHED_WAITS:
         return;
@@ -254,20 +254,45 @@ void tx_posted(struct tx_shard *s, struct tx_part *p)
         cancel(s, p);
         break;
     }
-    settle(s);
+    tx_settle(s);
 }
 
 void tx_end_barrier(struct tx_shard *s, struct tx_part *own)
 {
     post_others(s, own, TX_RELEASE);
     let_go(s, own);
-    settle(s);
+    tx_settle(s);
 }
 
 void tx_lone_done(struct tx_shard *s, struct sched_entry *e)
 {
     leave(s, e);
-    settle(s);
+    tx_settle(s);
+}
+
+/* ---- who serves */
+
+enum sched_verdict tx_serve(struct tx_shard *s, struct sched_entry *e, uint64_t fingerprint)
+{
+    struct sched_entry *list;
+    enum sched_verdict v = sched_serve(s->sched, e, fingerprint, &list);
+    while (list != NULL) {
+        struct sched_entry *w = list;
+        list = w->next;
+        if (w->lone) {
+            w->next = NULL;
+            *s->ready_tail = w;
+            s->ready_tail = &w->next;
+        } else {
+            refuse(s, (struct tx_part *)(void *)w);
+        }
+    }
+    return v;
+}
+
+void tx_served(struct tx_shard *s, struct sched_entry *e)
+{
+    leave(s, e);
 }
 
 /* ---- the coordinator */
@@ -291,7 +316,7 @@ bool tx_begin(struct tx_shard *s, struct tx *t, uint64_t ticket)
     enum sched_verdict v = queue_part(s, own);
     if (v == SCHED_GRANTED) {
         granted(s, own);
-        settle(s);
+        tx_settle(s);
     }
     if (v == SCHED_GRANTED || v == SCHED_WAITS) return true;
     t->refusals += v == SCHED_REFUSED;

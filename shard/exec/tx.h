@@ -65,6 +65,7 @@ struct tx_ops { /* all on the thread of the shard */
                    struct tx_part *p); /* brings p to the coordinator; do not look at it again */
     void (*lone)(void *ctx,
                  struct sched_entry *e); /* a lone command is granted: run it, tx_lone_done() */
+    void (*serve)(void *ctx, struct sched_entry *e); /* the key of tx_serve() is granted */
 };
 struct tx_shard {
     struct sched *sched;
@@ -93,5 +94,16 @@ void tx_posted(struct tx_shard *s, struct tx_part *p);
 /* On the coordinator. */
 void tx_end_barrier(struct tx_shard *s, struct tx_part *own);
 void tx_lone_done(struct tx_shard *s, struct sched_entry *e);
+
+/* A key for who serves (sched_serve), and the end of it. Who is granted by that is seen to by tx_settle(), on the thread
+ * of the shard, and soon: tx_is_owed(). */
+MUST_CHECK enum sched_verdict tx_serve(struct tx_shard *s, struct sched_entry *e,
+                                       uint64_t fingerprint);
+void tx_served(struct tx_shard *s, struct sched_entry *e);
+void tx_settle(struct tx_shard *s);
+static inline bool tx_is_owed(const struct tx_shard *s)
+{
+    return unlikely(s->ready != NULL);
+}
 
 #endif

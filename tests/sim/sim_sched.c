@@ -2,6 +2,9 @@
  * thread, messages that are late (in order between a pair, as mailboxes keep them) and posts in any order,
  * shards that stall, clients that pipeline and leave.
  *
+ * A write may make a key that somebody waits for: his element is moved to a key of another shard, later but before
+ * anybody else comes to the first key, while all shards stand (a step of this program). He may give up before.
+ *
  * Every run of an operation on a key is written down in its true order. The verdict: a graph of the operations
  * with an edge for each pair that conflicts on a key, for what was answered before another was asked for, and
  * for what one client may count on, has no circle. That is strict serializability, since the order of all
@@ -30,6 +33,8 @@
 #define STEPS_MAX 200000u
 #define REFUSALS_BEFORE_TURN 3u
 #define EVENTS 4096u
+#define MOVES 24u /* served waiters: their ids come behind those of operations */
+#define IDS (OPS + MOVES)
 
 enum shape { LONE, PARTS, CHECKED, ALL, BARRIER };
 struct sim_part {
@@ -66,6 +71,12 @@ struct event {
     uint32_t op;
     bool write;
 };
+struct move {                          /* BLMOVE of one who waited */
+    struct sched_entry source, target; /* intents; the target's when it is not free */
+    uint32_t id, from, to;             /* keys */
+    uint32_t began, finished, seen;    /* seen: events of `from` when it was made */
+    bool open, source_due, has_target, target_due, ran;
+};
 struct client {
     uint32_t home, window, issued, todo;
     bool gone;
@@ -85,9 +96,10 @@ struct sim {
     struct op op[OPS];
     struct event event[KEYS][EVENTS];
     uint32_t events[KEYS];
-    uint32_t read_share, all_share, max_refusals;
+    uint32_t read_share, all_share, move_share, max_refusals, moves_count, moved;
+    struct move move[MOVES];
     bool bad;
-    bool edge[OPS][OPS];
+    bool edge[IDS][IDS];
 };
 static struct sim sim;
 static bool loud;
@@ -105,22 +117,84 @@ static void fail(const char *why)
 
 /* ---- what happens on keys */
 
-static void touch(const struct op *o, uint32_t key, bool write)
+static void touch(uint32_t id, uint32_t key, bool write)
 {
     if (sim.events[key] < EVENTS)
-        sim.event[key][sim.events[key]++] = (struct event){.op = o->id, .write = write};
-}
-
-static void touch_part(struct sim_part *p, bool write)
-{
-    for (uint32_t i = 0; i < p->count; i++)
-        touch(p->op, p->keys[i], write);
-    p->op->ran = true;
+        sim.event[key][sim.events[key]++] = (struct event){.op = id, .write = write};
 }
 
 static uint32_t shard_of(uint32_t key)
 {
     return key % sim.shards;
+}
+
+static uint64_t fingerprint(uint32_t key)
+{
+    return (uint64_t)key << 20;
+}
+
+static bool is_waited_for(uint32_t key)
+{
+    for (uint32_t i = 0; i < sim.moves_count; i++)
+        if (sim.move[i].open && sim.move[i].from == key) return true;
+    return false;
+}
+
+/* The key that was just written is for one who waited. */
+static void begin_move(uint32_t key)
+{
+    uint32_t to = draw(sim.keys);
+    if (sim.moves_count == MOVES || shard_of(to) == shard_of(key) || is_waited_for(key)) return;
+    struct move *m = &sim.move[sim.moves_count];
+    *m = (struct move){.id = OPS + sim.moves_count++, .from = key, .to = to, .open = true};
+    m->began = sim.steps;
+    m->seen = sim.events[key];
+    enum sched_verdict v = tx_serve(&sim.shard[shard_of(key)], &m->source, fingerprint(key));
+    m->source_due = v == SCHED_GRANTED;
+}
+
+static void touch_part(struct sim_part *p, bool write)
+{
+    for (uint32_t i = 0; i < p->count; i++) {
+        touch(p->op->id, p->keys[i], write);
+        if (write && draw(100) < sim.move_share) begin_move(p->keys[i]);
+    }
+    p->op->ran = true;
+}
+
+static void end_move(struct move *m)
+{
+    m->open = false;
+    m->finished = sim.steps;
+    tx_served(&sim.shard[shard_of(m->from)], &m->source);
+    if (m->has_target) tx_served(&sim.shard[shard_of(m->to)], &m->target);
+}
+
+/* All shards stand: it runs if both keys are its own, and if nothing has come between. */
+static void try_move(struct move *m)
+{
+    uint64_t to = fingerprint(m->to);
+    if (draw(12) == 0) {
+        end_move(m);
+        return;
+    }
+    if (!m->has_target && sched_must_wait(&sim.sched[shard_of(m->to)], SCHED_SERVE, &to, 1, 0)) {
+        m->has_target = true;
+        m->target_due = tx_serve(&sim.shard[shard_of(m->to)], &m->target, to) == SCHED_GRANTED;
+        if (!m->target_due) return;
+    }
+    for (uint32_t i = m->seen; i < sim.events[m->from]; i++)
+        if (sim.event[m->from][i].op < OPS) fail("somebody came between a push and who waited");
+    touch(m->id, m->from, true);
+    touch(m->id, m->to, true);
+    m->ran = true;
+    sim.moved++;
+    end_move(m);
+}
+
+static bool may_try(const struct move *m)
+{
+    return m->open && m->source_due && (!m->has_target || m->target_due);
 }
 
 /* ---- the shards' side */
@@ -202,7 +276,8 @@ static void part_came_back(struct op *o)
         end(o);
         return;
     case TX_AGAIN:
-        if (o->has_turn && o->turn == sim.serving) fail("refused although it is its turn");
+        if (o->has_turn && o->turn == sim.serving && sim.moves_count == 0)
+            fail("refused although it is its turn");
         sim.retries[sim.retries_count++] = o;
         return;
     }
@@ -240,13 +315,24 @@ static void on_lone(void *ctx, struct sched_entry *e)
     tx_lone_done(ctx, e);
 }
 
+static void on_serve(void *ctx, struct sched_entry *e)
+{
+    (void)ctx;
+    for (uint32_t i = 0; i < sim.moves_count; i++) {
+        struct move *m = &sim.move[i];
+        m->source_due |= e == &m->source;
+        m->target_due |= e == &m->target;
+    }
+}
+
 static const struct tx_ops ops = {.now_ms = on_now,
                                   .admit = on_admit,
                                   .check = on_check,
                                   .run = on_run,
                                   .post = on_post,
                                   .answer = on_answer,
-                                  .lone = on_lone};
+                                  .lone = on_lone,
+                                  .serve = on_serve};
 
 static void take_lone(uint32_t me, struct op *o)
 {
@@ -284,7 +370,7 @@ static void begin_round(struct op *o)
     if (o->tx.refusals > sim.max_refusals) sim.max_refusals = o->tx.refusals;
     struct tx *t = &o->tx;
     if (!tx_begin(&sim.shard[home], t, serves ? SCHED_TICKET_LAST : ++sim.tickets)) {
-        if (serves) fail("refused although it is its turn");
+        if (serves && sim.moves_count == 0) fail("refused although it is its turn");
         sim.retries[sim.retries_count++] = o;
         return;
     }
@@ -314,7 +400,7 @@ static void fill_parts(struct op *o)
         for (uint32_t k = 0; k < sim.keys; k++) {
             if (shard_of(k) != s || !(whole || o->touches[k])) continue;
             o->touches[k] = true;
-            p->fingerprints[p->count] = (uint64_t)k << 20;
+            p->fingerprints[p->count] = fingerprint(k);
             p->keys[p->count++] = k;
         }
         p->part = (struct tx_part){.tx = &o->tx,
@@ -416,7 +502,7 @@ static void take_post(uint32_t shard)
 
 /* All that can happen next: one is drawn. */
 struct choice {
-    enum { DELIVER, POST, RETRY, ISSUE } what;
+    enum { DELIVER, POST, RETRY, ISSUE, MOVE, SETTLE } what;
     uint32_t a, b;
 };
 
@@ -429,7 +515,11 @@ static uint32_t choices(struct choice *out, uint32_t but)
             if (sim.channel[from][to].head < sim.channel[from][to].tail)
                 out[n++] = (struct choice){DELIVER, from, to};
         if (sim.posts[to] != NULL) out[n++] = (struct choice){POST, to, 0};
+        if (tx_is_owed(&sim.shard[to])) out[n++] = (struct choice){SETTLE, to, 0};
     }
+    for (uint32_t i = 0; i < sim.moves_count; i++)
+        if (may_try(&sim.move[i]) && shard_of(sim.move[i].from) != but)
+            out[n++] = (struct choice){MOVE, i, 0};
     for (uint32_t i = 0; i < sim.retries_count; i++) {
         struct op *o = sim.retries[i];
         bool waits_turn = o->has_turn && o->turn != sim.serving;
@@ -446,7 +536,7 @@ static uint32_t choices(struct choice *out, uint32_t but)
 
 static bool step(void)
 {
-    struct choice c[SHARDS * SHARDS + SHARDS + OPS + CLIENTS];
+    struct choice c[SHARDS * SHARDS + 2 * SHARDS + OPS + CLIENTS + MOVES];
     if (sim.steps >= sim.stalled_until) {
         sim.stalled = draw(4) == 0 ? draw(sim.shards) : SHARDS;
         sim.stalled_until = sim.steps + 1 + draw(60);
@@ -472,6 +562,12 @@ static bool step(void)
     case ISSUE:
         issue(&sim.client[it.a]);
         break;
+    case MOVE:
+        try_move(&sim.move[it.a]);
+        break;
+    case SETTLE:
+        tx_settle(&sim.shard[it.a]);
+        break;
     }
     if (draw(400) == 0) sim.client[draw(sim.clients)].gone = true;
     return true;
@@ -486,6 +582,7 @@ static void build(uint64_t seed)
     sim.clients = 2 + draw(CLIENTS - 1);
     sim.read_share = draw(80);
     sim.all_share = draw(3) == 0 ? 8 : 0;
+    sim.move_share = draw(2) == 0 ? 1 + draw(40) : 0;
     for (uint32_t s = 0; s < sim.shards; s++) {
         sched_init(&sim.sched[s]);
         tx_shard_init(&sim.shard[s], s, &sim.sched[s], &ops, &sim.shard[s]);
@@ -536,10 +633,22 @@ static void add_edges_of_time(void)
         }
 }
 
+static void add_edges_of_moves(void)
+{
+    for (uint32_t i = 0; i < sim.moves_count; i++)
+        for (uint32_t j = 0; j < sim.ops_count; j++) {
+            const struct move *m = &sim.move[i];
+            const struct op *o = &sim.op[j];
+            if (!m->ran || !o->ran) continue;
+            if (m->finished < o->began) sim.edge[m->id][j] = true;
+            if (o->ended && o->finished < m->began) sim.edge[j][m->id] = true;
+        }
+}
+
 static bool finds_circle(uint32_t at, uint8_t *mark)
 {
     mark[at] = 1;
-    for (uint32_t to = 0; to < sim.ops_count; to++) {
+    for (uint32_t to = 0; to < IDS; to++) {
         if (!sim.edge[at][to] || mark[to] == 2) continue;
         if (mark[to] == 1 || finds_circle(to, mark)) return true;
     }
@@ -549,18 +658,21 @@ static bool finds_circle(uint32_t at, uint8_t *mark)
 
 static void judge(void)
 {
-    uint8_t mark[OPS] = {0};
+    uint8_t mark[IDS] = {0};
     add_edges_of_keys();
     add_edges_of_time();
-    for (uint32_t i = 0; i < sim.ops_count && !sim.bad; i++)
+    add_edges_of_moves();
+    for (uint32_t i = 0; i < IDS && !sim.bad; i++)
         if (mark[i] == 0 && finds_circle(i, mark)) fail("not serializable");
     for (uint32_t i = 0; i < sim.ops_count && !sim.bad; i++)
         if (sim.op[i].open && !sim.op[i].ended) fail("stuck: an operation never ended");
+    for (uint32_t i = 0; i < sim.moves_count && !sim.bad; i++)
+        if (sim.move[i].open) fail("stuck: one who waited is not served");
     for (uint32_t s = 0; s < sim.shards && !sim.bad; s++) {
         if (!sched_is_empty(&sim.sched[s])) fail("something stays locked");
     }
     if (sim.steps >= STEPS_MAX) fail("no end");
-    if (sim.max_refusals > REFUSALS_BEFORE_TURN) fail("refused too often");
+    if (sim.max_refusals > REFUSALS_BEFORE_TURN && sim.moves_count == 0) fail("refused too often");
 }
 
 static void throw_away(void)
@@ -593,8 +705,9 @@ static uint32_t campaign(uint64_t from, uint32_t count)
 /* ---- mistakes */
 
 #ifdef MOON_TEST
-static const enum plant plants[] = {PLANT_RUN_BEFORE_GRANT, PLANT_SKIP_LOCK,
-                                    PLANT_LONE_WITHOUT_TICKET, PLANT_LEAVE_EARLY};
+static const enum plant plants[] = {PLANT_RUN_BEFORE_GRANT,    PLANT_SKIP_LOCK,
+                                    PLANT_LONE_WITHOUT_TICKET, PLANT_LEAVE_EARLY,
+                                    PLANT_SERVE_BEHIND,        PLANT_WAIT_BEHIND_SERVE};
 
 static uint32_t plants_not_found(uint32_t *found_out)
 {

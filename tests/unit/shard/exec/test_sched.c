@@ -140,6 +140,56 @@ static void test_all_of_a_shard(void **state)
     assert_empty(&s);
 }
 
+static void test_who_serves_goes_in_front(void **state)
+{
+    (void)state;
+    struct sched s;
+    struct sched_entry w, lone, both, tx, first, beside, second, late, last, *out;
+    const uint64_t a[] = {A}, ab[] = {A, B};
+    sched_init(&s);
+    assert_int_equal(sched_arrive(&s, &w, 5, SCHED_WRITE, a, 1), SCHED_GRANTED);
+    assert_int_equal(sched_wait(&s, &both, SCHED_WRITE, ab, 2, 0), SCHED_WAITS); /* has b */
+    assert_int_equal(sched_arrive(&s, &tx, 7, SCHED_READ, a, 1), SCHED_WAITS);
+    assert_int_equal(sched_wait(&s, &lone, SCHED_READ, a, 1, 9), SCHED_WAITS);
+    assert_int_equal(sched_serve(&s, &first, B, &out), SCHED_GRANTED);
+    assert_ptr_equal(out, &tx);
+    assert_null(out->next);
+    assert_int_equal(sched_serve(&s, &beside, B, &out), SCHED_GRANTED); /* they go together */
+    assert_null(sched_leave(&s, &beside));
+    assert_int_equal(sched_serve(&s, &second, A, &out), SCHED_WAITS);
+    assert_null(out);
+    assert_true(sched_must_wait(&s, SCHED_READ, ab + 1, 1, 0));
+    assert_int_equal(both.ticket, SCHED_TICKET_SERVES);
+    assert_int_equal(sched_arrive(&s, &late, 100, SCHED_READ, a, 1), SCHED_REFUSED);
+    assert_int_equal(sched_arrive(&s, &last, SCHED_TICKET_LAST, SCHED_WRITE, a, 1), SCHED_REFUSED);
+    assert_ptr_equal(sched_leave(&s, &w), &second);
+    assert_null(sched_leave(&s, &second)); /* both still waits for b, and lone for both */
+    assert_ptr_equal(sched_leave(&s, &first), &both);
+    assert_ptr_equal(sched_leave(&s, &both), &lone);
+    assert_null(sched_leave(&s, &lone));
+    assert_empty(&s);
+}
+
+static void test_who_serves_frees_those_behind_the_refused(void **state)
+{
+    (void)state;
+    struct sched s;
+    struct sched_entry r, tx, lone, serve, *out;
+    const uint64_t b[] = {B}, ab[] = {A, B};
+    sched_init(&s);
+    assert_int_equal(sched_arrive(&s, &r, 1, SCHED_WRITE, ab, 1), SCHED_GRANTED);
+    assert_int_equal(sched_arrive(&s, &tx, 2, SCHED_WRITE, ab, 2), SCHED_WAITS);
+    assert_int_equal(sched_wait(&s, &lone, SCHED_WRITE, b, 1, 0), SCHED_WAITS);
+    assert_int_equal(sched_serve(&s, &serve, A, &out), SCHED_WAITS);
+    assert_ptr_equal(out, &tx);
+    assert_ptr_equal(out->next, &lone);
+    assert_null(lone.next);
+    assert_null(sched_leave(&s, &lone));
+    assert_ptr_equal(sched_leave(&s, &r), &serve);
+    assert_null(sched_leave(&s, &serve));
+    assert_empty(&s);
+}
+
 /* ---- the model */
 
 #define KEYS 6u /* and two orders, and one for all */
@@ -155,7 +205,7 @@ struct known {
     uint32_t count;
     struct intent intents[KEYS + 3];
     uint64_t ticket;
-    bool lone, done;
+    bool lone, serves, done;
 };
 struct model {
     struct sched s;
@@ -164,7 +214,7 @@ struct model {
     struct known *live[LIVE_MAX]; /* in order of arrival */
     uint32_t count;
     bool ok[LIVE_MAX][ALL + 1];
-    uint32_t waited, refused, lone;
+    uint32_t waited, refused, lone, kicked;
 };
 
 static uint64_t fingerprint(uint32_t key)
@@ -176,7 +226,8 @@ static uint64_t fingerprint(uint32_t key)
 static bool conflict(uint8_t a, uint8_t b)
 {
     if (a == SCHED_ALL_WRITE || b == SCHED_ALL_WRITE) return true;
-    return (a == SCHED_ALL_READ && b == SCHED_WRITE) || (a == SCHED_WRITE && b == SCHED_ALL_READ);
+    bool reads = a == SCHED_ALL_READ || b == SCHED_ALL_READ;
+    return reads && (a == SCHED_WRITE || b == SCHED_WRITE || a == SCHED_SERVE || b == SCHED_SERVE);
 }
 
 static const struct intent *on(const struct known *k, uint32_t key)
@@ -279,7 +330,8 @@ static void arrive(struct model *m)
                     : rng_below(&m->rng, 4) == 0 ? 1 + rng_below(&m->rng, m->tickets)
                                                  : ++m->tickets;
         enum sched_verdict v = sched_arrive(&m->s, &k->e, k->ticket, mode, keys, count);
-        bool may = free || k->ticket == SCHED_TICKET_LAST || k->ticket > largest;
+        bool may = free || k->ticket > largest ||
+                   (k->ticket == SCHED_TICKET_LAST && largest == SCHED_TICKET_LAST);
         assert_int_equal(v, !may ? SCHED_REFUSED : free ? SCHED_GRANTED : SCHED_WAITS);
         keep = v != SCHED_REFUSED;
         m->refused += !keep;
@@ -288,6 +340,45 @@ static void arrive(struct model *m)
     if (keep) return;
     m->count--;
     test_free(k);
+}
+
+/* In front of all that wait: the transactions among them are refused. */
+static void serve(struct model *m)
+{
+    struct known *k = test_calloc(1, sizeof *k), *behind[LIVE_MAX];
+    uint32_t key = (uint32_t)rng_below(&m->rng, KEYS), waits = 0, kept = 0;
+    struct sched_entry *out;
+    *k = (struct known){.lone = true, .serves = true, .ticket = SCHED_TICKET_SERVES};
+    k->intents[k->count++] = (struct intent){.key = ALL, .mode = SCHED_WRITE};
+    k->intents[k->count++] = (struct intent){.key = key, .mode = SCHED_SERVE};
+    work_out(m);
+    for (uint32_t i = 0; i < m->count; i++) {
+        m->live[i]->done = false;
+        if (m->live[i]->serves || granted(m, i))
+            m->live[kept++] = m->live[i]; /* granted() looked at i before it moves */
+        else
+            behind[waits++] = m->live[i];
+    }
+    m->count = kept;
+    m->live[m->count++] = k;
+    work_out(m);
+    enum sched_verdict v = sched_serve(&m->s, &k->e, fingerprint(key), &out);
+    assert_int_equal(v, granted(m, kept) ? SCHED_GRANTED : SCHED_WAITS);
+    for (; out != NULL; out = out->next)
+        ((struct known *)(void *)out)->done = true;
+    for (uint32_t i = 0; i < waits; i++) {
+        if (!behind[i]->lone) {
+            assert_true(behind[i]->done);
+            test_free(behind[i]);
+            m->kicked++;
+            continue;
+        }
+        m->live[m->count++] = behind[i];
+        work_out(m);
+        behind[i]->ticket = largest_ahead(m, m->count - 1);
+        assert_int_equal(behind[i]->e.ticket, behind[i]->ticket);
+        assert_int_equal(behind[i]->done, granted(m, m->count - 1));
+    }
 }
 
 static void leave(struct model *m)
@@ -326,13 +417,16 @@ static void check_holds(struct model *m)
 static void test_against_the_model(void **state)
 {
     (void)state;
+    uint32_t kicked = 0;
     for (uint64_t seed = 1; seed <= 400; seed++) {
         struct model m = {.count = 0, .tickets = 1};
         rng_seed(&m.rng, seed);
         sched_init(&m.s);
         uint64_t crowd = 4 + rng_below(&m.rng, 20);
         for (uint32_t step = 0; step < 600; step++) {
-            if (m.count < crowd && rng_below(&m.rng, 2) == 0)
+            if (m.count < crowd && seed % 2 == 0 && rng_below(&m.rng, 12) == 0)
+                serve(&m);
+            else if (m.count < crowd && rng_below(&m.rng, 2) == 0)
                 arrive(&m);
             else if (m.count > 0)
                 leave(&m);
@@ -340,11 +434,13 @@ static void test_against_the_model(void **state)
         }
         while (m.count > 0)
             leave(&m);
-        assert_true(m.waited > 0);
+        assert_true(seed % 2 == 0 || m.waited > 0);
         assert_true(m.refused > 0);
         assert_true(m.lone > 0);
+        kicked += m.kicked;
         assert_empty(&m.s);
     }
+    assert_true(kicked > 1000);
 }
 
 /* ---- size and failure */
@@ -410,6 +506,8 @@ int main(void)
         cmocka_unit_test(test_lone_commands_inherit),
         cmocka_unit_test(test_order_of_a_connection),
         cmocka_unit_test(test_all_of_a_shard),
+        cmocka_unit_test(test_who_serves_goes_in_front),
+        cmocka_unit_test(test_who_serves_frees_those_behind_the_refused),
         cmocka_unit_test(test_against_the_model),
         cmocka_unit_test(test_many_keys_and_memory_comes_back),
         cmocka_unit_test(test_every_allocation_may_fail),
