@@ -15,10 +15,13 @@
  * come next, and if there is nothing registers them and passes the record on. So the first key that has something
  * is served, and a push to an earlier key while a later one is tried claims the record first or comes after.
  *
+ * A move between two shards (BLMOVE) waits on that of its source, and runs while the others stand (exec/serve.c).
+ *
  * A connection that waits is not parsed. Its earlier replies were all given before its command ran. */
 #include "node/block.h"
 
 #include "node/conn_priv.h"
+#include "node/hold.h"
 #include "node/place_priv.h"
 #include "node/txn_priv.h"
 
@@ -49,6 +52,7 @@ struct blocked {
     uint32_t from, end; /* argv: keys that were not looked at yet */
     /* Of whoever took it, then of home. */
     struct buf reply;
+    struct hold *gate; /* what the reply waits for on several shards; NULL: nothing */
     struct block_note home_note;
     size_t bytes; /* all of it */
     uint32_t parts;
@@ -110,7 +114,7 @@ static struct blocked *blocked_try_new(struct conn *c, const struct request *rq,
     return b;
 }
 
-static void hold(struct blocked *b)
+static void keep(struct blocked *b)
 {
     atomic_fetch_add_explicit(&b->holds, 1, memory_order_relaxed);
 }
@@ -119,6 +123,7 @@ static void release(struct blocked *b)
 {
     if (atomic_fetch_sub_explicit(&b->holds, 1, memory_order_acq_rel) > 1) return;
     buf_free(&b->reply);
+    mem_free(MEM_REPLY, b->gate, sizeof *b->gate);
     mem_free(MEM_CONN, b, b->bytes);
 }
 
@@ -155,7 +160,7 @@ static struct block_part *part_of(struct blocked *b, uint32_t shard)
 static void post(uint32_t to, struct block_note *n)
 {
     if (atomic_exchange_explicit(&n->posted, true, memory_order_acq_rel)) return;
-    hold(n->of);
+    keep(n->of);
     struct worker *w = node.workers[to];
     inbox_add(&w->notes, &n->link);
     reactor_wake(&w->core.reactor);
@@ -238,10 +243,22 @@ static void on_timeout(struct timer *t)
     buf_free(&text);
 }
 
+/* As finish(); what the connection sent behind it is not parsed before it is answered. */
+static void finish_later(struct conn *c, const struct hold *gate, struct bytes wire)
+{
+    uint32_t pend = c->blocked->pend;
+    detach(c);
+    c->flags = (c->flags & ~(uint32_t)CONN_WAIT_KEYS) | CONN_WAIT_ORDER;
+    hold_answer(c, pend, gate, wire);
+}
+
 /* The answer is here. */
 static void arrive(struct blocked *b)
 {
-    if (b->conn != NULL) finish(b->conn, buf_bytes(&b->reply));
+    if (b->conn != NULL && b->gate != NULL)
+        finish_later(b->conn, b->gate, buf_bytes(&b->reply));
+    else if (b->conn != NULL)
+        finish(b->conn, buf_bytes(&b->reply));
     release(b);
 }
 
@@ -270,7 +287,7 @@ static void answer(struct worker *w, struct blocked *b, struct buf *reply)
     b->reply = *reply;
     buf_init(reply, MEM_REPLY);
     forget_all(w, b);
-    if (b->home == w->index) {
+    if (b->home == w->index && worker_self() == w) { /* who works in its place has no sockets */
         if (b->conn != NULL && w->core.gate_lsn > b->conn->gate_lsn)
             b->conn->gate_lsn = w->core.gate_lsn;
         arrive(b);
@@ -314,6 +331,68 @@ void block__on_served(struct core *core, struct waiter_part *wp, struct buf *rep
     release(b);
 }
 
+/* ---- moves between two shards */
+
+static void run_apart(struct worker *w, uint64_t shards, const struct request *rq,
+                      struct block_run *run, struct reply *reply)
+{
+    struct span *s = &w->span;
+    uint64_t mask = s->mask;
+    bool oom = w->core.oom;
+    s->mask = shards;
+    w->core.oom &= run->waiter == NULL; /* who waited is served, as on one shard */
+    span_tx_begin(s, node_txid(w));
+    span_run_waiter(s, rq, run, reply);
+    span_tx_end(s);
+    s->mask = mask;
+    w->core.oom = oom;
+}
+
+static void gate_on(struct worker *w, struct blocked *b, uint64_t shards)
+{
+    struct hold gate = {.shards = 0};
+    for (uint64_t left = shards; left != 0; left &= left - 1)
+        hold_add(&gate, w->span.core[__builtin_ctzll(left)]);
+    if (gate.shards == 0) return;
+    b->gate = mem_alloc(MEM_REPLY, sizeof gate);
+    *b->gate = gate;
+}
+
+/* By whose worker all others stand for. */
+void block__on_apart(struct core *core, struct waiter_part *wp)
+{
+    struct worker *w = worker_self(), *owner = container_of(core, struct worker, core);
+    struct block_part *p = container_of(wp, struct block_part, wp);
+    struct blocked *b = p->note.of;
+    struct request rq = b->waiter.rq;
+    struct block_run run = {.waiter = &b->waiter};
+    struct arena_mark mark = arena_mark(&w->args);
+    uint64_t shards = place__shards_of(w, &rq);
+    struct buf out;
+    buf_init(&out, MEM_REPLY);
+    struct reply reply = {.out = &out, .proto = b->waiter.proto};
+    rq.key = db_key(rq.key.db, rq.argv[1]);
+    run_apart(w, shards, &rq, &run, &reply);
+    assert(!run.waits); /* there is an element, and all keep away from it */
+    core_unwait(core, wp);
+    p->registered = false;
+    if (!run.lost) {
+        if (reply.errored) core_count_error(&w->core, out.data, out.len);
+        gate_on(w, b, shards);
+        core->gate_lsn = 0;
+        answer(owner, b, &out);
+    }
+    buf_free(&out);
+    arena_rewind(&w->args, mark);
+    release(b);
+}
+
+void block__serve_kept(struct worker *w)
+{
+    if (core_serves_apart(&w->core) && span__serve_kept(w)) return;
+    core_serve_kept(&w->core);
+}
+
 /* NULL: a null array, its time is over. */
 static void answer_nothing(struct worker *w, struct blocked *b, const char *error)
 {
@@ -347,7 +426,7 @@ static bool try_here(struct worker *w, struct blocked *b, uint32_t until)
         answer(w, b, out);
         return false;
     }
-    if (!p->registered) hold(b);
+    if (!p->registered) keep(b);
     p->registered = core_wait(&w->core, &p->wp, &rq, &run);
     if (p->registered) return true;
     release(b);
@@ -375,7 +454,7 @@ static COLD bool waits_for_transaction(struct worker *w, struct blocked *b)
     struct wait wait = {.conn_id = b->conn_id};
     wait__add_keys(w, &wait, &b->waiter.rq);
     bool must = wait__must(w, &wait);
-    hold(b);
+    keep(b);
     if (must)
         wait__queue(w, &wait, walk_on, b);
     else
@@ -445,7 +524,7 @@ static void run_or_wait(struct worker *w, struct conn *c, const struct request *
         if (b != NULL && core_wait(&w->core, &b->part[0].wp, &b->waiter.rq, &run)) {
             b->from = end;
             b->part[0].registered = true;
-            hold(b);
+            keep(b);
             start(c, b);
             count(b);
             return;
@@ -465,9 +544,55 @@ static void wait_apart(struct worker *w, struct conn *c, const struct request *r
         return;
     }
     start(c, b);
-    hold(b);
+    keep(b);
     walk(w, b, false);
     release(b);
+}
+
+/* Registers it on the shard of its source, which stands. NULL: no memory. */
+static struct blocked *wait_there(struct conn *c, const struct request *rq,
+                                  const struct block_run *run)
+{
+    struct blocked *b = blocked_try_new(c, rq, 1, 2);
+    if (b == NULL) return NULL;
+    struct block_part *p = &b->part[0];
+    b->from = b->end;
+    if (!core_wait(&node.workers[p->shard]->core, &p->wp, &b->waiter.rq, run)) {
+        release(b);
+        return NULL;
+    }
+    p->registered = true;
+    keep(b);
+    return b;
+}
+
+static void move_apart(struct worker *w, struct conn *c, struct request *rq)
+{
+    uint64_t shards = place__shards_of(w, rq);
+    if (place__must_wait(w, c)) return; /* for room for a probe */
+    switch (span__begin(w, c, shards, true)) {
+    case SPAN_STOPS:
+        place__reply_error(c, STOPS_ERROR);
+        return;
+    case SPAN_WAITS:
+        return;
+    case SPAN_READY:
+        break;
+    }
+    size_t begin;
+    struct reply reply = conn__reply_begin(c, &begin);
+    struct block_run run = {.waiter = NULL};
+    run_apart(w, shards, rq, &run, &reply);
+    struct blocked *b = run.waits ? wait_there(c, rq, &run) : NULL;
+    if (b != NULL) {
+        struct hold none;
+        span__end(w, 0, &none);
+        start(c, b);
+        count(b);
+        return;
+    }
+    if (run.waits) reply_error(&reply, ERR_WAIT_NOMEM);
+    span__reply(w, c, &reply, begin);
 }
 
 void block__place(struct worker *w, struct conn *c, struct request *rq)
@@ -489,7 +614,7 @@ void block__place(struct worker *w, struct conn *c, struct request *rq)
     else if (n == 0)
         run_or_wait(w, c, rq, 0, 0);
     else if (moves && shard_of_arg(rq, at[0]) != shard_of_arg(rq, at[1]))
-        place__reply_error(c, ERR_APART);
+        move_apart(w, c, rq);
     else
         wait_apart(w, c, rq, at[0], at[0] + (moves ? 1 : n));
     if (core_must_serve(&w->core)) core_serve(&w->core);

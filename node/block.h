@@ -25,6 +25,9 @@ void block__publish(struct worker *w);
 /* An answer that was held for the log may leave; or the log failed. */
 void block__answer(struct worker *w, struct blocked *b);
 void block__fail(struct blocked *b, struct bytes error);
+/* Keys that were kept for those who wait may go on now. */
+COLD void block__serve_kept(struct worker *w);
+void block__on_apart(struct core *core, struct waiter_part *p);
 void block__on_served(struct core *core, struct waiter_part *p, struct buf *reply);
 
 #endif

@@ -25,8 +25,8 @@
 static bool may_lend(const struct worker *owner)
 {
     const struct core *c = &owner->core;
-    return !c->waits && sched_is_empty(&c->sched) && owner->stage == WORKER_RUNS &&
-           (c->journal == NULL || !journal_behind(c->journal));
+    return !c->waits && sched_is_empty(&c->sched) && !core_must_serve(c) &&
+           owner->stage == WORKER_RUNS && (c->journal == NULL || !journal_behind(c->journal));
 }
 
 bool lend__take_token(struct worker *w, uint32_t shard)
@@ -66,7 +66,8 @@ bool lend__settle(struct worker *owner)
     core_pass_end(&owner->core);
     if (unlikely(owner->owes_publish || owner->served_head != NULL)) place__publish_for(owner);
     return reactor_owed(&owner->core.reactor) || owner->dirty != NULL ||
-           owner->ready_head != NULL || core_must_serve(&owner->core);
+           owner->ready_head != NULL || core_must_serve(&owner->core) ||
+           core_serves_later(&owner->core) || tx_is_owed(&owner->txn.shard);
 }
 
 void lend__give_back_all(struct worker *w)

@@ -9,8 +9,11 @@
 MUST_CHECK bool lend__take_token(struct worker *w, uint32_t shard);
 MUST_CHECK static inline bool lend__take(struct worker *w, uint32_t shard)
 {
-    if (w->peers[shard].outstanding > 0) return false; /* those come first */
-    return (w->lent >> shard & 1) != 0 || lend__take_token(w, shard);
+    const struct peer *p = &w->peers[shard];
+    if (p->outstanding > 0) return false; /* those come first */
+    /* What ran there may have made a key that is kept for who waits. */
+    if ((w->lent >> shard & 1) != 0) return sched_is_empty(&p->worker->core.sched);
+    return lend__take_token(w, shard);
 }
 /* With the token only. */
 static inline struct core *lend__core(const struct worker *w, uint32_t shard)

@@ -762,7 +762,6 @@ static void exec_span(struct conn *c, struct multi *m, struct join *j, struct re
         hold_answer(c, place, &hold, buf_bytes(&out));
     }
     buf_free(&out);
-    if (core_must_serve(&w->core)) core_serve(&w->core); /* on the others: when their pass begins */
 }
 
 /* In cluster mode: all keys are of one slot, and it is served here still. False: replied. */

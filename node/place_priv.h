@@ -139,10 +139,6 @@ static_assert(SHARDS_MAX <= 64, "worker.room_shards has a bit for each");
 void place__wait_room(struct worker *w, struct conn *c, uint32_t wanted);
 /* A reply that core_run() made for c. */
 void place__reply_end(struct worker *w, struct conn *c, const struct reply *reply, size_t start);
-#define ERR_APART                                                                                  \
-    "CROSSSLOT keys of this command lie on several shards of this node, which it cannot join "     \
-    "yet; "                                                                                        \
-    "give them one {hash tag} or start with --shards 1"
 #define ERR_WAIT_NOMEM "OOM no memory for waiting"
 
 /* All parts are there: writes the reply, frees the merge. */
@@ -157,6 +153,10 @@ enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, boo
 /* The others go on. The shards that a reply depends on: their newest position, as far as it has to wait for it. */
 struct hold;
 void span__end(struct worker *w, uint64_t shards, struct hold *hold_out);
+/* The same for a reply of c that was begun: answers it, at once or when it may leave. */
+void span__reply(struct worker *w, struct conn *c, struct reply *reply, size_t start);
+/* Serves keys of this shard that were kept until the others stand. False: the node stops. */
+bool span__serve_kept(struct worker *w);
 
 /* ---- multi.c */
 void multi__queue(struct conn *c, const struct request *rq); /* it was admitted */

@@ -30,6 +30,17 @@ static bool logs_ready(struct worker *w, struct conn *c, uint64_t mask)
     return true;
 }
 
+static void begin(struct worker *w, uint64_t mask)
+{
+    struct span *s = &w->span;
+    s->home = &w->core;
+    s->count = w->core.count;
+    s->mask = mask;
+    for (uint32_t i = 0; i < s->count; i++)
+        s->core[i] = &node.workers[i]->core;
+    span_begin(s);
+}
+
 enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, bool writes)
 {
     if (!park_begin(w)) return SPAN_STOPS;
@@ -39,13 +50,7 @@ enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, boo
         return SPAN_WAITS;
     }
     if (writes && !logs_ready(w, c, mask)) return SPAN_WAITS;
-    struct span *s = &w->span;
-    s->home = &w->core;
-    s->count = w->core.count;
-    s->mask = mask;
-    for (uint32_t i = 0; i < s->count; i++)
-        s->core[i] = &node.workers[i]->core;
-    span_begin(s);
+    begin(w, mask);
     return SPAN_READY;
 }
 
@@ -59,6 +64,7 @@ static void write_log(const struct worker *w, struct core *c)
 void span__end(struct worker *w, uint64_t shards, struct hold *hold_out)
 {
     hold_out->shards = 0;
+    span_serve(&w->span);
     for (uint64_t left = shards; left != 0; left &= left - 1) {
         struct core *c = w->span.core[__builtin_ctzll(left)];
         write_log(w, c);
@@ -66,6 +72,16 @@ void span__end(struct worker *w, uint64_t shards, struct hold *hold_out)
     }
     span_end(&w->span);
     park_end();
+}
+
+bool span__serve_kept(struct worker *w)
+{
+    struct hold none;
+    if (!park_begin(w)) return false;
+    begin(w, 0);
+    span_serve_kept(&w->span, &w->core);
+    span__end(w, 0, &none);
+    return true;
 }
 
 /* ---- one command */
@@ -81,6 +97,24 @@ static bool run_one(struct worker *w, const struct request *rq, struct reply *re
     return w->core.met_foreign;
 }
 
+void span__reply(struct worker *w, struct conn *c, struct reply *reply, size_t start)
+{
+    struct hold hold;
+    if (unlikely(reply->errored))
+        core_count_error(&w->core, reply->out->data + start, reply->out->len - start);
+    span__end(w, w->span.mask, &hold);
+    if (hold.shards == 0) {
+        conn__reply_end(c, reply, start);
+        return;
+    }
+    struct buf out;
+    buf_init(&out, MEM_REPLY);
+    buf_add(&out, reply->out->data + start, reply->out->len - start);
+    reply->out->len = start;
+    hold_answer(c, conn__pend(c, 1, NULL), &hold, buf_bytes(&out));
+    buf_free(&out);
+}
+
 static void run(struct worker *w, struct conn *c, struct request *rq)
 {
     size_t start;
@@ -93,21 +127,7 @@ static void run(struct worker *w, struct conn *c, struct request *rq)
         w->span.mask = UINT64_MAX >> (64 - w->core.count);
         (void)run_one(w, rq, &reply);
     }
-    if (unlikely(reply.errored))
-        core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
-    struct hold hold;
-    span__end(w, w->span.mask, &hold);
-    if (core_must_serve(&w->core)) core_serve(&w->core); /* on the others: when their pass begins */
-    if (hold.shards == 0) {
-        conn__reply_end(c, &reply, start);
-        return;
-    }
-    struct buf out;
-    buf_init(&out, MEM_REPLY);
-    buf_add(&out, reply.out->data + start, reply.out->len - start);
-    reply.out->len = start;
-    hold_answer(c, conn__pend(c, 1, NULL), &hold, buf_bytes(&out));
-    buf_free(&out);
+    span__reply(w, c, &reply, start);
 }
 
 void span__place(struct worker *w, struct conn *c, struct request *rq, uint64_t shards)

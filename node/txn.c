@@ -176,18 +176,26 @@ static void lone(void *ctx, struct sched_entry *e)
     wait__granted(worker_of(ctx), e);
 }
 
+static void serve(void *ctx, struct sched_entry *e)
+{
+    struct core *home = core_kept(e);
+    if (home != &worker_of(ctx)->core) reactor_wake(&home->reactor);
+}
+
 static const struct tx_ops ops = {.now_ms = now_ms,
                                   .admit = admit,
                                   .check = check,
                                   .run = run,
                                   .post = post,
                                   .answer = answer,
-                                  .lone = lone};
+                                  .lone = lone,
+                                  .serve = serve};
 
 void txn__init(struct worker *w)
 {
     sched_init(&w->core.sched);
     tx_shard_init(&w->txn.shard, w->index, &w->core.sched, &ops, w);
+    w->core.parts = &w->txn.shard;
     w->txn.retry_tail = &w->txn.retry;
 }
 
@@ -219,6 +227,8 @@ void txn__outcome_unknown(struct txn *t, uint32_t shard)
 
 void txn__take_posts(struct worker *w)
 {
+    core_let_go(&w->core);
+    if (tx_is_owed(&w->txn.shard)) tx_settle(&w->txn.shard);
     struct inbox_link *link = inbox_take(&w->txn.posts);
     while (link != NULL) {
         struct tx_part *p = container_of(link, struct tx_part, post_link);
@@ -362,7 +372,8 @@ static void refused(struct worker *w, struct txn *t)
 {
     const struct conn *c = conn_of(w, t);
     if (c != NULL && c->returned_count > 0 && t->tx.refusals > 0) t->tx.refusals--;
-    leave_turn(t); /* if so, only because its connection takes no answers */
+    /* If so, because its connection takes no answers, or behind a key that is kept for who waits. */
+    leave_turn(t);
     try_later(w, t);
 }
 
@@ -483,7 +494,8 @@ void txn__retry(struct worker *w)
 
 bool txn__pending(const struct worker *w)
 {
-    if (inbox_pending(&w->txn.posts)) return true;
+    if (inbox_pending(&w->txn.posts) || inbox_pending(&w->core.serving.let_go)) return true;
+    if (tx_is_owed(&w->txn.shard)) return true;
     if (w->txn.alone != NULL) return true;
     for (const struct txn *t = w->txn.retry; t != NULL; t = t->retry_next)
         if (may_begin(w, t) || misses_its_turn(w, t)) return true;

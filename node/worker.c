@@ -173,6 +173,7 @@ static void pass(void *ctx)
     txn__retry(w);
     run_batches(w, &touched);
     txn__end_pass(w);
+    if (core_serves_later(&w->core)) block__serve_kept(w);
     /* What stayed in the ready list was not reached in time: its views end too. */
     for (struct conn *c = w->ready_head; c != NULL; c = c->ready_next)
         touch(c->pass_commands > 0 ? &touched : &unreached, c); /* cut short: it had its turn */
@@ -189,7 +190,8 @@ static bool pending(void *ctx)
 {
     struct worker *w = ctx;
     return w->ready_head != NULL || place__pending(w) || txn__pending(w) || park_wanted() ||
-           core_cut_moved(&w->core) || (unlikely(w->holds != NULL) && hold__pending(w));
+           core_cut_moved(&w->core) || core_serves_later(&w->core) ||
+           (unlikely(w->holds != NULL) && hold__pending(w));
 }
 
 static bool expecting(void *ctx)
@@ -355,6 +357,7 @@ static bool start(struct worker *w)
         .ctx = w, .pass = pass, .pending = pending, .expecting = expecting};
     core_init(&w->core, &opts, io, &clock_real, handler);
     w->core.on_served = block__on_served;
+    w->core.on_apart = block__on_apart;
     txn__init(w);
     w->core.reactor.lends = node.shards > 1;
     slowlog_open(w);

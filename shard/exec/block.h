@@ -48,13 +48,30 @@ struct block_run {
  * the caller is the one to give it. */
 void core_run_waiter(struct core *c, const struct request *rq, struct block_run *run,
                      struct reply *reply);
+/* The same while it may change keys of all shards (span.h). */
+struct span;
+void span_run_waiter(struct span *s, const struct request *rq, struct block_run *run,
+                     struct reply *reply);
 /* Registers what a run said it waits for. False: no memory; it is not registered at all. */
 MUST_CHECK bool core_wait(struct core *c, struct waiter_part *p, const struct request *rq,
                           const struct block_run *run);
 void core_unwait(struct core *c, struct waiter_part *p);
 /* Serves those who wait for keys that became ready: after each command that was run on this shard, or after the
- * last one of EXEC. Each one is told by c->on_served. */
+ * last one of EXEC. Each one is told by c->on_served. A key that cannot be served in this step is kept from everybody
+ * else (serve.c) and seen to by core_serve_kept(): when core_serves_later(), on the thread of the shard; while the others
+ * stand (c->stands), if core_serves_apart(). */
 void core_serve(struct core *c);
+void core_serve_kept(struct core *c);
+bool core_serves_apart(const struct core *c);
+static inline bool core_serves_later(const struct core *c)
+{
+    return unlikely(c->serving.keys != NULL) &&
+           atomic_load_explicit(&c->serving.due, memory_order_seq_cst);
+}
+/* tx_ops.serve: the shard that is to be woken, unless it is the caller's. */
+struct core *core_kept(struct sched_entry *e);
+/* Keys of this shard that another one kept and needs no more (c->serving.let_go). */
+void core_let_go(struct core *c);
 static inline bool core_must_serve(const struct core *c)
 {
     return unlikely(c->waiters.ready_head != NULL);

@@ -396,6 +396,7 @@ void core_set_journal(struct core *c, struct journal *j, bool gated)
 void core_fini(struct core *c)
 {
     core__upkeep_fini(c);
+    core__serve_fini(c);
     if (sched_is_empty(&c->sched)) sched_fini(&c->sched); /* else a stop was cut short */
     watches_free(&c->watches);
     journal_tail_close(&c->tail);

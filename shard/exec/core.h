@@ -12,6 +12,7 @@
 #include "shard/exec/sched.h"
 #include "shard/journal/journal.h"
 #include "shard/journal/track.h"
+#include "shard/rt/inbox.h"
 #include "shard/rt/reactor.h"
 
 /* What all shards of a node share. Written by the config owner or by any shard, read relaxed. */
@@ -65,6 +66,8 @@ struct core_tx {
 struct garbage;
 struct waiter_part;
 struct script;
+struct serving;
+struct tx_shard;
 struct core {
     struct reactor reactor;
     struct io *io;
@@ -93,6 +96,15 @@ struct core {
     /* Somebody who waited is registered here no more: `reply` is his (borrowed; his proto), and waits for gate_lsn;
      * NULL: another answers him. */
     void (*on_served)(struct core *c, struct waiter_part *p, struct buf *reply);
+    struct core_serving {
+        struct serving *keys; /* ready, and kept for those who wait: serve.c */
+        atomic_bool due;      /* one of them may go on now; by any thread */
+        struct inbox let_go;  /* by any thread */
+    } serving;
+    struct tx_shard *parts; /* of sched */
+    struct span *stands;    /* the other shards do, while this one serves */
+    /* While they stand. The command of p changes a key of another shard, too: runs it; p is registered no more. */
+    void (*on_apart)(struct core *c, struct waiter_part *p);
     bool met_foreign;      /* the last script wanted another shard's key, and had not written */
     struct script *script; /* shard/script: its Lua state, made at the first script */
     const struct cmd_spec *const *by_opcode;

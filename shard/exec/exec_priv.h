@@ -20,6 +20,11 @@ void core__gate(struct core *c, const struct cmd_spec *spec);
 COLD struct core *exec__core_of(const struct exec *x, uint16_t slot);
 COLD void exec__stand(struct exec *x, uint16_t slot);
 COLD bool exec__reserve_span(struct exec *x, size_t bytes);
+/* The run of a command that may wait is over: what it replied answers whoever waits, or is void. */
+void exec__close_run(struct exec *x, struct block_run *run);
+/* Keys kept for those who wait are looked at again. */
+void core__serve_again(struct core *c);
+void core__serve_fini(struct core *c);
 /* Takes a record over for freeing in slices. */
 void core__garbage_record(struct core *c, struct record *r);
 void core__upkeep_init(struct core *c);

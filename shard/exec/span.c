@@ -7,6 +7,7 @@
  * What another thread sees of it is ordered by the park: it stands between a release of its own and an acquire. */
 #include "shard/exec/span.h"
 
+#include "shard/exec/block.h"
 #include "shard/exec/exec_priv.h"
 
 struct core *exec__core_of(const struct exec *x, uint16_t slot)
@@ -116,4 +117,37 @@ void span_run_on(struct span *s, uint32_t shard, const struct request *rq, struc
     core_run(c, rq, reply);
     (void)slab_use(s->home->slab);
     x->span = s;
+}
+
+/* On its own, as its thread would. */
+static void serve_on(struct span *s, struct core *c, void (*serve)(struct core *c))
+{
+    struct exec *x = &s->home->run;
+    int64_t now_ms = x->now_ms;
+    x->span = NULL; /* c may be home */
+    c->run.now_ms = now_ms;
+    c->stands = s;
+    (void)slab_use(c->slab);
+    serve(c);
+    (void)slab_use(s->home->slab);
+    c->stands = NULL;
+    x->span = s;
+}
+
+void span_serve(struct span *s)
+{
+    bool again = true;
+    while (again) {
+        again = false;
+        for (uint32_t i = 0; i < s->count; i++) {
+            if (!core_must_serve(s->core[i])) continue;
+            serve_on(s, s->core[i], core_serve);
+            again |= !core_must_serve(s->core[i]); /* else its log takes nothing */
+        }
+    }
+}
+
+void span_serve_kept(struct span *s, struct core *c)
+{
+    serve_on(s, c, core_serve_kept);
 }

@@ -29,4 +29,9 @@ void span_run(struct span *s, const struct request *rq, struct reply *reply);
 /* The same on the data of one shard alone: commands about all its keys. */
 void span_run_on(struct span *s, uint32_t shard, const struct request *rq, struct reply *reply);
 
+/* Those who wait for keys that became ready on any shard are served, before any thread goes on. */
+void span_serve(struct span *s);
+/* Keys of that shard that were kept until the others stand. */
+void span_serve_kept(struct span *s, struct core *c);
+
 #endif

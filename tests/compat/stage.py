@@ -55,12 +55,19 @@ class Stage:
                     came.append((i, raw))
                     self.owed[i] -= 1
             self.owed = {i: n for i, n in self.owed.items() if n}
-            quiet = quiet + 1 if len(self.owed) == self.blocked() and not (until_all and self.owed) else 0
+            quiet = quiet + 1 if self.at_rest() and not (until_all and self.owed) else 0
             # Somebody may wait again before the replies to what he sent in between have left.
             if quiet > (2 if any(n > 1 for n in self.owed.values()) or len(came) > 2 else 0):
                 return sorted(came, key=lambda reply: reply[0])
             time.sleep(0.0005)
         raise AssertionError(f"no rest: owed {self.owed}, blocked {self.blocked()}, came {came}")
+
+    def at_rest(self):
+        """What a command over several shards made ready is served by each shard before anything else: DBSIZE asks all."""
+        if len(self.owed) != self.blocked():
+            return False
+        self.control.call("DBSIZE")
+        return len(self.owed) == self.blocked()
 
     def take(self, index):
         """A reply that is there already, or None."""

@@ -79,6 +79,23 @@ SCRIPTS = {
     "moves in a row": [
         (0, "BLMOVE", T + "1", T + "2", "LEFT", "LEFT", 0), (1, "BLMOVE", T + "2", T + "3", "LEFT", "LEFT", 0),
         (2, "BLMOVE", T + "3", T + "1", "LEFT", "LEFT", 0), (3, "RPUSH", T + "1", "x"), (3, "LRANGE", T + "1", 0, -1)],
+    "moves between shards": [
+        (0, "BLMOVE", "a", "b", "LEFT", "RIGHT", 0), (1, "BRPOPLPUSH", "a", "c", 0), (2, "BLPOP", "b", 0), (3, "RPUSH", "a", "1", "2", "3"),
+        (0, "BLMOVE", "a", "d", "LEFT", "LEFT", 0), (0, "BRPOPLPUSH", "d", "a", 0), (1, "BRPOPLPUSH", "e", "d", 0), (3, "LPUSH", "e", "x")],
+    "moves between shards in a row": [
+        (0, "BLMOVE", "a", "b", "LEFT", "LEFT", 0), (1, "BLMOVE", "b", "c", "LEFT", "LEFT", 0), (2, "BLMOVE", "c", "a", "LEFT", "LEFT", 0),
+        (3, "RPUSH", "a", "x"), (3, "LRANGE", "a", 0, -1)],
+    "moves between shards to a wrong type": [
+        (0, "SET", "b", "v"), (1, "BLMOVE", "a", "b", "LEFT", "LEFT", 0), (2, "BLPOP", "a", 0), (0, "RPUSH", "a", "1"),
+        (1, "RPUSH", "a", "2"), (1, "BLMOVE", "a", "b", "LEFT", "LEFT", 0), (1, "BLMOVE", "b", "a", "LEFT", "LEFT", 0)],
+    "moves between shards, unblocked": [(0, "BLMOVE", "a", "b", "LEFT", "LEFT", 0), (1, "BLMOVE", "a", "c", "LEFT", "LEFT", 0), ("unblock", 0), ("unblock", 1, "ERROR"),
+        (2, "RPUSH", "a", "1"), ("over", 0, ("BLMOVE", "e", "d", "LEFT", "LEFT", "0.001"), ("PING",))],
+    "made by EXEC on several shards": [
+        (0, "BLPOP", "a", 0), (1, "BLPOP", "b", 0), (2, "BLMOVE", "c", "d", "LEFT", "LEFT", 0),
+        (3, ("MULTI",), ("RPUSH", "b", "1"), ("RPUSH", "a", "2", "3"), ("LPOP", "a"), ("RPUSH", "c", "4"), ("EXEC",))],
+    "made by RENAME on another shard": [
+        (0, "BLPOP", "a", 0), (1, "BLPOP", "b", 0), (2, "BZPOPMIN", "c", 0), (3, "RPUSH", "x", "1", "2"), (3, "RENAME", "x", "a"), (3, "COPY", "a", "b"),
+        (3, "ZADD", "y", 1, "m"), (3, "RENAME", "y", "c"), (3, "LMOVE", "a", "b", "LEFT", "LEFT")],
     "moves round": [(0, "BLMOVE", "k", "k", "LEFT", "RIGHT", 0), (1, "BLPOP", "k", 0), (3, "RPUSH", "k", "a", "b")],
     "moves to a wrong type": [
         (0, "SET", T + "2", "v"), (1, "BLMOVE", T + "1", T + "2", "LEFT", "LEFT", 0), (2, "BLPOP", T + "1", 0), (0, "RPUSH", T + "1", "a"),
@@ -165,8 +182,8 @@ class Play:
     def some(self, keys, most=4):
         return [self.random.choice(keys) for _ in range(self.random.randint(1, most))]
 
-    def tagged(self):
-        return self.random.choice(self.LISTS[:3])
+    def list(self):
+        return self.random.choice(self.LISTS)
 
     def waiting(self):
         r = self.random
@@ -174,7 +191,7 @@ class Play:
         zkeys = self.some(r.choice([self.ZSETS, [*self.ZSETS, *self.LISTS]]))
         return r.choice([
             lambda: ("BLPOP", *keys, 0), lambda: ("BRPOP", *keys, 0), lambda: ("BLMPOP", 0, len(keys), *keys, self.end(), "COUNT", r.randint(1, 3)),
-            lambda: ("BLMOVE", self.tagged(), self.tagged(), self.end(), self.end(), 0), lambda: ("BRPOPLPUSH", self.tagged(), self.tagged(), 0),
+            lambda: ("BLMOVE", self.list(), self.list(), self.end(), self.end(), 0), lambda: ("BRPOPLPUSH", self.list(), self.list(), 0),
             lambda: ("BZPOPMIN", *zkeys, 0), lambda: ("BZPOPMAX", *zkeys, 0),
             lambda: ("BZMPOP", 0, len(zkeys), *zkeys, r.choice(["MIN", "MAX"]), "COUNT", r.randint(1, 3))])()
 
@@ -185,8 +202,8 @@ class Play:
         return r.choice([
             lambda: (r.choice(["LPUSH", "RPUSH"]), key, *elements), lambda: (r.choice(["LPUSH", "RPUSH"]), key, *elements),
             lambda: ("ZADD", zkey, *[word for e in elements for word in (r.randint(-9, 9), e)]), lambda: ("ZADD", zkey, 1, elements[0]),
-            lambda: (r.choice(["LPOP", "RPOP"]), key), lambda: ("LMOVE", self.tagged(), self.tagged(), self.end(), self.end()),
-            lambda: (r.choice(["RENAME", "COPY"]), r.choice([*self.LISTS[:3], *self.ZSETS[:2]]), r.choice([*self.LISTS[:3], *self.ZSETS[:2]])),
+            lambda: (r.choice(["LPOP", "RPOP"]), key), lambda: ("LMOVE", self.list(), self.list(), self.end(), self.end()),
+            lambda: (r.choice(["RENAME", "COPY"]), r.choice([*self.LISTS, *self.ZSETS]), r.choice([*self.LISTS, *self.ZSETS])),
             lambda: ("SET", r.choice([key, zkey]), "v"), lambda: ("DEL", key), lambda: ("DEL", zkey), lambda: ("MOVE", key, 1),
             lambda: ("SELECT", r.choice([0, 0, 1])), lambda: ("ZUNIONSTORE", T + "p", 2, T + "p", T + "q"), lambda: ("LRANGE", key, 0, -1),
             lambda: ("LMPOP", 1, key, "LEFT", "COUNT", 2), lambda: ("PING",)])()

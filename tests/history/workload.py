@@ -31,7 +31,7 @@ PLACES = {
     "mixed": "many",
     "append": "many",
     "waiters": "many",
-    "handers": "one",  # moves between shards do not wait yet
+    "handers": "many",
     "script": "many",
 }
 SPLIT = {"MGET", "MSET", "DEL", "UNLINK", "EXISTS", "TOUCH"}

@@ -139,17 +139,144 @@ def test_what_is_sent_while_waiting_runs_after_it(nodes, shards, io):
     assert [client.read_raw() for _ in range(11)] == [b"+OK\r\n"] * 8 + [b"+RESET\r\n", b"*-1\r\n", b"+PONG\r\n"]
 
 
+class Mover(threading.Thread):
+    """Moves elements round a ring of lists, waiting for them."""
+
+    def __init__(self, node, keys, seed):
+        super().__init__(daemon=True)
+        self.node, self.keys, self.rng = node, keys, random.Random(seed)
+        self.moved, self.failures, self.stop = 0, [], False
+
+    def run(self):
+        try:
+            with self.node.client() as client:
+                while not self.stop:
+                    source, target = self.rng.sample(self.keys, 2)
+                    ends = [self.rng.choice(["LEFT", "RIGHT"]) for _ in range(2)]
+                    self.moved += client.call("BLMOVE", source, target, *ends, self.rng.choice([0.002, 0.05])) is not None
+        except Exception as error:  # noqa: BLE001: told by the test
+            self.failures.append(repr(error))
+
+
+@pytest.mark.parametrize("appendonly", ("no", "yes"))
+@pytest.mark.parametrize("shards", SHARDS)
+def test_moves_keep_every_element(shards, appendonly):
+    """From shard to shard, while others push and pop."""
+    with start_moon(shards=shards, appendonly=appendonly) as node:
+        keys = [key_on(s % shards, shards, f"q{s}:") for s in range(4)]
+        movers = [Mover(node, keys, seed) for seed in range(4)]
+        for mover in movers:
+            mover.start()
+        client, pushed, popped = node.client(), 0, []
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            client.call("RPUSH", random.choice(keys), pushed)
+            pushed += 1
+            if pushed % 3 == 0:
+                popped += [item for item in [client.call("LPOP", random.choice(keys))] if item is not None]
+            time.sleep(0.002)
+        for mover in movers:
+            mover.stop = True
+        for mover in movers:
+            mover.join(10)
+            assert not mover.is_alive() and not mover.failures, mover.failures
+        left = [item for key in keys for item in client.call("LRANGE", key, 0, -1)]
+        assert sorted(map(int, left + popped)) == list(range(pushed)), "lost or doubled"
+        assert sum(mover.moved for mover in movers) > 10, "hardly anything was moved: the test says nothing"
+        until_blocked(client, 0)
+
+
+@pytest.mark.parametrize("io", IOS)
 @pytest.mark.parametrize("shards", (2, 4))
-def test_several_shards_move_nothing_apart(nodes, shards):
-    node = nodes.get(shards, "epoll")
-    client = node.client()
-    a, b = key_on(0, shards), key_on(1, shards)
-    with pytest.raises(ReplyError, match="CROSSSLOT"):
-        client.call("BLMOVE", a, b, "LEFT", "LEFT", 0)
-    client.call("RPUSH", a, "x")
-    with pytest.raises(ReplyError, match="CROSSSLOT"):
-        client.call("BRPOPLPUSH", a, b, 0)
-    assert client.call("LLEN", a) == 1
+def test_nobody_comes_between_a_push_and_who_waits(nodes, shards, io):
+    """Neither what its own connection sends behind the push nor what others ask for, wherever they live."""
+    node = nodes.get(shards, io)
+    control = node.client()
+    source, target = key_on(0, shards, "between"), key_on(1, shards, "beyond")
+    thieves = [node.client() for _ in range(2 * shards)]
+    for number in range(150):
+        (mover,) = waiting(node, control, ("BLMOVE", source, target, "LEFT", "RIGHT", 0))
+        for index, thief in enumerate(thieves):
+            if index % 2 == number % 2:
+                thief.send(encode(["LPOP", source]) * 3)
+        pusher = thieves[number % len(thieves)]
+        pusher.send(encode(["RPUSH", source, number]) + encode(["LPOP", source]) + encode(["LLEN", target]))
+        for index, thief in enumerate(thieves):
+            if index % 2 == number % 2:
+                assert [thief.read_raw() for _ in range(3)] == [b"$-1\r\n"] * 3
+        assert [pusher.read_raw() for _ in range(2)] == [b":1\r\n", b"$-1\r\n"]
+        pusher.read_raw()
+        assert mover.read_raw() == encode_bulk(number)
+        mover.close()
+        until_blocked(control, 0)
+    assert control.call("LRANGE", target, 0, -1) == [b"%d" % n for n in range(150)]
+
+
+def encode_bulk(value):
+    return b"$%d\r\n%s\r\n" % (len(str(value)), str(value).encode())
+
+
+@pytest.mark.parametrize("io", IOS)
+@pytest.mark.parametrize("shards", (2, 4))
+def test_moves_that_cross(shards, io):
+    """LMOVE and BLMOVE from a to b and from b to a at once, transactions over both between them, and clients that give up:
+    nothing hangs, nothing is lost or doubled, nothing stays locked."""
+    with start_moon(shards=shards, io=io) as node:
+        a, b = key_on(0, shards, "a"), key_on(1, shards, "b")
+        a2 = key_on(0, shards, "a2")
+        pushed, popped, stop = [0], [[], []], time.monotonic() + 3
+
+        def storm(seed):
+            rng = random.Random(seed)
+            with node.client() as client:
+                while time.monotonic() < stop:
+                    x, y = rng.choice([(a, b), (b, a), (a, a2), (b, a2), (a2, b)])
+                    ends = rng.choice(["LEFT", "RIGHT"]), rng.choice(["LEFT", "RIGHT"])
+                    draw = rng.random()
+                    if draw < 0.35:
+                        client.call("BLMOVE", x, y, *ends, rng.choice(["0.001", "0.003", "0.02"]))
+                    elif draw < 0.55:
+                        client.call("LMOVE", x, y, *ends)
+                    elif draw < 0.65:
+                        assert client.call("EXISTS", a, b, a2, "c") <= 3
+                    elif draw < 0.75:
+                        client.call("MSET", key_on(0, shards, "s"), seed, key_on(1, shards, "t"), seed)
+                    elif draw < 0.8:
+                        client.call("DBSIZE")
+                    elif draw < 0.9:
+                        client.call("LRANGE", x, 0, -1)
+                    elif draw < 0.95:
+                        popped[seed % 2] += [item for item in [client.call("LPOP", x)] if item is not None]
+                    else:
+                        leaver = node.client()
+                        leaver.send(encode(["BLMOVE", x, y, *ends, 0]))
+                        time.sleep(rng.choice([0, 0.001]))
+                        leaver.close()
+
+        failures = []
+
+        def guarded(seed):
+            try:
+                storm(seed)
+            except Exception as error:  # noqa: BLE001: told by the test
+                failures.append(repr(error))
+
+        threads = [threading.Thread(target=guarded, args=(seed,), daemon=True) for seed in range(6)]
+        for thread in threads:
+            thread.start()
+        with node.client() as client:
+            while time.monotonic() < stop:
+                client.call("RPUSH", random.choice([a, b]), pushed[0])
+                pushed[0] += 1
+                time.sleep(0.001)
+            for thread in threads:
+                thread.join(20)
+            assert not failures, failures
+            assert not any(thread.is_alive() for thread in threads), "a client hangs"
+            until_blocked(client, 0)
+            left = [item for key in (a, b, a2) for item in client.call("LRANGE", key, 0, -1)]
+            assert sorted(map(int, left + popped[0] + popped[1])) == list(range(pushed[0]))
+            assert pushed[0] > 100
 
 
 @pytest.mark.parametrize("fsync", ("always", "everysec"))

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "shard/exec/tx.h"
 #include "tests/lib/cmd_fixture.h"
 
 #define ARGS_MAX 8
@@ -228,6 +229,140 @@ static void test_a_log_without_room_puts_it_off(void **state)
     fixture_free(f);
 }
 
+/* ---- beside transactions over several shards, which have spoken for keys */
+
+static void on_serve(void *ctx, struct sched_entry *e)
+{
+    assert_ptr_equal(core_kept(e), ctx);
+}
+static const struct tx_ops ops = {.serve = on_serve};
+
+struct held { /* a transaction that was granted, and has not run */
+    struct tx_shard shard;
+    struct sched_entry entry;
+    uint64_t hash;
+};
+
+static void hold(struct fixture *f, struct held *h, uint64_t ticket, const char *key)
+{
+    tx_shard_init(&h->shard, 0, &f->core.sched, &ops, &f->core);
+    f->core.parts = &h->shard;
+    h->hash = hash_bytes(bytes_of(key));
+    assert_int_equal(sched_arrive(&f->core.sched, &h->entry, ticket, SCHED_WRITE, &h->hash, 1),
+                     SCHED_GRANTED);
+}
+
+static void let_go(struct fixture *f, struct held *h)
+{
+    tx_served(&h->shard, &h->entry); /* leaves, as any other entry would */
+    tx_settle(&h->shard);
+    assert_true(core_serves_later(&f->core));
+    core_serve_kept(&f->core);
+    core_pass_end(&f->core);
+    assert_true(waits_check(&f->core.waiters));
+}
+
+static bool must_wait(struct fixture *f, const char *key)
+{
+    uint64_t hash = hash_bytes(bytes_of(key));
+    return sched_must_wait(&f->core.sched, SCHED_READ, &hash, 1, 0);
+}
+
+static void test_put_off_it_waits_behind_whoever_came_meanwhile(void **state)
+{
+    (void)state;
+    struct fixture *f = start();
+    struct client a;
+    struct held tx;
+    assert_true(block(f, &a, "BLPOP", "k", "0"));
+    expect(f, ":2\r\n", "RPUSH", "k", "x", "y");
+    f->shared.refusing = 1;
+    serve(f);
+    assert_false(must_wait(f, "k")); /* it may be long: others may read */
+    hold(f, &tx, 7, "k");
+    f->shared.refusing = 0;
+    serve(f);
+    expect(f, ":2\r\n", "LLEN", "k"); /* not served while the key is spoken for */
+    let_go(f, &tx);
+    expect_got(&a, "*2\r\n$1\r\nk\r\n$1\r\nx\r\n");
+    assert_true(sched_is_empty(&f->core.sched));
+    fixture_free(f);
+}
+
+static void test_a_move_waits_for_its_target_and_keeps_its_source(void **state)
+{
+    (void)state;
+    struct fixture *f = start();
+    struct client a, b, c;
+    struct held tx;
+    assert_true(block(f, &a, "BLMOVE", "k", "j", "LEFT", "RIGHT", "0"));
+    assert_true(block(f, &b, "BLMOVE", "k", "i", "LEFT", "RIGHT", "0"));
+    assert_true(block(f, &c, "BLPOP", "k", "0"));
+    hold(f, &tx, 7, "j");
+    expect(f, ":3\r\n", "RPUSH", "k", "1", "2", "3");
+    serve(f);
+    expect(f, ":3\r\n", "LLEN", "k");
+    let_go(f, &tx);
+    expect_got(&a, "$1\r\n1\r\n");
+    expect_got(&b, "$1\r\n2\r\n");
+    expect_got(&c, "*2\r\n$1\r\nk\r\n$1\r\n3\r\n");
+    assert_true(sched_is_empty(&f->core.sched));
+    assert_int_equal(f->core.waiters.keys, 0);
+    fixture_free(f);
+}
+
+static void test_who_gives_up_while_it_is_his_turn_lets_the_next_one_have_it(void **state)
+{
+    (void)state;
+    struct fixture *f = start();
+    struct client a, b;
+    struct held tx;
+    assert_true(block(f, &a, "BLMOVE", "k", "j", "LEFT", "RIGHT", "0"));
+    assert_true(block(f, &b, "BLPOP", "k", "0"));
+    hold(f, &tx, 7, "j");
+    expect(f, ":2\r\n", "RPUSH", "k", "1", "2");
+    serve(f);
+    assert_true(must_wait(f, "j"));
+    assert_true(waiter_take(&a.waiter));
+    core_unwait(&f->core, &a.part);
+    assert_true(core_serves_later(&f->core));
+    core_serve_kept(&f->core);
+    core_pass_end(&f->core);
+    expect_got(&a, "");
+    expect_got(&b, "*2\r\n$1\r\nk\r\n$1\r\n1\r\n");
+    assert_false(core_serves_later(&f->core));
+    tx_served(&tx.shard, &tx.entry);
+    assert_true(sched_is_empty(&f->core.sched));
+    fixture_free(f);
+}
+
+static void test_a_move_apart_keeps_its_source_at_once(void **state)
+{
+    (void)state;
+    struct fixture *f = start();
+    struct client a;
+    struct held other;
+    hold(f, &other, 7, "nothing");
+    f->core.count = 2; /* of whose slots "j" is not ours */
+    const char *there = slot_shard(slot_of_key(bytes_of("j")), 2) == 1 ? "j" : "i";
+    assert_int_equal(slot_shard(slot_of_key(bytes_of(there)), 2), 1);
+    assert_true(block(f, &a, "BLMOVE", "k", there, "LEFT", "RIGHT", "0"));
+    expect(f, ":1\r\n", "RPUSH", "k", "x");
+    serve(f);
+    assert_true(must_wait(f, "k"));
+    assert_true(core_serves_later(&f->core));
+    assert_true(core_serves_apart(&f->core));
+    assert_true(waiter_take(&a.waiter)); /* its time is over */
+    core_serve_kept(&f->core);
+    core_pass_end(&f->core);
+    assert_true(a.dropped);
+    assert_false(must_wait(f, "k"));
+    expect_got(&a, "");
+    tx_served(&other.shard, &other.entry);
+    f->core.count = 1;
+    fixture_free(f);
+}
+
 static void test_registering_survives_every_failure(void **state)
 {
     (void)state;
@@ -258,6 +393,10 @@ int main(void)
         cmocka_unit_test(test_what_is_there_is_taken_only_if_claimed),
         cmocka_unit_test(test_nothing_waits_where_it_may_not),
         cmocka_unit_test(test_a_log_without_room_puts_it_off),
+        cmocka_unit_test(test_put_off_it_waits_behind_whoever_came_meanwhile),
+        cmocka_unit_test(test_a_move_waits_for_its_target_and_keeps_its_source),
+        cmocka_unit_test(test_who_gives_up_while_it_is_his_turn_lets_the_next_one_have_it),
+        cmocka_unit_test(test_a_move_apart_keeps_its_source_at_once),
         cmocka_unit_test(test_registering_survives_every_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
