@@ -264,7 +264,10 @@ static uint64_t report(struct journal_track *t, uint32_t log, uint64_t end,
     memcpy(before, t->cut, sizeof before);
     for (uint32_t i = 0; i < count; i++)
         whole |= add_part(t, &part[i]);
-    if (end > t->end[log]) t->end[log] = end; /* another policy may promise less for a while */
+    /* Another policy may promise less for a while, and while a log had no part it published without us. */
+    uint64_t published = atomic_load_explicit(&t->shared.log[log].cut, memory_order_relaxed);
+    if (end < published) end = published;
+    if (end > t->end[log]) t->end[log] = end;
     if (!whole) {
         t->cut[log] = t->parts[log].count > 0 ? t->parts[log].part[0].lsn : t->end[log];
     } else if (t->incomplete > 0) {

@@ -326,6 +326,29 @@ static void test_own_gate_is_seen(void **state)
     mem_free(MEM_TEST, m, sizeof *m);
 }
 
+/* `always` after `everysec`: what was promised of the page cache is more than what is on disk. */
+static void test_policy_that_promises_less(void **state)
+{
+    (void)state;
+    struct model *m = mem_zalloc(MEM_TEST, sizeof *m);
+    model_open(m, 2);
+    append(m, 0, 0, 0, 50);
+    assert_int_equal(journal_tail_moved(&m->log[0].tail, 50, 0),
+                     0); /* published without a report */
+    assert_int_equal(cut_of(m, 0), 50);
+    append(m, 0, 1, 3, 10);
+    assert_int_equal(journal_tail_moved(&m->log[0].tail, 20, 20), 0);
+    assert_int_equal(cut_of(m, 0), 50);
+    append(m, 1, 1, 3, 10);
+    assert_int_equal(journal_tail_moved(&m->log[1].tail, 110, 110), 0);
+    assert_int_equal(cut_of(m, 1), 100);
+    assert_int_equal(journal_tail_moved(&m->log[0].tail, 60, 60), 2);
+    assert_int_equal(cut_of(m, 0), 60);
+    assert_int_equal(cut_of(m, 1), 110);
+    model_close(m);
+    mem_free(MEM_TEST, m, sizeof *m);
+}
+
 /* ---- threads: every log's owner appends parts of transactions that all draw alike, writes, looks */
 
 #define THREADS 4u
@@ -399,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_crossing),
         cmocka_unit_test(test_watchers_and_broken_logs),
         cmocka_unit_test(test_own_gate_is_seen),
+        cmocka_unit_test(test_policy_that_promises_less),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
