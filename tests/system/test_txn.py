@@ -163,9 +163,9 @@ def together(*functions):
         raise failed[0]
 
 
-def client_of(node, work):
+def client_of(node, work, timeout=30):
     def run():
-        with node.client(timeout=30) as c:
+        with node.client(timeout=timeout) as c:
             work(c)
     return run
 
@@ -204,6 +204,31 @@ def test_all_or_nothing_of_crossing_writes_is_seen(node):
             assert len(c.call("KEYS", "*")) in (0, len(keys))
 
     together(*[client_of(node, write(i)) for i in range(3)], *[client_of(node, read)] * 3)
+
+
+def test_clients_that_leave_while_others_wait_for_their_turn(node):
+    """A transaction that was refused thrice takes a number; one of those that wait for theirs loses its client."""
+    until, numbers = time.monotonic() + 2.5, iter(range(10**9))
+
+    def stay(c):
+        while time.monotonic() < until:
+            number = next(numbers)
+            if number % 2:
+                c.call("MSET", *[x for k in range(4) for x in (f"k{k}{number % 7}", number)])
+            else:
+                c.call("EVAL", "return 1", 2, f"k1{number % 7}", f"k2{number % 7}")
+
+    def leave(_):
+        commands = b"".join(encode(["MSET", f"x{i}", 1, f"y{i}", 2]) for i in range(20)) + encode(["KEYS", "*"])
+        while time.monotonic() < until:
+            c = node.client()
+            c.call("PING")
+            c.send(commands)
+            node.clients.remove(c)
+            c.close()
+            time.sleep(0.001)
+
+    together(*[client_of(node, stay, timeout=8)] * 4, client_of(node, leave))
 
 
 def test_a_read_sees_the_first_of_two_writes_or_both(node):
@@ -382,7 +407,7 @@ def rss_bytes(pid):
 
 def test_large_replies_of_a_pipeline_do_not_fill_the_memory(node):
     keys, count = [f"key{i}" for i in range(8)], 160
-    with node.client(timeout=30) as c:
+    with node.client(timeout=8) as c:
         for k in keys:
             c.call("SET", k, b"v" * (1 << 16))
         before = rss_bytes(node.pid)
