@@ -4,6 +4,7 @@ A lap begins with what is stored, and ends with what is stored: behind a crash, 
 recovery dropped must stay dropped: the next lap begins without it.
 """
 import collections
+import contextlib
 import os
 import random
 import re
@@ -21,6 +22,7 @@ CHECKERS = 2  # processes
 TOLD_MAX = 3  # groups
 SETUPS = [(3, 3, 6), (3, 3, 6), (3, 3, 1), (2, 8, 2), (4, 1, 12)]  # processes, connections of each, pipeline at most
 KILLED_AT_ONCE = 0.2  # of all starts
+AT_WORK = ("kill", "stop at work")  # endings that clients notice
 STARTS_MAX = 25  # on one folder: what there is to recover grows with each
 FAILED_FOLDER = os.path.join(ROOT, "build", "history")
 
@@ -69,13 +71,15 @@ def start_drawn_moon(settings, folder):
 
 
 class Campaign:
-    """`start(settings, folder)` gives a server; `settings(rng)` draws what it is started with."""
+    """`start(settings, folder)` gives a server; `settings(rng)` draws what it is started with; `beside(server)`: a context
+    in which a lap is played."""
 
     def __init__(self, seed, folder, places, start=start_drawn_moon, settings=draw_settings, lap_seconds=(0.1, 1.3),
-                 endings=("kill", "kill", "kill when quiet", "stop", "stay")):
+                 endings=("kill", "kill", "kill when quiet", "stop at work", "stop", "stay"), beside=contextlib.nullcontext):
         self.seed, self.folder, self.places = seed, str(folder), places
         os.makedirs(self.folder, exist_ok=True)
         self.start, self.settings, self.lap_seconds, self.endings = start, settings, lap_seconds, endings
+        self.beside = beside
         self.rng = random.Random(f"campaign {seed}")
         self.server, self.drawn, self.number, self.starts = None, None, 0, 0
         self.counts, self.operations = collections.Counter(), collections.Counter()
@@ -133,10 +137,12 @@ class Campaign:
         where = (f"seed {self.seed} lap {self.number} shards {self.drawn.shards} io {self.drawn.io} "
                  f"appendfsync {self.drawn.fsync} setup {setup} ending {ending}")
         kinds = draw_kinds(self.rng, self.places)
-        histories, lost, failures = driver.play(
-            self.server.port, groups, kinds, self.seed, self.number, seconds + (60 if ending == "kill" else 0), setup,
-            lambda _: self.kill_in(seconds) if ending == "kill" else None)
-        if failures or (lost and ending != "kill"):
+        at_work = ending in AT_WORK
+        with self.beside(self.server):
+            histories, lost, failures = driver.play(
+                self.server.port, groups, kinds, self.seed, self.number, seconds + (60 if at_work else 0), setup,
+                lambda _: self.end_in(seconds, ending) if at_work else None)
+        if failures or (lost and not at_work):
             raise Violation(f"{where}: connections lost: {lost}, failures: {failures[:TOLD_MAX]}; its log ends:\n{self.server.log_tail()}")
         self.end(ending)
         self.count(groups, histories, ending)
@@ -151,23 +157,28 @@ class Campaign:
         self.counts["begun anew"] += 1
         self.open()
 
-    def kill_in(self, seconds):
+    def end_in(self, seconds, ending):
         time.sleep(seconds)
         said = self.server.sanitizers_report()
         if said or not self.server.is_alive():
             raise Violation(f"seed {self.seed} lap {self.number} {self.drawn}: it died by itself; its log ends:\n"
                             f"{said or self.server.log_tail()}")
-        self.server.kill()
+        self.finish(ending)
+
+    def finish(self, ending):
+        if "kill" in ending:
+            self.server.kill()
+            return
+        status = self.server.stop()
+        if status != 0:
+            raise Violation(f"a clean stop ended with status {status}; its log ends:\n{self.server.log_tail()}")
 
     def end(self, ending):
-        if ending == "stop":
-            status = self.server.stop()
-            if status != 0:
-                raise Violation(f"a clean stop ended with status {status}")
-        if ending == "kill when quiet":
-            self.server.kill()
-        if ending != "stay":
-            self.server = None
+        if ending == "stay":
+            return
+        if ending not in AT_WORK:
+            self.finish(ending)
+        self.server = None
 
     def count(self, groups, histories, ending):
         self.counts[ending] += 1

@@ -19,6 +19,7 @@ from workload import Session, type_of
 RECV_BYTES = 1 << 16
 SILENT_SECONDS_MAX = 20.0
 PROCESS_SECONDS_MAX = 60.0
+STOPS = "the server is shutting down"
 FORK = multiprocessing.get_context("fork")
 
 
@@ -131,6 +132,8 @@ class Connection:
             self.partly = []
         value = shape(step.command, value)
         self.replies.append(value)
+        if isinstance(value, Err) and STOPS in value.text:
+            return  # refused, so it is no part of the history
         if step.group is not None:
             self.history.append((step.group, Op(self.conn, self.sent, now, step.command, value, step.since)))
         elif value != "OK":
