@@ -321,7 +321,12 @@ static void reset_part(struct worker *w, void *arg, struct buf *out)
     (void)out;
     core_reset_stats(&w->core);
     stat_clear(&w->core.reactor.pass_cpu);
-    w->ops = (struct ops_sample){.at_ms = reactor_now_ms(&w->core.reactor)};
+    struct ops_sample *o = &w->ops;
+    o->commands = o->in_bytes = o->out_bytes = 0;
+    o->at_ms = reactor_now_ms(&w->core.reactor);
+    stat_set(&o->commands_per_s, 0); /* INFO reads them on other threads */
+    stat_set(&o->in_per_s, 0);
+    stat_set(&o->out_per_s, 0);
 }
 
 static void reset_join(struct call *c, void *arg, const struct bytes *parts, uint32_t count)
