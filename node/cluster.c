@@ -2,31 +2,26 @@
 
 #include <stdio.h>
 
+#include "node/cluster_priv.h"
 #include "node/commands.h"
 #include "node/config.h"
 #include "shard/base/log.h"
 
 _Atomic uint64_t cluster_map_version;
 
-/* The newest map. Locked for the time of a pointer's copy, when one has changed. */
+/* The newest map, and how the control log does. Locked for the time of a copy. */
 static struct {
     pthread_mutex_t lock;
     struct slotmap *map;
     uint16_t me;
-} newest = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct cluster_control control;
+} newest = {.lock = PTHREAD_MUTEX_INITIALIZER, .control.raft_role = "none"};
 
-static struct ctl *ctl;                             /* worker 0's */
 static const struct cmd_spec *swapdb, *move, *copy; /* of several databases */
-static char dir[sizeof node.dir + 8];
-
-struct ctl *cluster_ctl(void)
-{
-    return ctl;
-}
 
 /* ---- maps */
 
-static void on_map(void *ctx, struct slotmap *map, uint16_t me)
+void cluster__on_map(void *ctx, struct slotmap *map, uint16_t me)
 {
     (void)ctx;
     if (!config.cluster_enabled) {
@@ -42,6 +37,13 @@ static void on_map(void *ctx, struct slotmap *map, uint16_t me)
     atomic_fetch_add_explicit(&cluster_map_version, 1, memory_order_release);
 }
 
+void cluster__tell_worker0(void)
+{
+    atomic_fetch_add_explicit(&cluster_map_version, 1, memory_order_release);
+    struct io *io = node.workers[0]->core.io;
+    io->ops->wake(io); /* a pass begins, and looks at the version */
+}
+
 void cluster_take_map(struct worker *w)
 {
     slotmap_release(w->map);
@@ -50,9 +52,32 @@ void cluster_take_map(struct worker *w)
     w->map = newest.map != NULL ? slotmap_hold(newest.map) : NULL;
     w->map_me = newest.me;
     (void)pthread_mutex_unlock(&newest.lock);
+    if (w->index == 0)
+        cluster__take_answers(w); /* which came with that version or an earlier one */
 }
 
-/* ---- the control log */
+void cluster_control(struct cluster_control *out)
+{
+    (void)pthread_mutex_lock(&newest.lock);
+    *out = newest.control;
+    (void)pthread_mutex_unlock(&newest.lock);
+}
+
+void cluster__set_control(const struct cluster_control *control)
+{
+    (void)pthread_mutex_lock(&newest.lock);
+    newest.control = *control;
+    (void)pthread_mutex_unlock(&newest.lock);
+}
+
+void cluster__find_specs(void)
+{
+    swapdb = commands_find(BYTES_LIT("swapdb"));
+    move = commands_find(BYTES_LIT("move"));
+    copy = commands_find(BYTES_LIT("copy"));
+}
+
+/* ---- settings */
 
 void cluster_self(struct ctl_self *out)
 {
@@ -76,41 +101,6 @@ bool cluster_settings_fit(void)
     return false;
 }
 
-bool cluster_open(struct worker *w)
-{
-    char why[768] = "";
-    struct ctl_opts opts = {.io = w->core.io, .dir = dir, .clock = &clock_real, .on_map = on_map};
-    swapdb = commands_find(BYTES_LIT("swapdb"));
-    move = commands_find(BYTES_LIT("move"));
-    copy = commands_find(BYTES_LIT("copy"));
-    (void)snprintf(dir, sizeof dir, "%s/raft", node.dir);
-    rng_secret(opts.new_cluster.bytes, sizeof opts.new_cluster.bytes);
-    rng_secret(opts.new_node.bytes, sizeof opts.new_node.bytes);
-    rng_secret(opts.new_group.bytes, sizeof opts.new_group.bytes);
-    cluster_self(&opts.self);
-    enum rc rc = ctl_open_solo(&opts, &ctl, why, sizeof why);
-    if (rc == RC_OK) return true;
-    ctl = NULL;
-    log_warning("start", "cannot open the control log (%s): %s", rc_text(rc), why);
-    return false;
-}
-
-void cluster_close(struct worker *w)
-{
-    (void)w;
-    if (ctl != NULL) ctl_close(ctl);
-    ctl = NULL;
-}
-
-void cluster_cron(struct worker *w)
-{
-    struct ctl_self self;
-    (void)w;
-    if (ctl == NULL) return; /* the node stops */
-    cluster_self(&self);
-    ctl_tick(ctl, &self);
-}
-
 /* ---- data that was there before */
 
 bool cluster_data_fits(void)
@@ -126,60 +116,6 @@ bool cluster_data_fits(void)
             return false;
         }
     return true;
-}
-
-struct claim {
-    struct ctl_call call;
-    struct topo_range ranges[TOPOLOGY_RANGES_MAX];
-    uint32_t ranges_count, slots;
-    bool done, ok;
-};
-
-static void claimed(struct ctl_call *call, const struct ctl_result *result)
-{
-    struct claim *c = container_of(call, struct claim, call);
-    c->done = true;
-    c->ok = result->outcome == CTL_APPLIED;
-    if (!c->ok) log_warning("start", "slots that have keys were not taken: %s", result->text);
-}
-
-static void find_claims(const struct topology *t, struct claim *c)
-{
-    for (uint32_t slot = 0; slot < SLOT_COUNT; slot++) {
-        const struct worker *owner = node.workers[slot_shard((uint16_t)slot, node.shards)];
-        if (db_slot_count(owner->core.ks, 0, (uint16_t)slot) == 0) continue;
-        if (topology_owner(t, (uint16_t)slot) != NULL) continue;
-        c->slots++;
-        struct topo_range *last = c->ranges_count > 0 ? &c->ranges[c->ranges_count - 1] : NULL;
-        if (last != NULL && last->last + 1u == slot)
-            last->last = (uint16_t)slot;
-        else
-            c->ranges[c->ranges_count++] = (struct topo_range){(uint16_t)slot, (uint16_t)slot};
-    }
-}
-
-bool cluster_claim_slots(struct worker *w)
-{
-    if (!config.cluster_enabled) return true;
-    const struct topology *t = ctl_topology(ctl);
-    struct claim *c = mem_zalloc(MEM_CLUSTER, sizeof *c);
-    const char *why = NULL;
-    c->call.done = claimed;
-    find_claims(t, c);
-    struct topo_slot_assign take = {.ranges = c->ranges,
-                                    .ranges_count = c->ranges_count,
-                                    .group = topology_group_of(t, ctl_me(ctl))->id};
-    bool ok = c->slots == 0;
-    if (!ok) {
-        log_notice("start", "%u slots have keys and no owner: taken", c->slots);
-        if (!ctl_propose(ctl, &c->call, TOPO_SLOT_ASSIGN, &take, &why))
-            log_warning("start", "slots that have keys were not taken: %s", why);
-        while (why == NULL && !c->done)
-            reactor_turn(&w->core.reactor, true);
-        ok = c->ok;
-    }
-    mem_free(MEM_CLUSTER, c, sizeof *c);
-    return ok;
 }
 
 uint64_t cluster_keys(void)

@@ -1,11 +1,12 @@
-/* node/cluster.h: this node in its cluster: the control log on worker 0, a slot map on every worker, and what
- * is asked of a request before it runs. In a node without cluster mode the log is kept and nothing else
- * happens: no worker has a map. */
+/* node/cluster.h: this node in its cluster: the control log, a slot map on every worker, and what is asked of
+ * a request before it runs. In cluster mode the log is Raft's, on a thread of its own (cluster/loop.h). In a
+ * node without cluster mode worker 0 keeps it alone and nothing else happens: no worker has a map. */
 #ifndef MOON_NODE_CLUSTER_H
 #define MOON_NODE_CLUSTER_H
 
-#include "cluster/ctl.h"
+#include "cluster/loop.h"
 #include "cluster/route.h"
+#include "cluster/show.h"
 #include "node/worker.h"
 
 /* ---- worker 0 */
@@ -13,7 +14,13 @@
 bool cluster_open(struct worker *w);
 void cluster_close(struct worker *w);
 void cluster_cron(struct worker *w);
-struct ctl *cluster_ctl(void); /* NULL: the node stops, and it was closed */
+/* To the ctl thread; and what it made of it back to worker 0, whose `run` it is. False: the node stops. */
+MUST_CHECK bool cluster_post(struct loop_post *post);
+struct cluster_answer {
+    struct inbox_link link;
+    void (*run)(struct cluster_answer *answer, struct worker *w);
+};
+void cluster_answer(struct cluster_answer *answer);
 /* After the data was loaded, before it is served: slots that have keys and no owner become this node's, as in
  * Redis. Turns the worker. False: why was logged. */
 bool cluster_claim_slots(struct worker *w);
@@ -40,7 +47,8 @@ bool cluster_admits_next(struct worker *w, const struct request *rq, uint16_t *s
                          struct reply *reply);
 /* Keys of database 0 on all shards. */
 uint64_t cluster_keys(void);
-void cluster_self(struct ctl_self *out); /* by the settings */
+void cluster_self(struct ctl_self *out);           /* by the settings */
+void cluster_control(struct cluster_control *out); /* of the control log, as last told */
 struct route_rules cluster_rules(void);
 
 #endif

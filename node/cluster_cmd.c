@@ -1,7 +1,7 @@
 /* CLUSTER, READONLY, READWRITE, ASKING, for a cluster of one. What only tells is made from the worker's slot
  * map (cluster/show.h); what changes something is checked against it in Redis's order and then proposed to
- * the control log on worker 0: the reply comes when the entry is on the disk, and from then on every worker
- * routes by it. */
+ * the control log on its thread, by way of worker 0: the reply comes when the entry is on the disk, and from
+ * then on every worker routes by it. */
 #include <stdio.h>
 
 #include "cluster/show.h"
@@ -61,8 +61,9 @@ static struct cluster_view open_view(const struct call *c)
         .peers = peers,
         .endpoint = (enum cluster_endpoint)config.cluster_endpoint,
         .full_coverage = config.cluster_full_coverage,
-        .control = {.raft_role = "none", .version = w->map->version},
     };
+    cluster_control(&v.control);
+    v.control.version = w->map->version;
     for (uint32_t i = 0; i < w->map->groups_count; i++)
         v.control.groups_async += w->map->groups[i].mode == TOPO_ASYNC;
     return v;
@@ -228,8 +229,10 @@ struct step {
 };
 
 struct cluster_change {
+    struct loop_post post;
+    struct cluster_answer answer;
     struct ctl_call call;
-    struct worker *worker; /* 0 */
+    struct ctl *ctl;
     struct everywhere *ask;
     struct step step[STEPS_MAX];
     uint32_t count, at;
@@ -253,20 +256,21 @@ static void change_free(struct cluster_change *g)
     mem_free(MEM_CLUSTER, g, sizeof *g);
 }
 
+/* On the ctl thread, until it answers. */
 static void change_next(struct cluster_change *g);
 
-static void change_ends(struct cluster_change *g, const char *why)
+static void change_fails(struct cluster_change *g, const char *why)
 {
     g->failed = true;
     (void)snprintf(g->text, sizeof g->text, "%s", why);
-    worker_answer(g->worker, g->ask);
 }
 
 static void step_done(struct ctl_call *call, const struct ctl_result *result)
 {
     struct cluster_change *g = container_of(call, struct cluster_change, call);
     if (result->outcome != CTL_APPLIED) {
-        change_ends(g, result->text);
+        change_fails(g, result->text);
+        cluster_answer(&g->answer);
         return;
     }
     g->value = result->value;
@@ -277,22 +281,35 @@ static void step_done(struct ctl_call *call, const struct ctl_result *result)
 static void change_next(struct cluster_change *g)
 {
     const struct step *s = &g->step[g->at];
-    const char *why;
-    if (g->at == g->count)
-        worker_answer(g->worker, g->ask);
-    else if (cluster_ctl() == NULL)
-        change_ends(g, "the node stops");
-    else if (!ctl_propose(cluster_ctl(), &g->call, s->type, &s->assign, &why))
-        change_ends(g, why);
+    const char *why = NULL;
+    if (g->at < g->count && ctl_propose(g->ctl, &g->call, s->type, &s->assign, &why)) return;
+    if (why != NULL) change_fails(g, why);
+    cluster_answer(&g->answer);
+}
+
+static void change_arrives(struct loop_post *post, struct loop *l)
+{
+    struct cluster_change *g = container_of(post, struct cluster_change, post);
+    g->ctl = loop_ctl(l);
+    g->call.done = step_done;
+    change_next(g);
+}
+
+/* On worker 0. */
+static void change_answered(struct cluster_answer *answer, struct worker *w)
+{
+    worker_answer(w, container_of(answer, struct cluster_change, answer)->ask);
 }
 
 static void change_begin(struct worker *w, struct everywhere *ask, void *arg)
 {
     struct cluster_change *g = arg;
-    g->worker = w;
     g->ask = ask;
-    g->call.done = step_done;
-    change_next(g);
+    g->post.run = change_arrives;
+    g->answer.run = change_answered;
+    if (cluster_post(&g->post)) return;
+    change_fails(g, "the node stops");
+    worker_answer(w, ask);
 }
 
 static void reply_epoch(struct call *c, const char *what, uint64_t epoch)

@@ -418,6 +418,11 @@ void rl_receive(struct rl *rl, uint64_t now_ms, struct bytes message)
     rl__pump(rl);
 }
 
+void rl_run(struct rl *rl)
+{
+    rl__pump(rl);
+}
+
 void rl_tick(struct rl *rl, uint64_t now_ms)
 {
     if (rl->failed || rl->closing) {
@@ -579,6 +584,21 @@ enum rc rl_transfer(struct rl *rl, struct rl_call *call, uint64_t id)
     }
     rl__after_call(rl);
     return rc;
+}
+
+uint64_t rl_incarnation(const struct rl *rl, uint64_t node)
+{
+    return sessions_incarnation(&rl->sessions, node);
+}
+
+const char *rl_failure(const struct rl *rl)
+{
+    return rl->failed ? rl->failure : NULL;
+}
+
+uint64_t rl_leader(const struct rl *rl)
+{
+    return leader_of(rl);
 }
 
 void rl_status(const struct rl *rl, struct rl_status *out)

@@ -49,7 +49,7 @@ struct rl_link {
 
 struct rl_opts {
     struct io *io;
-    const char *dir; /* exists; borrowed for the life of the member */
+    const char *dir; /* exists, the caller has locked it; borrowed for the life of the member */
     uint8_t cluster_id[16], node_id[20];
     uint64_t id;
     uint64_t now_ms;
@@ -65,6 +65,12 @@ struct rl_opts {
     uint32_t segment_bytes;    /* 4 MiB */
 };
 
+/* Makes the directory (absolute) if it is not there, and keeps other processes out of it until rl_unlock().
+ * Blocking. RC_LOCKED, RC_IO: why_out says it. */
+MUST_CHECK enum rc rl_lock(struct io *io, const char *dir, int *fd_out, char *why_out,
+                           size_t why_bytes);
+void rl_unlock(struct io *io, int fd); /* -1 is fine */
+
 /* Reads the directory (blocking) and begins to follow. RC_CORRUPT, RC_IO, RC_INVALID (of another node
  * or cluster): why_out names file and offset. A lone voter leads when this returns. */
 MUST_CHECK enum rc rl_open(const struct rl_opts *opts, struct rl **out, char *why_out,
@@ -79,6 +85,8 @@ void rl_close(struct rl *rl);
 void rl_abandon(struct rl *rl);
 
 void rl_receive(struct rl *rl, uint64_t now_ms, struct bytes message);
+/* Starts at once what was proposed since the last of these calls; else the next tick or message does. */
+void rl_run(struct rl *rl);
 /* Every 25 ms or so: the grain of all timers. */
 void rl_tick(struct rl *rl, uint64_t now_ms);
 
@@ -148,6 +156,13 @@ struct rl_status {
     const char *failure; /* NULL: healthy */
 };
 void rl_status(const struct rl *rl, struct rl_status *out);
+/* Of the last proposal of a node that was applied here; 0: none was. */
+uint64_t rl_incarnation(const struct rl *rl, uint64_t node);
+const char *rl_failure(const struct rl *rl); /* as rl_status().failure; also while it closes */
+/* Who leads as far as is known here, which may be this member; 0: nobody. */
+uint64_t rl_leader(const struct rl *rl);
+/* The raft id that a message claims to come from; 0: it is no message. */
+uint64_t rl_message_from(struct bytes message);
 
 /* ---- for tests: guards around libraft, numbered as in README.md, that can be switched off */
 #ifdef MOON_TEST

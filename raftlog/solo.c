@@ -3,8 +3,6 @@
  * have decided otherwise. */
 #include "raftlog/solo.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 
 #include "raftlog/raftlog_priv.h"
@@ -53,40 +51,6 @@ static enum rc complain(enum rc rc, char *why, size_t why_bytes, const char *dir
 {
     (void)snprintf(why, why_bytes, "%s: %s", dir, text);
     return rc;
-}
-
-/* The name of a new directory is on the disk. */
-static int sync_parent(struct solo *s)
-{
-    const struct io_ops *ops = s->opts.io->ops;
-    char path[STORE_PATH_MAX];
-    (void)snprintf(path, sizeof path, "%s", s->opts.dir);
-    char *slash = strrchr(path, '/');
-    if (slash == NULL) return -EINVAL;
-    *slash = '\0';
-    int fd = ops->file_open(s->opts.io, path, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0) return fd;
-    int err = ops->file_sync(s->opts.io, fd);
-    (void)ops->file_close(s->opts.io, fd);
-    return err;
-}
-
-static enum rc lock_dir(struct solo *s, char *why, size_t why_bytes)
-{
-    const struct io_ops *ops = s->opts.io->ops;
-    const char *dir = s->opts.dir;
-    char path[STORE_PATH_MAX];
-    int err = ops->file_mkdir(s->opts.io, dir);
-    if (err == 0) err = sync_parent(s);
-    if (err < 0) return complain(rc_from_errno(err), why, why_bytes, dir, strerror(-err));
-    if (snprintf(path, sizeof path, "%s/lock", dir) >= (int)sizeof path)
-        return complain(RC_TOOBIG, why, why_bytes, dir, "the name is too long");
-    s->lock_fd = ops->file_open(s->opts.io, path, O_RDWR | O_CREAT, 0644);
-    if (s->lock_fd < 0)
-        return complain(rc_from_errno(s->lock_fd), why, why_bytes, path, strerror(-s->lock_fd));
-    if (ops->file_lock(s->opts.io, s->lock_fd) < 0)
-        return complain(RC_LOCKED, why, why_bytes, dir, "in use by another process");
-    return RC_OK;
 }
 
 /* Whose log it is: as one of the two copies of meta says, else a new one's. What is wrong with them is the
@@ -196,7 +160,7 @@ static enum rc take_load(struct solo *s, const struct store_load *load, char *wh
     if (rc != RC_OK) return rc;
     if (is_alone(s)) return RC_OK;
     return complain(RC_INVALID, why, why_bytes, s->opts.dir,
-                    "this node is one of several members of a control log");
+                    "this node is one of several members of a control log: cluster-enabled yes");
 }
 
 static void release(struct solo *s)
@@ -204,7 +168,7 @@ static void release(struct solo *s)
     sessions_free(&s->sessions);
     buf_free(&s->members);
     buf_free(&s->saving.data);
-    if (s->lock_fd >= 0) (void)s->opts.io->ops->file_close(s->opts.io, s->lock_fd);
+    rl_unlock(s->opts.io, s->lock_fd);
     mem_free(MEM_RAFT, s, sizeof *s);
 }
 
@@ -236,7 +200,8 @@ enum rc solo_open(const struct solo_opts *opts, struct solo **out, char *why_out
     buf_init(&s->members, MEM_RAFT);
     buf_init(&s->saving.data, MEM_RAFT);
     s->saving.solo = s;
-    enum rc rc = lock_dir(s, why_out, why_bytes);
+    enum rc rc = RC_OK;
+    if (!opts->locked) rc = rl_lock(opts->io, opts->dir, &s->lock_fd, why_out, why_bytes);
     if (rc == RC_OK) rc = open_store(s, why_out, why_bytes);
     if (rc != RC_OK) {
         release(s);

@@ -12,7 +12,8 @@ struct solo;
 struct solo_opts {
     struct io *io;
     const char
-        *dir; /* absolute; made if it is not there; locked; borrowed for the life of the log */
+        *dir;    /* absolute; made if it is not there; locked; borrowed for the life of the log */
+    bool locked; /* by the caller, rl_lock(): and it stays so when the log is closed */
     /* Of a new log; one that is there has its own. */
     uint8_t new_cluster_id[16], new_node_id[20];
     struct rl_machine machine;

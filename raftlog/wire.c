@@ -202,6 +202,15 @@ bool wire_head_get(const struct rl *rl, struct bytes message, struct wire_head *
            out->type <= WIRE_PIECE_ACK;
 }
 
+uint64_t rl_message_from(struct bytes message)
+{
+    struct reader r = {.in = message, .good = message.len <= RAFT_MESSAGE_BYTES_MAX};
+    uint8_t version;
+    uint32_t tag;
+    struct wire_head head = head_of(&r, &version, &tag);
+    return r.good ? head.from : 0;
+}
+
 static bool entries_sane(const struct raft_entry *e, uint32_t count)
 {
     struct rl_members members;

@@ -612,6 +612,48 @@ def test_what_a_node_announces_can_be_set():
             c.call("CONFIG", "SET", "cluster-announce-ip", "a, b")
 
 
+def cluster_info(c):
+    return dict(line.split(":", 1) for line in c.call("CLUSTER", "INFO").decode().split("\r\n") if line)
+
+
+def threads(moon):
+    tasks = f"/proc/{moon.process.pid}/task"
+    names = []
+    for task in os.listdir(tasks):
+        with open(f"{tasks}/{task}/comm", encoding="ascii") as f:
+            names.append(f.read().strip())
+    return names
+
+
+def test_either_way_of_keeping_the_log_goes_on_where_the_other_was(tmp_path):
+    """Alone, then the only voter of a Raft log, and back, each time after a kill: id, slots and epoch stay."""
+    with start_moon(folder=str(tmp_path), args=["--cluster-announce-hostname", "a.example"]) as moon:
+        assert "ctl" not in threads(moon)
+        moon.kill()
+    term, version, me = 0, 0, None
+    for turn in range(3):
+        with start_moon(folder=str(tmp_path), args=ON) as moon, moon.client() as c:
+            assert "ctl" in threads(moon)
+            info = cluster_info(c)
+            assert info["cluster_raft_role"] == "leader"
+            assert info["cluster_raft_leader"].encode() == c.call("CLUSTER", "MYID")
+            assert int(info["cluster_raft_term"]) > term
+            assert int(info["cluster_meta_version"]) >= version
+            assert me in (None, c.call("CLUSTER", "MYID"))
+            assert int(info["cluster_slots_assigned"]) == turn * 10
+            assert c.call("CLUSTER", "ADDSLOTSRANGE", turn * 10, turn * 10 + 9) == b"OK"
+            if turn == 0:
+                assert c.call("CLUSTER", "BUMPEPOCH") == b"BUMPED 1"
+            info = cluster_info(c)
+            assert info["cluster_my_epoch"] == "1"
+            term, version, me = int(info["cluster_raft_term"]), int(info["cluster_meta_version"]), c.call("CLUSTER", "MYID")
+            moon.kill()
+        with start_moon(folder=str(tmp_path)) as moon, moon.client() as c:
+            with pytest.raises(ReplyError, match="cluster support disabled"):
+                c.call("CLUSTER", "INFO")
+            moon.kill()
+
+
 def test_a_port_too_high_for_the_bus(tmp_path):
     run = subprocess.run([moon_binary(), "--port", "60000", "--bind", "127.0.0.1", "--dir", str(tmp_path), "--appendonly", "no",
                           *ON], capture_output=True, text=True, timeout=20, check=False)

@@ -1,6 +1,7 @@
-/* A node's end of the control log, with the driver of a node alone, on a simulated disk: a cluster of one
- * from the first start on, kept from start to start; changes are answered when they are stored, applied and
- * shown; a refusal has the topology's text; half of a change is put right at the next start. */
+/* A node's end of the control log, with the driver of a node alone and with Raft's, on a simulated disk: a
+ * cluster of one from the first start on, kept from start to start, whoever wrote it; changes are answered
+ * when they are stored, applied and shown; a refusal has the topology's text; half of a change is put right
+ * at the next start. */
 #include "cluster/ctl.h"
 
 #include <errno.h>
@@ -20,6 +21,8 @@ struct cworld {
     struct slotmap *map;
     uint16_t me;
     uint32_t maps;
+    uint64_t now_ms;
+    bool raft; /* as the only voter of a Raft log */
     char why[768];
 };
 struct change_call {
@@ -52,12 +55,16 @@ static enum rc open_ctl(struct cworld *w, uint8_t n)
                          .on_map = on_map,
                          .ctx = w};
     w->why[0] = '\0';
-    return ctl_open_solo(&o, &w->ctl, w->why, sizeof w->why);
+    return w->raft ? ctl_open_voter(&o, &w->ctl, w->why, sizeof w->why)
+                   : ctl_open_solo(&o, &w->ctl, w->why, sizeof w->why);
 }
+
+static bool with_raft; /* the tests run once with each driver */
 
 static void begin(struct cworld *w)
 {
-    *w = (struct cworld){.sim = io_sim_new(7, NULL),
+    *w = (struct cworld){.raft = with_raft,
+                         .sim = io_sim_new(7, NULL),
                          .self = {.ip = BYTES_LIT("10.0.0.1"), .port = 6379, .bus_port = 16379}};
     w->io = io_sim_open(w->sim);
     if (open_ctl(w, 1) != RC_OK) fail_msg("%s", w->why);
@@ -91,9 +98,17 @@ static void on_done(struct ctl_call *call, const struct ctl_result *result)
 
 static void turn_until(struct cworld *w, const bool *done)
 {
+    ctl_run(w->ctl);
     for (int i = 0; i < 1000 && !*done; i++)
         (void)io_turn(w->io, 2000);
     assert_true(*done);
+}
+
+static void say(struct cworld *w)
+{
+    ctl_set_self(w->ctl, &w->self);
+    ctl_tick(w->ctl, w->now_ms += 1000);
+    ctl_run(w->ctl);
 }
 
 static void change(struct cworld *w, struct change_call *c, uint32_t type, const void *body)
@@ -173,18 +188,18 @@ static void test_addresses_follow_what_the_node_says(void **state)
     assert_int_equal(w.map->nodes[0].info.port, 7000);
     w.self.hostname = BYTES_LIT("a.example");
     uint32_t maps = w.maps;
-    ctl_tick(w.ctl, &w.self);
-    ctl_tick(w.ctl, &w.self); /* the first is under way */
+    say(&w);
+    say(&w); /* the first is under way */
     for (int i = 0; i < 100; i++)
         (void)io_turn(w.io, 2000);
-    ctl_tick(w.ctl, &w.self);
+    say(&w);
     assert_int_equal(w.maps, maps + 1);
     assert_true(bytes_equal(w.map->nodes[0].info.hostname, w.self.hostname));
     assert_int_equal(w.map->nodes[0].info.incarnation, incarnation);
     w.self.hostname = BYTES_LIT("not, plain");
     uint64_t version = topology_version(ctl_topology(w.ctl));
     for (int i = 0; i < 10; i++) {
-        ctl_tick(w.ctl, &w.self);
+        say(&w);
         (void)io_turn(w.io, 2000);
     }
     assert_int_equal(topology_version(ctl_topology(w.ctl)),
@@ -238,7 +253,7 @@ static void test_a_log_that_fails_says_so(void **state)
     struct topo_group_epoch epoch = {.group = gid(1), .epoch = 9, .initial = true};
     assert_false(ctl_propose(w.ctl, &c.call, TOPO_GROUP_EPOCH, &epoch, &why));
     assert_non_null(strstr(why, "No space left"));
-    ctl_tick(w.ctl, &w.self);
+    say(&w);
     (void)io_sim_heal(w.sim);
     end(&w);
 }
@@ -246,7 +261,7 @@ static void test_a_log_that_fails_says_so(void **state)
 static void test_a_full_disk_refuses_the_first_start(void **state)
 {
     (void)state;
-    struct cworld w = {.sim = io_sim_new(7, NULL)};
+    struct cworld w = {.raft = with_raft, .sim = io_sim_new(7, NULL)};
     w.io = io_sim_open(w.sim);
     io_sim_fault(w.sim, IO_SIM_SYNC, 6, -EIO, true);
     assert_int_equal(open_ctl(&w, 1), RC_IO);
@@ -254,6 +269,78 @@ static void test_a_full_disk_refuses_the_first_start(void **state)
     (void)io_sim_heal(w.sim);
     if (open_ctl(&w, 1) != RC_OK) fail_msg("%s", w.why);
     assert_int_equal(w.map->nodes_count, 1);
+    end(&w);
+}
+
+/* Raft applies a batch before it tells the first of those who asked: each gets its own answer. */
+static void test_each_change_of_a_batch_gets_its_own_answer(void **state)
+{
+    (void)state;
+    struct cworld w;
+    static struct change_call many[200];
+    const char *why = NULL;
+    begin(&w);
+    for (uint32_t i = 0; i < COUNT_OF(many); i++) {
+        struct topo_reserve_ids odd = {.kind = TOPO_COORDINATORS, .count = i + 1};
+        struct topo_group_delete even = {.group = gid((uint8_t)i)};
+        many[i] = (struct change_call){.call.done = on_done, .w = &w};
+        bool taken = i % 2 == 1 ? ctl_propose(w.ctl, &many[i].call, TOPO_RESERVE, &odd, &why)
+                                : ctl_propose(w.ctl, &many[i].call, TOPO_GROUP_DELETE, &even, &why);
+        assert_true(taken);
+    }
+    turn_until(&w, &many[COUNT_OF(many) - 1].done);
+    uint64_t next = 1;
+    for (uint32_t i = 0; i < COUNT_OF(many); i++) {
+        assert_true(many[i].done);
+        if (i % 2 == 1) {
+            assert_int_equal(many[i].outcome, CTL_APPLIED);
+            assert_int_equal(many[i].value, next);
+            next += i + 1;
+        } else if (i != 1) {
+            char text[64];
+            (void)snprintf(text, sizeof text, "Unknown group %s",
+                           topo_id_hex(gid((uint8_t)i)).text);
+            assert_int_equal(many[i].outcome, CTL_REFUSED);
+            assert_string_equal(many[i].text, text);
+        }
+    }
+    end(&w);
+}
+
+static void test_no_more_calls_than_the_log_remembers(void **state)
+{
+    (void)state;
+    struct cworld w;
+    static struct change_call many[RAFT_SESSION_WINDOW];
+    const char *why = NULL;
+    struct topo_reserve_ids one = {.kind = TOPO_COORDINATORS, .count = 1};
+    begin(&w);
+    for (uint32_t i = 0; i < COUNT_OF(many); i++) {
+        many[i] = (struct change_call){.call.done = on_done, .w = &w};
+        bool taken = ctl_propose(w.ctl, &many[i].call, TOPO_RESERVE, &one, &why);
+        assert_int_equal(taken, i < RAFT_SESSION_WINDOW - 1);
+    }
+    assert_string_equal(why, "too many changes are under way");
+    turn_until(&w, &many[RAFT_SESSION_WINDOW - 2].done);
+    end(&w);
+}
+
+static void test_either_driver_goes_on_where_the_other_was(void **state)
+{
+    (void)state;
+    struct cworld w;
+    struct change_call c;
+    begin(&w);
+    for (uint32_t i = 0; i < 6; i++) {
+        assign(&w, &c, (uint16_t)(i * 10), (uint16_t)(i * 10 + 9));
+        assert_int_equal(c.outcome, CTL_APPLIED);
+        uint64_t hash = topo_hash(ctl_topology(w.ctl));
+        w.raft = !w.raft;
+        again(&w, 9);
+        assert_true(topo_hash(ctl_topology(w.ctl)) == hash);
+        assert_int_equal(w.map->slots_count, (i + 1) * 10);
+        assert_true(topo_id_equal(ctl_me(w.ctl), nid(1)));
+    }
     end(&w);
 }
 
@@ -267,6 +354,11 @@ int main(void)
         cmocka_unit_test(test_half_of_a_reset_is_put_right),
         cmocka_unit_test(test_a_log_that_fails_says_so),
         cmocka_unit_test(test_a_full_disk_refuses_the_first_start),
+        cmocka_unit_test(test_each_change_of_a_batch_gets_its_own_answer),
+        cmocka_unit_test(test_no_more_calls_than_the_log_remembers),
+        cmocka_unit_test(test_either_driver_goes_on_where_the_other_was),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("alone", tests, NULL, NULL);
+    with_raft = true;
+    return failed + cmocka_run_group_tests_name("raft", tests, NULL, NULL);
 }

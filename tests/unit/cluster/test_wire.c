@@ -1,6 +1,7 @@
 /* Tables, the walk before unpacking, and the two copies. */
 #include "tests/unit/cluster/tfix.h"
 
+#include "cluster/ctl_priv.h"
 #include "shard/base/rng.h"
 
 static const struct {
@@ -10,6 +11,8 @@ static const struct {
 #define X(body) {#body, &body##_wire},
     TOPOLOGY_BODIES(X)
 #undef X
+        {"meta_propose", &meta_propose_wire},
+    {"meta_result", &meta_result_wire},
 };
 
 static void test_tables_fit(void **state)
