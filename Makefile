@@ -110,6 +110,8 @@ TSAN_SRCS := $(filter tests/unit/shard/rt/test_mailbox% tests/unit/shard/rt/test
 SIM_SRCS := $(sort $(wildcard tests/sim/sim_*.c))
 FUZZ_SRCS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 BENCH_SRCS := $(sort $(wildcard tests/bench/bench_*.c))
+# tests/proc: programs that the system tests run as processes.
+PROC_SRCS := $(sort $(wildcard tests/proc/proc_*.c))
 HELP_SRCS := $(sort $(filter-out $(SIM_SRCS),$(wildcard tests/lib/*.c tests/sim/*.c)))
 HELP_LIB := $(if $(HELP_SRCS),$(OUT)/libtests.a)
 one = $(if $(T),$(filter %/$(T).c tests/unit/$(T).c,$1),$1)
@@ -117,7 +119,7 @@ bins = $(patsubst %.c,$(OUT)/%,$(call one,$1))
 none_named = $(if $(and $(T),$(if $(call one,$1),,x)),$(error no test named $(T)))
 
 .PHONY: all run test check check-tsan unit-programs tsan-programs sim sim-programs fuzz fuzz-programs \
-    bench bench-programs lint format install clean help FORCE
+    bench bench-programs proc-programs lint format install clean help FORCE
 
 all: $(PROGRAMS) $(call libs_of,$(ROOMS))
 
@@ -200,7 +202,7 @@ unit_shared = $(filter-out $(dir $1)test_%,$(wildcard $(dir $1)*.c))
 $(foreach s,$(UNIT_SRCS),$(if $(call unit_room,$s),,$(error $s: its folder is no room of $(FLOORS))) \
     $(eval $(call link_rule,$(s:%.c=$(OUT)/%),$(call objs_of,$s $(call unit_shared,$s)),$(call \
         unit_room,$s) $(BELOW_$(call unit_room,$s)),$(HELP_LIB),,-lcmocka)))
-$(foreach s,$(SIM_SRCS) $(BENCH_SRCS),\
+$(foreach s,$(SIM_SRCS) $(BENCH_SRCS) $(PROC_SRCS),\
     $(eval $(call link_rule,$(s:%.c=$(OUT)/%),$(call objs_of,$s),$(NODE_ROOMS),$(HELP_LIB))))
 $(foreach s,$(FUZZ_SRCS),\
     $(eval $(call link_rule,$(s:%.c=$(OUT)/%),$(call objs_of,$s),$(NODE_ROOMS),$(HELP_LIB),-fsanitize=fuzzer)))
@@ -218,6 +220,7 @@ tsan-programs: $(call bins,$(TSAN_SRCS))
 sim-programs: $(call bins,$(SIM_SRCS))
 fuzz-programs: $(call bins,$(FUZZ_SRCS))
 bench-programs: $(call bins,$(BENCH_SRCS))
+proc-programs: $(PROC_SRCS:%.c=$(OUT)/%)
 
 # build_and_run: mode, kind, sources. What does not build fails; the rest still runs.
 define build_and_run
@@ -267,5 +270,5 @@ clean:
 	rm -rf build/release build/debug build/asan build/tsan build/fuzz build/test-logs
 
 -include $(patsubst %.c,$(OUT)/%.d,$(foreach r,$(ROOMS),$(call room_all,$r)) \
-    $(HELP_SRCS) $(UNIT_SRCS) $(SIM_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS) \
+    $(HELP_SRCS) $(UNIT_SRCS) $(SIM_SRCS) $(FUZZ_SRCS) $(BENCH_SRCS) $(PROC_SRCS) \
     $(foreach s,$(UNIT_SRCS),$(call unit_shared,$s)))
