@@ -131,13 +131,20 @@ static enum rc open_ctl(struct loop *l, char *why, size_t why_bytes)
     return ctl_open_member(&o, l->opts.id, l->opts.members, &l->ctl, why, why_bytes);
 }
 
+static bool all_zero(struct topo_cluster_id id)
+{
+    return memcmp(&id, &(struct topo_cluster_id){{0}}, sizeof id) == 0;
+}
+
 static enum rc open_bus(struct loop *l, char *why, size_t why_bytes)
 {
     struct bus_opts o = l->opts.bus;
     if (o.binds_count == 0) return RC_OK;
     o.io = l->io;
     o.now_ms = l->now_ms;
-    o.cluster = l->opts.ctl.new_cluster;
+    o.cluster = topology_cluster_id(ctl_topology(l->ctl));
+    if (all_zero(o.cluster))
+        o.cluster = l->opts.ctl.new_cluster; /* its first entry is on its way */
     o.node = ctl_me(l->ctl);
     o.incarnation = ctl_incarnation(l->ctl);
     o.meta_version = topology_version(ctl_topology(l->ctl));

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "node/cluster_bus.h"
 #include "node/cluster_priv.h"
 #include "node/config.h"
 #include "shard/base/log.h"
@@ -72,9 +73,11 @@ static struct ctl_opts log_opts(void)
 
 static void *ctl_main(void *arg)
 {
-    struct loop_opts opts = {.io = config.io, .ctl = log_opts(), .on_turn = on_turn};
+    struct loop_opts opts = {.io = config.io,
+                             .ctl = log_opts(),
+                             .bus = *(const struct bus_opts *)arg,
+                             .on_turn = on_turn};
     struct loop *l = NULL;
-    (void)arg;
     log_set_thread("ctl");
     (void)pthread_setname_np(pthread_self(), "ctl");
     take_place();
@@ -90,8 +93,10 @@ static void *ctl_main(void *arg)
 
 static enum rc open_thread(char *why, size_t why_bytes)
 {
+    struct bus_opts bus;
+    if (!cluster_bus_settings(&bus, why, why_bytes)) return RC_INVALID;
     (void)sem_init(&control.started, 0, 0);
-    if (pthread_create(&control.thread, NULL, ctl_main, NULL) != 0) {
+    if (pthread_create(&control.thread, NULL, ctl_main, &bus) != 0) {
         (void)snprintf(why, why_bytes, "cannot create its thread");
         return RC_NOMEM;
     }
@@ -119,6 +124,7 @@ bool cluster_open(struct worker *w)
         rc = ctl_open_solo(&opts, &solo, why, sizeof why);
     }
     if (rc == RC_OK) return true;
+    cluster_bus_free();
     log_warning("start", "cannot open the control log (%s): %s", rc_text(rc), why);
     return false;
 }
@@ -132,6 +138,7 @@ void cluster_close(struct worker *w)
     loop_stop(control.loop);
     control.loop = NULL;
     (void)pthread_join(control.thread, NULL);
+    cluster_bus_free();
 }
 
 bool cluster_post(struct loop_post *post)
@@ -188,6 +195,7 @@ void cluster_cron(struct worker *w)
         ctl_tick(solo, reactor_mono_ms(&w->core.reactor));
     }
     if (control.loop == NULL) return;
+    cluster_bus_cron();
     struct self_post *p = mem_zalloc(MEM_CLUSTER, sizeof *p);
     p->post.run = self_arrives;
     p->self = self;

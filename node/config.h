@@ -49,6 +49,16 @@ struct config {
     uint32_t cluster_announce_port, cluster_announce_tls_port, cluster_announce_bus_port;
     char cluster_announce_ip[256], cluster_announce_hostname[264]; /* rows bound them at 255 */
     uint32_t cluster_endpoint;                                     /* enum cluster_endpoint */
+    char cluster_bus_bind[CONFIG_BIND_MAX][64];
+    uint32_t cluster_bus_bind_count; /* 0: as bind */
+    bool tls_cluster,
+        tls_cluster_given; /* "no" that somebody wrote is another one than the preset */
+    char tls_cluster_name[256];
+    struct config_tls { /* texts as given */
+        char cert[256], key[256], key_pass[256], client_cert[256], client_key[256],
+            client_key_pass[256];
+        char ca_file[256], ca_dir[256], ciphersuites[256];
+    } tls;
     /* memory and types: maxmemory lives in node.shared, thresholds in type_limits */
     uint64_t maxmemory;
     /* log */

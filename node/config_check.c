@@ -13,7 +13,8 @@ static char error_text[160];
 
 /* ---- bind */
 
-bool config__parse_bind(struct bytes text, bool apply, const char **error_out)
+static bool parse_addresses(struct bytes text, bool apply, char (*at)[64], uint32_t *count,
+                            const char **error_out)
 {
     char scratch[2048];
     struct bytes words[CONFIG_BIND_MAX];
@@ -22,22 +23,39 @@ bool config__parse_bind(struct bytes text, bool apply, const char **error_out)
     if (n < 0) return false;
     for (int i = 0; i < n; i++) {
         *error_out = "an address is longer than 63 characters";
-        if (words[i].len >= sizeof config.bind[0]) return false;
+        if (words[i].len >= sizeof at[0]) return false;
     }
     if (n == 1 && words[0].len == 0) n = 0;
     if (!apply) return true;
-    config.bind_count = (uint32_t)n;
+    *count = (uint32_t)n;
     for (int i = 0; i < n; i++) {
-        if (words[i].len > 0) memcpy(config.bind[i], words[i].data, words[i].len);
-        config.bind[i][words[i].len] = 0;
+        if (words[i].len > 0) memcpy(at[i], words[i].data, words[i].len);
+        at[i][words[i].len] = 0;
     }
     return true;
+}
+
+bool config__parse_bind(struct bytes text, bool apply, const char **error_out)
+{
+    return parse_addresses(text, apply, config.bind, &config.bind_count, error_out);
 }
 
 void config__print_bind(struct buf *out)
 {
     for (uint32_t i = 0; i < config.bind_count; i++)
         buf_addf(out, i == 0 ? "%s" : " %s", config.bind[i]);
+}
+
+bool config__parse_bus_bind(struct bytes text, bool apply, const char **error_out)
+{
+    return parse_addresses(text, apply, config.cluster_bus_bind, &config.cluster_bus_bind_count,
+                           error_out);
+}
+
+void config__print_bus_bind(struct buf *out)
+{
+    for (uint32_t i = 0; i < config.cluster_bus_bind_count; i++)
+        buf_addf(out, i == 0 ? "%s" : " %s", config.cluster_bus_bind[i]);
 }
 
 /* ---- client-output-buffer-limit */

@@ -84,6 +84,8 @@ bool config__rewrite(struct buf *why);
 /* ---- config_check.c */
 bool config__parse_bind(struct bytes text, bool apply, const char **error_out);
 void config__print_bind(struct buf *out);
+bool config__parse_bus_bind(struct bytes text, bool apply, const char **error_out);
+void config__print_bus_bind(struct buf *out);
 bool config__parse_output_limit(struct bytes text, bool apply, const char **error_out);
 void config__print_output_limit(struct buf *out);
 bool config__parse_percentiles(struct bytes text, bool apply, const char **error_out);

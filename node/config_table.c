@@ -1,5 +1,6 @@
 /* The table of all directives. Order is that of CONFIG GET. */
 #include "cluster/show.h"
+#include "node/cluster_bus.h"
 #include "node/config_priv.h"
 #include "node/node.h"
 #include "shard/types/value.h"
@@ -67,6 +68,14 @@ static void apply_bg_thread(void)
     if (!mem_background(config.jemalloc_bg_thread))
         log_warning("config",
                     "the allocator could not start its thread: freed memory goes back late");
+}
+
+/* The first time is the preset. */
+static void apply_tls_cluster(void)
+{
+    static bool preset_done;
+    config.tls_cluster_given = preset_done;
+    preset_done = true;
 }
 
 static void apply_log(void)
@@ -180,12 +189,12 @@ const struct directive config__table[] = {
     NUMBER("socket-mark-id", "0", 0, UINT32_MAX, FIXED),
     U32("client-write-timeout-ms", client_write_timeout_ms, "60000", 0, INT32_MAX, LIVE),
     /* TLS */
-    WORDS("tls-cert-file", "", NONE), WORDS("tls-key-file", "", NONE), WORDS("tls-key-file-pass", "", .sensitive = true),
-    WORDS("tls-client-cert-file", "", NONE), WORDS("tls-client-key-file", "", NONE), WORDS("tls-client-key-file-pass", "", .sensitive = true),
-    WORDS("tls-ca-cert-file", "", NONE), WORDS("tls-ca-cert-dir", "", NONE), WORDS("tls-dh-params-file", "", NONE),
-    WORDS("tls-protocols", "", NONE), WORDS("tls-ciphers", "", NONE), WORDS("tls-ciphersuites", "", NONE),
+    TEXT("tls-cert-file", tls.cert, "", LIVE, .applied = cluster_bus_reload), TEXT("tls-key-file", tls.key, "", LIVE, .applied = cluster_bus_reload), TEXT("tls-key-file-pass", tls.key_pass, "", LIVE, .applied = cluster_bus_reload, .sensitive = true),
+    TEXT("tls-client-cert-file", tls.client_cert, "", LIVE, .applied = cluster_bus_reload), TEXT("tls-client-key-file", tls.client_key, "", LIVE, .applied = cluster_bus_reload), TEXT("tls-client-key-file-pass", tls.client_key_pass, "", LIVE, .applied = cluster_bus_reload, .sensitive = true),
+    TEXT("tls-ca-cert-file", tls.ca_file, "", LIVE, .applied = cluster_bus_reload), TEXT("tls-ca-cert-dir", tls.ca_dir, "", LIVE, .applied = cluster_bus_reload), WORDS("tls-dh-params-file", "", NONE),
+    WORDS("tls-protocols", "", NONE), WORDS("tls-ciphers", "", NONE), TEXT("tls-ciphersuites", tls.ciphersuites, "", LIVE, .applied = cluster_bus_reload),
     CHOICE("tls-auth-clients", yes_no_optional, "yes", NONE),
-    FLAG("tls-replication", "no", REFUSED(LATER_TLS)), FLAG("tls-cluster", "no", REFUSED(LATER_TLS)),
+    FLAG("tls-replication", "no", REFUSED(LATER_TLS)), BOOL("tls-cluster", tls_cluster, "no", START, .applied = apply_tls_cluster), TEXT("tls-cluster-name", tls_cluster_name, "", START),
     FLAG("tls-prefer-server-ciphers", "no", NONE), FLAG("tls-session-caching", "yes", NONE),
     NUMBER("tls-session-cache-size", "20480", I32, NONE), NUMBER("tls-session-cache-timeout", "300", I32, NONE),
     /* general */
@@ -264,6 +273,7 @@ const struct directive config__table[] = {
     FLAG("replica-ignore-disk-write-errors", "no", NONE), CHOICE("propagation-error-behavior", propagation_names, "ignore", NONE),
     /* cluster */
     BOOL("cluster-enabled", cluster_enabled, "no", START), WORDS("cluster-config-file", "nodes.conf", FIXED), NUMBER("cluster-node-timeout", "15000", I64, NONE), U32("cluster-port", cluster_port, "0", 0, 65535, START),
+    {.name = "cluster-bus-bind", .type = CONFIG_LIST, START, .preset = "", .parse = config__parse_bus_bind, .print = config__print_bus_bind},
     NUMBER("cluster-replica-validity-factor", "10", I32, ALSO("cluster-slave-validity-factor")), NUMBER("cluster-migration-barrier", "1", I32, NONE), FLAG("cluster-allow-replica-migration", "yes", NONE),
     BOOL("cluster-require-full-coverage", cluster_full_coverage, "yes", LIVE), BOOL("cluster-allow-reads-when-down", cluster_reads_when_down, "no", LIVE), FLAG("cluster-allow-pubsubshard-when-down", "yes", NONE),
     FLAG("cluster-replica-no-failover", "no", ALSO("cluster-slave-no-failover")),

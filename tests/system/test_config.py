@@ -31,7 +31,7 @@ KNOWN = {
     "min-slaves-to-write": (("1", "2", "3", "1001", "70000"), "no replication yet"),
     "notify-keyspace-events": (("AKE",), "no pub/sub yet"),
     "proto-max-bulk-len": (None, "a string ends at 4 GiB"),
-    "tls-cluster": (("yes", "YES"), "no TLS yet"),
+    "tls-cluster": (None, "is read at the start"),
     "tls-port": (("1", "2", "3", "1001"), "no TLS yet"),
     "tls-replication": (("yes", "YES"), "no TLS yet"),
 }
