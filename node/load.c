@@ -36,6 +36,7 @@ void load_progress(uint64_t *done_out, uint64_t *total_out)
     uint64_t replayed = 0;
     for (uint32_t i = 0; i < node.shards; i++)
         replayed += atomic_load_explicit(&node.workers[i]->replayed_bytes, memory_order_relaxed);
+    if (checked > total) checked = total; /* the latter is found without reading all */
     double share = total > 0 ? (double)checked / (double)total / 2 : 0;
     if (all > 0) share = 0.5 + (double)replayed / (double)all / 2;
     *total_out = total;
@@ -44,11 +45,12 @@ void load_progress(uint64_t *done_out, uint64_t *total_out)
 
 static void tell_progress(const char *doing)
 {
-    uint64_t done, total;
+    uint64_t done, total, replay;
     load_progress(&done, &total);
+    replay = atomic_load_explicit(&node.load.replay_bytes, memory_order_relaxed);
     double percent = total > 0 ? (double)done * 100 / (double)total : 100;
-    log_notice("recovery", "%s %llu MB of log: %.0f %% of the load is done", doing,
-               (unsigned long long)(total >> 20), percent);
+    log_notice("recovery", "%s %.1f MB of log: %.0f %% of the load is done", doing,
+               (double)(replay > 0 ? replay : total) / (1 << 20), percent);
 }
 
 /* ---- main: signals */
@@ -157,9 +159,8 @@ static void log_loaded(void)
     for (uint32_t i = 0; i < node.shards; i++)
         for (uint32_t db = 0; db < config.databases; db++)
             keys += db_count(node.workers[i]->core.ks, (uint8_t)db);
-    log_notice("recovery", "%llu keys loaded from %llu MB of log in %.3f seconds",
-               (unsigned long long)keys,
-               (unsigned long long)(journal_set_bytes(node.journal_set) >> 20),
+    log_notice("recovery", "%llu keys loaded from %.1f MB of log in %.3f seconds",
+               (unsigned long long)keys, (double)journal_set_bytes(node.journal_set) / (1 << 20),
                (double)took_us / 1e6);
 }
 

@@ -13,8 +13,9 @@
 
 /* ---- what the directory holds (manifest.c, files.c) */
 struct journal__file {
-    uint64_t lsn;   /* of its first log byte, from its name */
-    uint64_t bytes; /* on disk */
+    uint64_t lsn;     /* of its first log byte, from its name */
+    uint64_t bytes;   /* on disk */
+    uint64_t written; /* of these, found by recovery: without what was only made ready */
     bool head_ok;
 };
 struct journal__log {

@@ -19,6 +19,7 @@ struct tally { /* of one generation */
     uint64_t txid; /* the largest */
     uint16_t log;
     bool no_memory;
+    bool keeps; /* parts; else only the largest txid is wanted */
 };
 
 static bool tally_room(struct tally *t)
@@ -40,6 +41,7 @@ static bool note_part(void *ctx, const struct journal_unit_raw *raw,
     (void)unit;
     if ((raw->flags & UNIT_TX) == 0) return true;
     if (raw->txid > t->txid) t->txid = raw->txid;
+    if (!t->keeps) return true;
     struct journal_part *last = t->count == 0 ? NULL : &t->parts[t->count - 1];
     bool same =
         last != NULL && last->log == t->log && last->lsn == group_at && last->txid == raw->txid;
@@ -83,8 +85,36 @@ static enum rc judge_head(struct journal_set *set, const struct journal__generat
     return RC_OK;
 }
 
+/* Is that block of the file zero? Negative: it cannot be read. */
+static int is_blank(struct io *io, int fd, uint8_t *block, uint64_t index)
+{
+    int64_t n = journal__pread(io, fd, block, BLOCK_BYTES, index * BLOCK_BYTES);
+    if (n < 0) return (int)n;
+    for (int64_t i = 0; i < n; i++)
+        if (block[i] != 0) return 0;
+    return 1;
+}
+
+/* Bytes of blocks that were written; what was only made ready is zero behind them. For progress alone: a value
+ * of many zeros may mislead it. Negative: error. */
+static int64_t written_bytes(struct io *io, int fd, uint8_t *block, uint64_t file_bytes)
+{
+    uint64_t low = 1, high = (file_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES, at = 1;
+    while (low < high) { /* the first that is blank */
+        int blank = is_blank(io, fd, block, at);
+        if (blank < 0) return blank;
+        if (blank)
+            high = at;
+        else
+            low = at + 1;
+        at = low + (high - low) / 2;
+    }
+    return low > 1 ? (int64_t)(low * BLOCK_BYTES) : 0;
+}
+
+/* `is_full`: a file that follows it was begun. */
 static enum rc check_file(struct journal_set *set, const struct journal__generation *g,
-                          uint32_t log_index, struct journal__file *f, uint8_t *block,
+                          uint32_t log_index, struct journal__file *f, bool is_full, uint8_t *block,
                           struct buf *why)
 {
     struct io *io = set->io;
@@ -104,6 +134,9 @@ static enum rc check_file(struct journal_set *set, const struct journal__generat
         rc = journal__error(why, n, "cannot read", path);
     else if (n == BLOCK_BYTES)
         rc = judge_head(set, g, log_index, f, block, path, why);
+    if (n >= 0) n = is_full ? (int64_t)f->bytes : written_bytes(io, fd, block, f->bytes);
+    if (n < 0 && rc == RC_OK) rc = journal__error(why, n, "cannot read", path);
+    f->written = n < 0 ? 0 : (uint64_t)n;
     (void)io->ops->file_close(io, fd);
     return rc;
 }
@@ -115,8 +148,12 @@ static enum rc check_files(struct journal_set *set, const struct journal__genera
     uint8_t *block = mem_try_alloc(MEM_JOURNAL, BLOCK_BYTES);
     if (block == NULL) return RC_NOMEM;
     enum rc rc = RC_OK;
-    for (uint32_t k = 0; k < log->files_count && rc == RC_OK; k++)
-        rc = check_file(set, g, log_index, &log->files[k], block, why);
+    bool is_full = false;
+    for (uint32_t k = log->files_count; k-- > 0 && rc == RC_OK;) {
+        rc = check_file(set, g, log_index, &log->files[k], is_full, block, why);
+        is_full = is_full || log->files[k].written > 0;
+        set->files_bytes += log->files[k].written;
+    }
     mem_free(MEM_JOURNAL, block, BLOCK_BYTES);
     return rc;
 }
@@ -274,14 +311,14 @@ static enum rc find_cut(struct journal__generation *g, struct tally *t)
 static enum rc recover_generation(struct journal_set *set, struct journal__generation *g,
                                   struct buf *why)
 {
-    struct tally t = {0};
+    /* The recorded ends of an ended generation are a cut already. */
+    struct tally t = {.keeps = !g->ended || set->opts.repair};
     enum rc rc = set->opts.watch == NULL ||
                          set->opts.watch(set->opts.watch_ctx, set->checked_bytes, set->files_bytes)
                      ? RC_OK
                      : RC_CLOSED;
     for (uint32_t l = 0; l < g->logs && rc == RC_OK; l++)
         rc = recover_log(set, g, l, &t, why);
-    /* The recorded ends of an ended generation are a cut already. */
     if (rc == RC_OK && (!g->ended || g->repaired) && !planted(KEEP_HALVES)) rc = find_cut(g, &t);
     mem_free(MEM_JOURNAL, t.parts, t.cap * sizeof *t.parts);
     return rc;
@@ -305,12 +342,8 @@ static enum rc check_all_files(struct journal_set *set, struct buf *why)
     const struct journal__manifest *m = &set->manifest;
     enum rc rc = RC_OK;
     for (uint32_t i = 0; i < m->count; i++)
-        for (uint32_t l = 0; l < m->generations[i].logs && rc == RC_OK; l++) {
+        for (uint32_t l = 0; l < m->generations[i].logs && rc == RC_OK; l++)
             rc = check_files(set, &m->generations[i], l, why);
-            const struct journal__log *log = &m->generations[i].log[l];
-            for (uint32_t k = 0; k < log->files_count; k++)
-                set->files_bytes += log->files[k].bytes;
-        }
     return rc;
 }
 

@@ -387,3 +387,21 @@ def test_threads_that_ask_during_the_load_all_get_their_answer(data, tmp_path):
         for thread in threads:
             thread.join(30)
         assert not failures
+
+
+def test_what_was_only_made_ready_does_not_count(tmp_path):
+    """Segments are written ahead of their use; a node that was killed leaves them."""
+    folder = tmp_path / "copy"  # where Loading looks for it
+    folder.mkdir()
+    with start_moon(shards=4, appendonly="yes", folder=str(folder)) as node, node.client() as c:
+        for base in range(0, KEYS, 2000):
+            c.pipeline([("SET", f"k{i}", f"v{i}") for i in range(base, base + 2000)])
+        node.kill()
+    lies_there = sum(os.path.getsize(folder / "log" / name) for name in os.listdir(folder / "log"))
+    assert lies_there > 100 << 20
+    with Loading(None, tmp_path, shards=4, seconds=4) as node:
+        with node.client() as c:
+            assert KEYS * 15 < int(facts(c)["loading_total_bytes"]) < 3 << 20
+        node.wait_loaded()
+        said = [float(line.split(" MB of log")[0].split()[-1]) for line in node.server.log_tail().splitlines() if "MB of log" in line]
+        assert len(said) > 2 and all(0.2 < megabytes < 3 for megabytes in said), said
