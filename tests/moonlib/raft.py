@@ -113,8 +113,9 @@ class Member:
 
 
 class RaftCluster:
-    def __init__(self, count, folder, hosts=None, prefix=None, folders=None, args=()):
-        """hosts: an address per member; prefix: words before its command, per member; folders: its own place."""
+    def __init__(self, count, folder, hosts=None, prefix=None, folders=None, args=(), certs=None):
+        """hosts: an address per member; prefix: words before its command, per member; folders: its own place;
+        certs: the bus speaks TLS."""
         hosts = hosts or ["127.0.0.1"] * count
         ports = [free_port() for _ in range(count)]
         nodes = [f"{n + 1:02x}" * 20 for n in range(count)]
@@ -124,6 +125,8 @@ class RaftCluster:
             where = (folders or {}).get(n, os.path.join(folder, f"member-{n + 1}"))
             argv = [*(prefix[n] if prefix else ()), PROGRAM, "--dir", os.path.join(where, "raft"), "--cluster", CLUSTER, "--id", str(n + 1),
                     "--members", members, "--bind", hosts[n], "--port", str(ports[n]), *args]
+            if certs is not None:
+                argv += certs.args(certs.make(f"member-{n + 1}", f"DNS:{nodes[n]}"))
             self.members.append(Member(n + 1, where, argv))
 
     def __enter__(self):

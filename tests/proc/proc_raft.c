@@ -19,6 +19,7 @@
 #include "cluster/loop.h"
 #include "shard/base/log.h"
 #include "shard/base/num.h"
+#include "shard/rt/tls.h"
 
 #define LINE_BYTES 4096
 #define FLIGHT_MAX 200u
@@ -279,6 +280,7 @@ int main(int argc, char **argv)
     static char announce[64];
     struct loop_opts o = {.io = IO_AUTO, .members = &members, .on_turn = on_turn};
     struct topo_id cluster = {{0}};
+    struct tls_files tls = {0};
     uint64_t port = 0;
     for (int i = 1; i + 1 < argc; i += 2) {
         char *value = argv[i + 1];
@@ -297,6 +299,12 @@ int main(int argc, char **argv)
             good = num_parse_u64(bytes_of(value), &port) && port < 65536;
         else if (strcmp(argv[i], "--io") == 0)
             o.io = strcmp(value, "epoll") == 0 ? IO_EPOLL : IO_URING;
+        else if (strcmp(argv[i], "--tls-cert-file") == 0)
+            tls.cert = value;
+        else if (strcmp(argv[i], "--tls-key-file") == 0)
+            tls.key = value;
+        else if (strcmp(argv[i], "--tls-ca-cert-file") == 0)
+            tls.ca_file = value;
         else
             good = false;
         if (!good) die(argv[i], value);
@@ -314,6 +322,8 @@ int main(int argc, char **argv)
                               .plain_anywhere = true};
     char why[768] = "";
     pthread_t reader;
+    if (tls.cert != NULL && tls_context_new(&tls, &o.bus.tls, why, sizeof why) != RC_OK)
+        die("cannot start:", why);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); /* a limit of the size of files is a full disk */
     (void)setvbuf(stdout, NULL, _IOLBF, 1 << 16);
@@ -323,5 +333,6 @@ int main(int argc, char **argv)
     loop_run(loop);
     (void)pthread_join(reader, NULL);
     loop_close(loop);
+    tls_context_free(o.bus.tls);
     return 0;
 }

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from moonlib.certs import Certificates
 from moonlib.raft import PROGRAM, RaftCluster, Writers
 
 ROUNDS = int(os.environ.get("MOON_RAFT_ROUNDS", "0"))
@@ -71,17 +72,23 @@ def one_round(cluster, rng, took):
         victim.resume()
 
 
-@pytest.mark.parametrize("count", [3, 5])
-def test_kills_and_pauses(tmp_path, count):
+def certificates(tmp_path):
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    return Certificates(folder)
+
+
+@pytest.mark.parametrize("count, tls", [(3, False), (5, False), (3, True)])
+def test_kills_and_pauses(tmp_path, count, tls):
     rounds = ROUNDS // 2 or 3
     rng = random.Random(count)
     took, report = [], []
-    with RaftCluster(count, str(tmp_path)) as cluster:
+    with RaftCluster(count, str(tmp_path), certs=certificates(tmp_path) if tls else None) as cluster:
         cluster.begin()
         writers = begin_writers(cluster, count)
         for _ in range(rounds):
             one_round(cluster, rng, took)
-        report.append(f"{count} members, {rounds} rounds; new leader {len(took)} times: p50 {percentile(took, .5):.3f} s, "
+        report.append(f"{count} members{' over TLS' if tls else ''}, {rounds} rounds; new leader {len(took)} times: p50 {percentile(took, .5):.3f} s, "
                       f"p99 {percentile(took, .99):.3f} s, max {max(took):.3f} s" if took else "no leader fell")
         check_all(cluster, writers, report)
         for m in cluster.members:
