@@ -61,13 +61,17 @@ def is_home(sleeper, asker, shard):
     return seconds > 0.1
 
 
+def by_home(node):
+    conns = [node.client() for _ in range(SHARDS)]  # dealt in turn
+    first = next(s for s in range(SHARDS) if is_home(conns[0], conns[1], s))
+    return {(first + i) % SHARDS: c for i, c in enumerate(conns)}
+
+
 @pytest.fixture(name="homes")
 def fixture_homes():
     """Connections to a node of four shards, by the shard that they live on."""
     with start_moon(shards=SHARDS, args=(*DEBUG, "--shard-lending", "no")) as node:
-        conns = [node.client() for _ in range(SHARDS)]  # dealt in turn
-        first = next(s for s in range(SHARDS) if is_home(conns[0], conns[1], s))
-        yield {(first + i) % SHARDS: c for i, c in enumerate(conns)}
+        yield by_home(node)
 
 
 @pytest.mark.parametrize("held", ["of none", "long"])
@@ -179,3 +183,26 @@ def test_readers_that_do_not_read_stop_no_transaction_of_others(shards):
             t.join()
         assert all(a < b for a, b in zip(before, between)), (before, between)
         assert all(a < b for a, b in zip(between, done)), (between, done)
+
+
+def test_select_inside_exec_needs_no_room_in_the_mailboxes_of_others():
+    """EXEC waits on shard 1 for a transaction that shard 2 holds up; meanwhile requests fill what shard 0 may send there."""
+    gets = 4000  # more than twice of what may be under way
+    with start_moon(shards=SHARDS, args=(*DEBUG, "--shard-lending", "no")) as node:
+        homes = by_home(node)
+        asking = [node.client(timeout=30) for _ in range(2 * SHARDS)]  # some of them on shard 0
+        key, held = key_on(1, SHARDS), key_on(2, SHARDS)
+        homes[0].call("SET", held, "v")
+        homes[0].pipeline([["MULTI"], ["SELECT", "3"], ["SET", key, "in 3"], ["CLIENT", "NO-TOUCH", "on"]])
+        homes[2].send(encode(["DEBUG", "SLEEP", str(NAP / 2)]))
+        time.sleep(0.05)
+        homes[1].send(encode(["MSET", key, "v", held, "v"]))
+        time.sleep(0.02)
+        homes[0].send(encode(["EXEC"]))
+        time.sleep(0.02)
+        for c in asking:
+            c.send(encode(["GET", held]) * gets)
+        assert homes[0].read_raw() == b"*3\r\n" + b"+OK\r\n" * 3
+        assert homes[0].call("GET", key) == b"in 3"
+        for c in asking:
+            assert [c.read_raw() for _ in range(gets)] == [b"$1\r\nv\r\n"] * gets
