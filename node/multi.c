@@ -326,7 +326,8 @@ static void run_everywhere(struct span *s, const struct request *rq, struct repl
     struct merge *m = merge__new(rq->spec->spread, s->count, 0, reply->proto);
     for (uint32_t i = 0; i < s->count; i++) {
         struct reply part = {.out = &m->part[i], .proto = reply->proto};
-        span_run_on(s, i, rq, &part);
+        span_run_on(s, i, rq, &part, i > 0);
+        reply->errored |= part.errored;
     }
     merge__finish(m, reply);
 }
@@ -341,10 +342,10 @@ void multi__run_spread(struct span *s, const struct request *rq, struct reply *r
         run_everywhere(s, rq, reply);
         return;
     case SPREAD_ANY:
-        span_run_on(s, place__shard_by_keys(w, rq->key.db), rq, reply);
+        span_run_on(s, place__shard_by_keys(w, rq->key.db), rq, reply, false);
         return;
     case SPREAD_CURSOR:
-        span_run_on(s, place__shard_of_cursor(w, rq), rq, reply);
+        span_run_on(s, place__shard_of_cursor(w, rq), rq, reply, false);
         return;
     case SPREAD_CONN:
     case SPREAD_KEY:

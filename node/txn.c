@@ -124,9 +124,8 @@ static void run_request(struct worker *w, struct txn *t, struct part *p)
     bool writes = t->spec->flags & CMD_WRITE;
     w->running = NULL;
     if (writes) core_tx_begin(&w->core, t->txid, t->mask);
-    core_run_admitted(&w->core, &rq, time_of(t), &reply);
+    core_run_admitted(&w->core, &rq, time_of(t), &reply, p != t->part);
     if (writes) core_tx_end(&w->core);
-    if (unlikely(reply.errored)) core_count_error(&w->core, out->data, out->len);
     if (w->core.gate_lsn > p->gate_lsn) p->gate_lsn = w->core.gate_lsn;
     if (core_must_serve(&w->core)) core_serve(&w->core);
 }
@@ -328,16 +327,24 @@ static void adapt_window(struct conn *c, size_t reply_bytes)
     c->txn_window = window;
 }
 
-static void reply_error_of(struct worker *w, struct txn *t, struct reply *reply)
+static void reply_refusal(struct worker *w, struct txn *t, struct reply *reply)
 {
     core_reply_refused(reply, (enum rc)atomic_load_explicit(&t->tx.error, memory_order_relaxed));
-    core_count_error(&w->core, reply->out->data, reply->out->len);
     stat_bump(&w->core.cmd_stats[t->spec->id].rejected, 1);
+}
+
+/* MSETNX that found a key: a call of which no part ran. */
+static void count_forbidden(struct worker *w, const struct txn *t)
+{
+    if (!atomic_load_explicit(&t->tx.forbidden, memory_order_relaxed)) return;
+    stat_bump(&w->core.stats.commands, 1);
+    core_count_call(&w->core.cmd_stats[t->spec->id], 0, 0);
 }
 
 static void finish(struct worker *w, struct txn *t, bool ran)
 {
     struct conn *c = t->spec != NULL ? conn_of(w, t) : NULL;
+    if (ran && t->spec != NULL) count_forbidden(w, t);
     if (c != NULL) {
         struct buf joined;
         buf_init(&joined, MEM_REPLY);
@@ -345,7 +352,9 @@ static void finish(struct worker *w, struct txn *t, bool ran)
         if (ran)
             merge__reply(t->merge, &reply);
         else
-            reply_error_of(w, t, &reply);
+            reply_refusal(w, t, &reply);
+        if (joined.len > 0 && unlikely(joined.data[0] == '-'))
+            core_count_error(&w->core, joined.data, joined.len); /* once, for all parts */
         for (uint32_t i = 0; i < t->tx.count; i++) {
             const struct part *p = &t->part[i];
             if (p->part.shard == w->index && p->gate_lsn > c->gate_lsn) c->gate_lsn = p->gate_lsn;

@@ -75,16 +75,22 @@ void core_count_call(struct core_cmd_stats *s, uint64_t ticks, uint64_t ns)
     stat_add(s->latency, ns);
 }
 
-static inline void account(struct core *c, const struct request *rq, uint64_t spent)
+/* `part`: of a call that another shard counts; the time of all is the sum. */
+HOT_INLINE void account(struct core *c, const struct request *rq, uint64_t spent, bool part)
 {
+    struct core_cmd_stats *s = &c->cmd_stats[rq->spec->id];
     uint64_t ns = clock_ticks_to_ns(spent);
-    core_count_call(&c->cmd_stats[rq->spec->id], spent, ns);
+    if (part)
+        stat_bump(&s->ticks, spent);
+    else
+        core_count_call(s, spent, ns);
     int64_t slow_us = atomic_load_explicit(&c->shared->slowlog_us, memory_order_relaxed);
     if (unlikely(slow_us >= 0 && ns >= (uint64_t)slow_us * 1000) && c->on_slow != NULL)
         c->on_slow(c, rq, ns / 1000);
 }
 
-HOT_INLINE void run_request(struct core *c, const struct request *rq, struct reply *reply)
+HOT_INLINE void run_request(struct core *c, const struct request *rq, struct reply *reply,
+                            bool part)
 {
     const struct cmd_spec *spec = rq->spec;
     struct arena_mark mark = arena_mark(&c->scratch);
@@ -100,28 +106,38 @@ HOT_INLINE void run_request(struct core *c, const struct request *rq, struct rep
     spec->run(x);
     arena_rewind(&c->scratch, mark);
     if (unlikely(c->waits)) core__gate(c, spec);
-    if (unlikely(reply->errored)) stat_bump(&c->cmd_stats[spec->id].failed, 1);
+    if (!part && unlikely(reply->errored)) stat_bump(&c->cmd_stats[spec->id].failed, 1);
     uint64_t now = clock_ticks();
-    account(c, rq, now - c->ticks);
+    account(c, rq, now - c->ticks, part);
     c->ticks = now;
+}
+
+HOT_INLINE void run_any(struct core *c, const struct request *rq, struct reply *reply, bool part)
+{
+    const struct cmd_spec *spec = rq->spec;
+    c->gate_lsn = 0;
+    if (!part) stat_bump(&c->stats.commands, 1);
+    reply->errored = false;
+    if (unlikely(c->oom) && (spec->flags & CMD_DENYOOM)) {
+        reply_error(reply, ERR_OOM);
+        if (!part) stat_bump(&c->cmd_stats[spec->id].rejected, 1);
+        return;
+    }
+    if ((spec->flags & CMD_WRITE) && unlikely(!admit_bytes(c, log_bytes(rq), reply))) {
+        if (!part) stat_bump(&c->cmd_stats[spec->id].rejected, 1);
+        return;
+    }
+    run_request(c, rq, reply, part);
 }
 
 void core_run(struct core *c, const struct request *rq, struct reply *reply)
 {
-    const struct cmd_spec *spec = rq->spec;
-    c->gate_lsn = 0;
-    stat_bump(&c->stats.commands, 1);
-    reply->errored = false;
-    if (unlikely(c->oom) && (spec->flags & CMD_DENYOOM)) {
-        reply_error(reply, ERR_OOM);
-        stat_bump(&c->cmd_stats[spec->id].rejected, 1);
-        return;
-    }
-    if ((spec->flags & CMD_WRITE) && unlikely(!admit_bytes(c, log_bytes(rq), reply))) {
-        stat_bump(&c->cmd_stats[spec->id].rejected, 1);
-        return;
-    }
-    run_request(c, rq, reply);
+    run_any(c, rq, reply, false);
+}
+
+void core_run_part(struct core *c, const struct request *rq, struct reply *reply)
+{
+    run_any(c, rq, reply, true);
 }
 
 /* ---- transactions */
@@ -147,11 +163,11 @@ void core_reply_refused(struct reply *reply, enum rc rc)
 /* The time of a transaction may be behind what this shard has read by now (readers pass each other) or ahead of
  * its pass: then what runs after it in this pass is not earlier. */
 void core_run_admitted(struct core *c, const struct request *rq, int64_t now_ms,
-                       struct reply *reply)
+                       struct reply *reply, bool part)
 {
     int64_t own_ms = c->run.now_ms;
     c->gate_lsn = 0;
-    stat_bump(&c->stats.commands, 1);
+    if (!part) stat_bump(&c->stats.commands, 1);
     reply->errored = false;
     if ((rq->spec->flags & CMD_WRITE) && c->journal != NULL) {
         /* Asked when it was granted; if the log has begun to refuse since, this part waits in memory like all
@@ -160,7 +176,7 @@ void core_run_admitted(struct core *c, const struct request *rq, int64_t now_ms,
         (void)rc;
     }
     c->run.now_ms = now_ms;
-    run_request(c, rq, reply);
+    run_request(c, rq, reply, part);
     c->run.now_ms = now_ms > own_ms ? now_ms : own_ms;
 }
 

@@ -160,6 +160,8 @@ void core_start_upkeep(struct core *c);
 /* Runs one data command to its end; the reply is written by it. Counts it. Sets c->gate_lsn to the
  * position that must be durable before the reply may leave (0: none). */
 void core_run(struct core *c, const struct request *rq, struct reply *reply);
+/* The same for a part of a call that another shard counts: its time is added, and it is no call. */
+COLD void core_run_part(struct core *c, const struct request *rq, struct reply *reply);
 /* Between the two, all that is logged here is one group (exec_log_group_… nest in it and do nothing), each
  * unit naming txid and the shards that have a part: recovery replays all parts of it or none. Every shard
  * of the mask must begin and end it, once; if it changed nothing there a marker stands for its part. With
@@ -181,7 +183,7 @@ size_t core_log_bytes(const struct request *rq);
 MUST_CHECK enum rc core_may_run(struct core *c, uint32_t flags, size_t log_bytes);
 void core_reply_refused(struct reply *reply, enum rc rc);
 void core_run_admitted(struct core *c, const struct request *rq, int64_t now_ms,
-                       struct reply *reply);
+                       struct reply *reply, bool part);
 /* Is one of these keys there? In a transaction, at its time. Sets gate_lsn. */
 bool core_has_any(struct core *c, int64_t now_ms, uint8_t db, const struct bytes *keys,
                   uint32_t count, uint32_t step);

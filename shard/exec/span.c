@@ -106,7 +106,8 @@ void span_run(struct span *s, const struct request *rq, struct reply *reply)
     go_home(s);
 }
 
-void span_run_on(struct span *s, uint32_t shard, const struct request *rq, struct reply *reply)
+void span_run_on(struct span *s, uint32_t shard, const struct request *rq, struct reply *reply,
+                 bool part)
 {
     struct core *c = s->core[shard];
     struct exec *x = &s->home->run;
@@ -114,7 +115,10 @@ void span_run_on(struct span *s, uint32_t shard, const struct request *rq, struc
     x->span = NULL; /* c may be home */
     c->run.now_ms = now_ms;
     (void)slab_use(c->slab);
-    core_run(c, rq, reply);
+    if (part)
+        core_run_part(c, rq, reply);
+    else
+        core_run(c, rq, reply);
     (void)slab_use(s->home->slab);
     x->span = s;
 }

@@ -26,8 +26,9 @@ void span_tx_begin(struct span *s, uint64_t txid);
 void span_tx_end(struct span *s);
 /* Runs and counts a command, unsplit, whatever its spread. */
 void span_run(struct span *s, const struct request *rq, struct reply *reply);
-/* The same on the data of one shard alone: commands about all its keys. */
-void span_run_on(struct span *s, uint32_t shard, const struct request *rq, struct reply *reply);
+/* The same on the data of one shard alone: commands about all its keys. `part`: another one counts the call. */
+void span_run_on(struct span *s, uint32_t shard, const struct request *rq, struct reply *reply,
+                 bool part);
 
 /* Those who wait for keys that became ready on any shard are served, before any thread goes on. */
 void span_serve(struct span *s);

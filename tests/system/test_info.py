@@ -100,6 +100,26 @@ def test_resetstat_starts_all_shards_anew():
         assert info["db0"].startswith("keys=100,")
 
 
+def test_a_call_over_several_shards_is_one_call():
+    keys = [f"k{i}" for i in range(20)]
+    pairs = [word for key in keys for word in (key, "v")]
+    seen = []
+    for shards in (1, 2, 4):
+        with start_moon(shards=shards) as node, node.client() as c:
+            c.call("CONFIG", "RESETSTAT")
+            c.pipeline([["MSET", *pairs], ["MGET", *keys], ["EXISTS", *keys], ["MSETNX", *pairs], ["KEYS", "*"], ["DBSIZE"],
+                        ["FLUSHALL", "NONSENSE"], ["SUNION", *keys], ["FLUSHALL"]])
+            c.pipeline([["MULTI"], ["MSET", *pairs], ["DBSIZE"], ["FLUSHALL", "NONSENSE"], ["FLUSHDB"], ["EXEC"]])
+            info = info_of(c, "commandstats", "errorstats", "stats")
+            calls = {name: {f: v for f, v in fields_of(value).items() if "usec" not in f}
+                     for name, value in info.items() if name.startswith("cmdstat_")}
+            errors = {name: value for name, value in info.items() if name.startswith("errorstat_")}
+            seen.append((calls, errors, info["total_commands_processed"], info["total_error_replies"]))
+            histogram = c.call("LATENCY", "HISTOGRAM", "mget", "flushall")
+            assert [histogram[1][1], histogram[3][1]] == [1, 3]
+    assert seen[0] == seen[1] == seen[2]
+
+
 def allocator_threads(node):
     """The kernel's names of all threads of a process are in /proc."""
     folder, names = f"/proc/{node.pid}/task", []
