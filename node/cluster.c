@@ -17,7 +17,7 @@ static struct {
     struct cluster_control control;
 } newest = {.lock = PTHREAD_MUTEX_INITIALIZER, .control.raft_role = "none"};
 
-static const struct cmd_spec *swapdb, *move, *copy; /* of several databases */
+static const struct cmd_spec *swapdb, *move, *copy, *select_db; /* of several databases */
 
 /* ---- maps */
 
@@ -75,6 +75,7 @@ void cluster__find_specs(void)
     swapdb = commands_find(BYTES_LIT("swapdb"));
     move = commands_find(BYTES_LIT("move"));
     copy = commands_find(BYTES_LIT("copy"));
+    select_db = commands_find(BYTES_LIT("select"));
 }
 
 /* ---- settings */
@@ -157,6 +158,15 @@ static const char *refused_database(const struct request *rq)
     if (rq->spec == copy && copies_elsewhere(rq))
         return "ERR Copying to another database is not allowed in cluster mode";
     return NULL;
+}
+
+const char *cluster_refuses(const struct request *rq)
+{
+    int64_t db;
+    if (!config.cluster_enabled) return NULL;
+    if (rq->spec == select_db && num_parse_i64(rq->argv[1], &db) && db != 0)
+        return "ERR SELECT is not allowed in cluster mode";
+    return refused_database(rq);
 }
 
 static enum route route(struct worker *w, const struct request *rq, uint16_t *slot_out)

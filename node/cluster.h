@@ -42,6 +42,8 @@ static inline void cluster_pass_begin(struct worker *w)
 }
 /* In cluster mode (w->map): false: the request may not run here, `reply` says why. */
 bool cluster_admits(struct worker *w, const struct request *rq, struct reply *reply);
+/* A command of a script: in cluster mode there is database 0 only. NULL: it may run; else the error. */
+const char *cluster_refuses(const struct request *rq);
 /* The same of requests that run together: *slot is that of all keys so far, SLOTMAP_NONE at first. */
 bool cluster_admits_next(struct worker *w, const struct request *rq, uint16_t *slot,
                          struct reply *reply);

@@ -226,6 +226,7 @@ static void init_node(cpu_set_t *usable)
     if (node.shards > SHARDS_MAX) node.shards = SHARDS_MAX;
     static const struct script_host host = {.find = commands_find,
                                             .find_sub = commands_find_sub,
+                                            .refuse = cluster_refuses,
                                             .run_spread = multi__run_spread,
                                             .version = REDIS_VERSION_SPOKEN};
     script_set_host(&host);

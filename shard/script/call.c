@@ -198,6 +198,11 @@ static const char *run_command(struct script *s, const struct bytes *argv, uint3
     why = measure(&rq);
     if (why != NULL) return why;
     struct reply reply = {.out = &s->inner, .proto = r->proto};
+    const char *error = script__host()->refuse(&rq);
+    if (error != NULL) {
+        reply_error(&reply, error);
+        return NULL;
+    }
     if (rq.spec->run == NULL) return run_here(s, &rq, &reply);
     why = place(s, &rq, &c->scratch);
     if (why != NULL) return why;

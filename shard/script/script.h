@@ -13,6 +13,8 @@ struct span;
 struct script_host {
     const struct cmd_spec *(*find)(struct bytes name); /* NULL: there is none */
     const struct cmd_spec *(*find_sub)(const struct cmd_spec *container, struct bytes name);
+    /* NULL: it may run in this node; else the error. */
+    const char *(*refuse)(const struct request *rq);
     /* A command about all keys of all shards, or of one that is to be found. */
     void (*run_spread)(struct span *s, const struct request *rq, struct reply *reply);
     const char *version; /* redis.REDIS_VERSION */

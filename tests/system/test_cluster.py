@@ -289,6 +289,35 @@ def test_who_may_run_what(pair):
     same(pair, KEYED)
 
 
+SCRIPTED = [["EVAL", "return redis.pcall(unpack(ARGV))", "1", "a", *command] for command in words("""
+    SET a 1
+    SELECT 0
+    SELECT 1
+    SELECT x
+    SELECT -1
+    SWAPDB 0 1
+    SWAPDB 0 x
+    MOVE a 1
+    COPY a {a}b DB 1
+    COPY a {a}b DB 1 REPLACE
+    COPY a {a}b DB x
+    COPY a {a}b DB 0
+    DEL a {a}b
+    DBSIZE
+""")]
+
+
+def test_scripts_have_one_database(pair):
+    """A key in another one would be served by nobody, and the next start refused for its sake."""
+    for server in pair:
+        with server.client() as c:
+            c.call("FLUSHALL")
+            c.call("CLUSTER", "RESET", "HARD")
+            c.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            wait_ok(c)
+    same(pair, SCRIPTED)
+
+
 TRANSACTIONS = words("""
     MULTI
     SET a 1

@@ -49,10 +49,17 @@ static const struct cmd_spec *find_sub(const struct cmd_spec *container, struct 
     return NULL;
 }
 
+static const char *refuse_none(const struct request *rq)
+{
+    (void)rq;
+    return NULL;
+}
+
 static int set_up(void **state)
 {
     (void)state;
-    static const struct script_host host = {.find = find, .find_sub = find_sub, .version = "7.4.0"};
+    static const struct script_host host = {
+        .find = find, .find_sub = find_sub, .refuse = refuse_none, .version = "7.4.0"};
     script_set_host(&host);
     f = fixture_new(&own_cmds, &script_cmds);
     return 0;
