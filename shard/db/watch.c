@@ -144,6 +144,15 @@ static void forget_watcher(struct watches *ws, struct watcher *w)
     mem_free(MEM_EXEC, w, sizeof *w);
 }
 
+/* It would be in both lists: the shorter one says. A client may watch very many keys, and very many a key. */
+static bool is_pair(const struct watched *k, const struct watcher *w)
+{
+    const struct pair *a = k->pairs, *b = w->pairs;
+    for (; a != NULL && b != NULL; a = a->of_key, b = b->of_watcher)
+        if (a->watcher == w || b->key == k) return true;
+    return false;
+}
+
 bool watch_add(struct watches *ws, uint64_t watcher, const struct db_key *key, bool expired)
 {
     struct watched *k = take_key(ws, key);
@@ -153,8 +162,7 @@ bool watch_add(struct watches *ws, uint64_t watcher, const struct db_key *key, b
         forget_key(ws, k);
         return false;
     }
-    for (const struct pair *p = w->pairs; p != NULL; p = p->of_watcher)
-        if (p->key == k) return true;
+    if (is_pair(k, w)) return true;
     struct pair *p = mem_try_alloc(MEM_EXEC, sizeof *p);
     if (p == NULL) {
         forget_key(ws, k);
