@@ -376,15 +376,40 @@ static uint32_t count_strangers(const struct bus *b, struct bus_link **oldest_ou
     return count;
 }
 
+/* Whether a node that we want has that address: those do not stand in line with strangers. */
+static bool is_of_peer(const struct bus *b, const char *name)
+{
+    const char *colon = strrchr(name, ':');
+    size_t len = colon != NULL ? (size_t)(colon - name) + 1 : 0; /* with the colon */
+    for (uint32_t i = 0; len > 0 && i < b->peers_count; i++) {
+        const struct bus_peer *p = b->peers[i];
+        if (p->wanted && strncmp(p->address, name, len) == 0) return true;
+    }
+    return false;
+}
+
+/* NULL: it may come in. */
+static const char *not_accepted(struct bus *b, int fd, const char *name, enum bus_refusal *refusal)
+{
+    *refusal = BUS_REFUSED_TLS;
+    if (b->opts.tls == NULL && !b->opts.plain_anywhere && !sock_peer_is_loopback(fd))
+        return "plain text from another machine";
+    *refusal = BUS_REFUSED_CROWD;
+    if (is_of_peer(b, name) || b->accepts++ < BUS_ACCEPTS_PER_TICK) return NULL;
+    return "too many connections at once";
+}
+
 static void on_accept(struct io_listener *io, int fd)
 {
+    enum bus_refusal refusal;
     struct bus *b = container_of(io, struct bus_listener, io)->bus;
     struct bus_link *oldest = NULL;
     char name[64];
     b->stats.accepted++;
     sock_peer_name(fd, name, sizeof name);
-    if (b->opts.tls == NULL && !b->opts.plain_anywhere && !sock_peer_is_loopback(fd)) {
-        bus__refused(b, BUS_REFUSED_TLS, name, "plain text from another machine");
+    const char *why = not_accepted(b, fd, name, &refusal);
+    if (why != NULL) {
+        bus__refused(b, refusal, name, why);
         (void)close(fd);
         return;
     }
@@ -523,6 +548,7 @@ void bus_tick(struct bus *b, uint64_t now_ms)
     if (now_ms < b->now_ms) now_ms = b->now_ms;
     forgive(b, now_ms);
     b->now_ms = now_ms;
+    b->accepts = 0;
     links_tick(b);
     peers_tick(b);
     seeds_tick(b);
@@ -642,7 +668,7 @@ static enum rc set_opts(struct bus *b, const struct bus_opts *opts, char *why_ou
     set_default(&b->opts.ping_ms, 500);
     set_default(&b->opts.silence_ms, 3000);
     set_default(&b->opts.retry_ms, 100);
-    set_default(&b->opts.retry_ms_max, 5000);
+    set_default(&b->opts.retry_ms_max, 2000);
     rng_seed_random(&b->rng);
     const char *wrong = NULL;
     if (!copy_text(b->self.address, sizeof b->self.address, opts->announce))

@@ -82,7 +82,7 @@ struct bus_opts {
     uint32_t
         silence_ms; /* 3,000: what says nothing for so long is closed; so is what takes nothing */
     uint32_t retry_ms;     /* 100: before the second attempt to dial; doubles … */
-    uint32_t retry_ms_max; /* … up to 5,000; each drawn from half of it to all of it */
+    uint32_t retry_ms_max; /* … up to 2,000; each drawn from half of it to all of it */
 };
 
 /* RC_INVALID, RC_IO, RC_EXISTS (port in use): why_out says what and the remedy. Blocking (it binds). */
@@ -134,10 +134,10 @@ enum bus_refusal {
     BUS_REFUSED_OVERSIZED,   /* a frame or message over its limit */
     BUS_REFUSED_FRAME,       /* bad magic, checksum, order of fragments; a hello that is none */
     BUS_REFUSED_SLOW,        /* no hello within hello_ms */
-    BUS_REFUSED_CROWD,       /* the oldest of too many without a hello, or too many guests */
-    BUS_REFUSED_SILENT,      /* said or took nothing for silence_ms */
-    BUS_REFUSED_MEMORY,      /* all half received messages together are over their limit */
-    BUS_REFUSED_BY_PEER,     /* the other end sent HELLO_REJECT */
+    BUS_REFUSED_CROWD, /* the oldest of too many without a hello, too many at once, too many guests */
+    BUS_REFUSED_SILENT,  /* said or took nothing for silence_ms */
+    BUS_REFUSED_MEMORY,  /* all half received messages together are over their limit */
+    BUS_REFUSED_BY_PEER, /* the other end sent HELLO_REJECT */
     BUS_REFUSALS,
 };
 const char *bus_refusal_name(enum bus_refusal r); /* "wrong-certificate", … */

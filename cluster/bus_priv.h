@@ -93,6 +93,7 @@ struct bus {
     uint32_t peers_count, peers_cap, guests;
     struct bus_seed seeds[BUS_SEEDS_MAX];
     uint32_t seeds_count;
+    uint32_t accepts; /* in this tick, of strangers */
     size_t assembly, queued_bytes;
     uint64_t queued_messages;
     struct bus_stats stats;

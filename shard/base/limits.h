@@ -133,6 +133,8 @@ static_assert(TOPOLOGY_VALUE_BYTES_MAX + (64u << 10) < RAFT_ENTRY_BYTES_MAX,
 #define BUS_BINDS_MAX 16u
 #define BUS_SEND_BYTES 65536u /* filled at once: what an urgent message may find before it */
 #define BUS_DIALS_PER_TICK 16u
+#define BUS_ACCEPTS_PER_TICK                                                                       \
+    16u /* from addresses of no peer: a handshake of TLS takes up to a millisecond of the ctl thread */
 #define BUS_LOG_EVERY_MS 10000u /* lines about one kind of refusal, after the first few */
 #define BUS_LOG_BURST 3u
 

@@ -360,6 +360,39 @@ static void test_a_crowd_of_half_frames(void **state)
     assert_int_equal(sums, 2);
 }
 
+/* Connections at once: most are closed before they cost anything; the address of a peer does not stand in
+ * line. */
+static void test_a_burst_of_connections(void **state)
+{
+    (void)state;
+    enum { BURST = 100 };
+    struct busfix f;
+    begin(&f);
+    int fds[BURST];
+    for (uint32_t i = 0; i < BURST; i++)
+        fds[i] = raw_open(&f, 0);
+    for (uint32_t i = 0; i < 50; i++)
+        io_turn(f.io, 1000); /* and no tick */
+    struct bus_stats stats = busfix_stats(&f, 0);
+    assert_int_equal(stats.accepted, BURST);
+    assert_int_equal(stats.strangers, BUS_ACCEPTS_PER_TICK);
+    assert_int_equal(stats.refused[BUS_REFUSED_CROWD], BURST - BUS_ACCEPTS_PER_TICK);
+    for (uint32_t i = 0; i < BURST; i++)
+        raw_close(fds[i]);
+    busfix_steps(&f, 50);
+    assert_int_equal(busfix_stats(&f, 0).strangers, 0);
+    assert_int_equal(bus_peer_add(f.at[0].bus, f.at[1].id, "127.0.0.1:1"), RC_OK);
+    for (uint32_t i = 0; i < BURST / 2; i++)
+        fds[i] = raw_open(&f, 0);
+    for (uint32_t i = 0; i < 50; i++)
+        io_turn(f.io, 1000);
+    assert_int_equal(busfix_stats(&f, 0).strangers, BURST / 2);
+    for (uint32_t i = 0; i < BURST / 2; i++)
+        raw_close(fds[i]);
+    busfix_close(&f);
+    assert_int_equal(log_caught(&f, "too many connections at once"), BUS_LOG_BURST);
+}
+
 /* Messages that never end, over as many links as it takes: their sum is bounded, too. */
 static void test_half_messages_of_many_nodes(void **state)
 {
@@ -515,6 +548,7 @@ int main(void)
         cmocka_unit_test(test_nodes_that_are_not_admitted),
         cmocka_unit_test(test_no_hello),
         cmocka_unit_test(test_a_crowd_of_half_frames),
+        cmocka_unit_test(test_a_burst_of_connections),
         cmocka_unit_test(test_half_messages_of_many_nodes),
         cmocka_unit_test(test_too_many_guests),
         cmocka_unit_test(test_plain_text_stays_at_home),
