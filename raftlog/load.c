@@ -171,6 +171,7 @@ static enum rc metas_read(struct store *s, const struct names *names, bool *pris
                         s->path[TARGET_META0 + i], (unsigned long long)at[i], why[i]);
     int best = why[0] != NULL || (why[1] == NULL && meta[1].sequence > meta[0].sequence) ? 1 : 0;
     s->meta = meta[best];
+    s->meta_one_first = best == 0;
     *repair_out = why[0] != NULL || why[1] != NULL || meta[0].sequence != meta[1].sequence;
     return RC_OK;
 }

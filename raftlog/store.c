@@ -46,7 +46,9 @@ void store__plan_meta(struct store *s)
 {
     s->meta.sequence++;
     meta_put(s->meta_bytes, &s->ids, &s->meta);
-    for (enum target t = TARGET_META0; t <= TARGET_META1; t++) {
+    for (int i = 0; i < 2; i++) {
+        /* After a start that found one copy damaged or behind: never the good one first. */
+        enum target t = (i == 0) == s->meta_one_first ? TARGET_META1 : TARGET_META0;
         store__step(s,
                     (struct step){
                         .kind = STEP_WRITE, .target = t, .data = s->meta_bytes, .len = META_BYTES});

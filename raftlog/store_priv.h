@@ -135,6 +135,7 @@ struct store {
     struct store_ids ids;
     uint32_t segment_bytes;
     struct store_meta meta;
+    bool meta_one_first; /* of its two copies: written in this order */
     /* segments from meta.first_segment on */
     struct segment *segment;
     uint32_t segment_count, segment_cap;

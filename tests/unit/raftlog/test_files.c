@@ -320,6 +320,30 @@ static void test_power_loss_keeps_what_was_stored(void **state)
     }
 }
 
+/* One copy of meta was torn by a power loss; the start that mends it loses power too, anywhere. */
+static void test_power_loss_while_a_copy_of_meta_is_mended(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < 2 * 40 * 4; round++) {
+        struct rworld w;
+        struct buf text;
+        char copy[] = RFIX_DIR "/meta.0";
+        buf_init(&text, MEM_TEST);
+        rworld_open(&w, 1000 + round);
+        rfix_script(&w); /* what it wrote is durable */
+        copy[sizeof copy - 2] = (char)('0' + round % 2);
+        assert_true(io_sim_flip_bit(w.sim, copy, 8 * 30));
+        io_sim_crash_at(w.sim, 1 + round / 8);
+        (void)rfix_start(&w, &text);
+        io_sim_crash_at(w.sim, 0);
+        io_sim_crash(w.sim);
+        if (rfix_start(&w, &text) != RC_OK)
+            fail_msg("round %d: %s", (int)round, (const char *)text.data);
+        buf_free(&text);
+        rworld_free(&w);
+    }
+}
+
 int main(void)
 {
     (void)snprintf(log_path, sizeof log_path, "/tmp/moon-raftlog-%d.log", (int)getpid());
@@ -333,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_every_file_missing),
         cmocka_unit_test(test_files_of_others),
         cmocka_unit_test(test_power_loss_keeps_what_was_stored),
+        cmocka_unit_test(test_power_loss_while_a_copy_of_meta_is_mended),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     (void)unlink(log_path);
