@@ -28,6 +28,7 @@ struct cli_verb {
 
 enum cli_exit cli_bench(int argc, char **argv);
 enum cli_exit cli_data(int argc, char **argv);
+enum cli_exit cli_raft(int argc, char **argv);
 
 /* Prints to stderr "moonctl: what: why" and, if not NULL, the next step on a line of its own;
  * returns code so that a verb can end with it. */

@@ -15,6 +15,7 @@ static const struct cli_verb verbs[] = {
      .run = cli_bench},
     {.name = "data", .summary = "Check or repair the files of a stopped node", .run = cli_data},
     {.name = "help", .summary = "Show this text, or that of a verb", .run = verb_help},
+    {.name = "raft", .summary = "Show how the control log of a node does", .run = cli_raft},
     {.name = "version", .summary = "Print the version of moonctl", .run = verb_version},
 };
 

@@ -348,6 +348,11 @@ static void add_control(const struct cluster_control *c, struct buf *b)
     buf_addf(b, "cluster_raft_leader:%s\r\n",
              topo_id_is_none(c->raft_leader) ? "" : topo_id_hex(c->raft_leader).text);
     buf_addf(b, "cluster_raft_term:%" PRIu64 "\r\n", c->raft_term);
+    buf_addf(b, "cluster_raft_commit_index:%" PRIu64 "\r\n", c->raft_commit);
+    buf_addf(b, "cluster_raft_applied_index:%" PRIu64 "\r\n", c->raft_applied);
+    buf_addf(b, "cluster_raft_snapshot_index:%" PRIu64 "\r\n", c->raft_snapshot);
+    buf_addf(b, "cluster_raft_members:%u\r\n", c->raft_members);
+    buf_addf(b, "cluster_raft_failure:%s\r\n", c->raft_failure);
     buf_addf(b, "cluster_groups_sync:%u\r\n", c->groups_sync);
     buf_addf(b, "cluster_groups_async:%u\r\n", c->groups_async);
     buf_addf(b, "cluster_groups_down:%u\r\n", c->groups_down);

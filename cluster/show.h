@@ -26,7 +26,9 @@ struct cluster_messages {
 struct cluster_control {
     const char *raft_role;      /* "leader", "follower", "candidate", "observer", "none" */
     struct topo_id raft_leader; /* none: not known */
-    uint64_t raft_term, version;
+    uint64_t raft_term, raft_commit, raft_applied, raft_snapshot, version;
+    uint32_t raft_members;
+    char raft_failure[160]; /* "": healthy */
     uint32_t groups_sync, groups_async, groups_down, migrations;
 };
 

@@ -40,7 +40,13 @@ static void tell(struct loop *l)
                                         [RL_LEADER] = "leader"};
     struct rl_status s;
     ctl_status(loop_ctl(l), &s);
-    struct cluster_control c = {.raft_role = roles[s.state], .raft_term = s.term};
+    struct cluster_control c = {.raft_role = roles[s.state],
+                                .raft_term = s.term,
+                                .raft_commit = s.commit_index,
+                                .raft_applied = s.applied_index,
+                                .raft_snapshot = s.snapshot_index,
+                                .raft_members = s.members.count};
+    if (s.failure != NULL) (void)snprintf(c.raft_failure, sizeof c.raft_failure, "%s", s.failure);
     if (s.leader == s.id && s.leader != 0) c.raft_leader = ctl_me(loop_ctl(l));
     cluster__set_control(&c);
     control.told_ms = loop_now_ms(l);

@@ -1,5 +1,6 @@
 """A cluster of one beside redis-server's (7.0.15): replies, errors and their order; slots decide who runs what;
 what was answered outlives kill -9; damage refuses the start."""
+import json
 import os
 import re
 import signal
@@ -9,7 +10,9 @@ import time
 import pytest
 
 from moonlib.resp import Disconnected, ReplyError, encode
-from moonlib.server import StartFailed, moon_binary, start_moon, start_oracle
+from moonlib.server import ROOT, StartFailed, moon_binary, start_moon, start_oracle
+
+MOONCTL = os.environ.get("MOONCTL_BIN", os.path.join(ROOT, "build", "release", "moonctl"))
 
 ON = ["--cluster-enabled", "yes"]
 OFF = b"-ERR This instance has cluster support disabled\r\n"
@@ -681,6 +684,31 @@ def test_either_way_of_keeping_the_log_goes_on_where_the_other_was(tmp_path):
             with pytest.raises(ReplyError, match="cluster support disabled"):
                 c.call("CLUSTER", "INFO")
             moon.kill()
+
+
+def raft_status(server, *words):
+    return subprocess.run([MOONCTL, "raft", "status", "-p", str(server.port), *words], capture_output=True, text=True, timeout=10, check=False)
+
+
+def test_moonctl_raft_status(tmp_path):
+    with start_moon(folder=str(tmp_path), args=ON) as moon, moon.client() as c:
+        me = c.call("CLUSTER", "MYID").decode()
+        time.sleep(0.4)  # what is told of the log is that old at most
+        told = json.loads(raft_status(moon, "-o", "json").stdout)
+        assert told == {"schema": "moonctl.raft.status/1", "role": "leader", "leader": me, "term": told["term"], "members": 1, "failure": "",
+                        "commit_index": told["applied_index"], "applied_index": told["applied_index"], "snapshot_index": 0,
+                        "meta_version": int(cluster_info(c)["cluster_meta_version"])}
+        shown = raft_status(moon)
+        assert shown.returncode == 0
+        assert re.search(rf"^leader +{me}$", shown.stdout, re.MULTILINE)
+        c.call("CONFIG", "SET", "requirepass", "secret")
+        assert raft_status(moon).returncode == 4
+    with start_moon(folder=str(tmp_path)) as moon:
+        refused = raft_status(moon)
+        assert refused.returncode == 5
+        assert "cluster support disabled" in refused.stderr
+        assert "cluster-enabled yes" in refused.stderr
+    assert raft_status(moon).returncode == 1  # nobody is there any more
 
 
 def test_a_port_too_high_for_the_bus(tmp_path):

@@ -181,7 +181,10 @@ static void expect_info(struct shown *s, const char *name, uint8_t proto)
     int n =
         snprintf(control, sizeof control,
                  "cluster_meta_version:%llu\r\ncluster_raft_role:none\r\ncluster_raft_leader:\r\n"
-                 "cluster_raft_term:0\r\ncluster_groups_sync:0\r\ncluster_groups_async:1\r\n"
+                 "cluster_raft_term:0\r\n"
+                 "cluster_raft_commit_index:0\r\ncluster_raft_applied_index:0\r\n"
+                 "cluster_raft_snapshot_index:0\r\ncluster_raft_members:0\r\n"
+                 "cluster_raft_failure:\r\ncluster_groups_sync:0\r\ncluster_groups_async:1\r\n"
                  "cluster_groups_down:0\r\ncluster_migrations_active:0\r\n\r\n",
                  (unsigned long long)s->v.control.version);
     assert_int_equal(got.len, from + lines + (size_t)n);
