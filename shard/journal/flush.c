@@ -311,8 +311,9 @@ static enum outcome after_write(struct journal *j, int64_t result)
     return done ? WRITE_DONE : WRITE_MORE;
 }
 
-/* A buffered write happens here and now: replies of this pass leave after it, so that a kill of the
- * process loses none of them. Asked of the ring it would be done by another thread, later. */
+/* A write that is not durable happens here and now: replies of this pass leave after it, so that a kill of the
+ * process loses none of them. Asked of the ring it would be done by another thread, later. (Also where the
+ * segment is direct, from a time when the policy was `always`: then the disk is waited for, not its sync.) */
 static enum outcome write_now(struct journal *j)
 {
     enum outcome o = WRITE_MORE;
@@ -325,7 +326,7 @@ static enum outcome write_now(struct journal *j)
 /* The write that is built, or what is left of it. True: it is done already. */
 static bool submit(struct journal *j)
 {
-    if (!j->current->direct) return write_now(j) == WRITE_DONE;
+    if (!j->write_dsync) return write_now(j) == WRITE_DONE;
     j->writing = true;
     j->write_op.done = on_written;
     j->io->ops->write(j->io, &j->write_op, j->current->fd, j->iov + j->iov_first,

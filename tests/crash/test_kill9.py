@@ -205,3 +205,22 @@ def test_two_processes_never_open_one_directory(tmp_path):
         with pytest.raises(StartFailed) as failed:
             start_moon(appendonly="yes", folder=str(tmp_path))
         assert "another process" in str(failed.value)
+
+
+@pytest.mark.parametrize("io", ("epoll", "uring"))
+@pytest.mark.parametrize("fsync", ("everysec", "no"))
+def test_killed_after_the_policy_was_always(tmp_path, io, fsync):
+    """The segment in use was opened for `always`: what is answered under another policy must be with the kernel all the
+    same."""
+    options = {"io": io, "folder": str(tmp_path), "appendonly": "yes", "args": ["--appendfsync", "always"]}
+    for last in (7, 8, 9, 40):
+        with start_moon(**options) as node:
+            c = node.client()
+            c.call("SET", "k", "always")
+            c.call("CONFIG", "SET", "appendfsync", fsync)
+            time.sleep(0.05)
+            for value in range(last + 1):
+                assert c.call("SET", "k", value) == b"OK"
+            node.kill()
+        with start_moon(**options) as node, node.client() as c:
+            assert c.call("GET", "k") == b"%d" % last
