@@ -264,8 +264,8 @@ static void cmd_exists(struct exec *x)
 {
     reply_array(x->reply, (int64_t)x->argc - 2);
     for (uint32_t i = 2; i < x->argc; i++) {
-        struct source *source = NULL;
-        if (x->argv[i].len == SHA1_TEXT) source = script__cache_find((const char *)x->argv[i].data);
+        char sha[SHA1_TEXT];
+        struct source *source = script__sha_of(x->argv[i], sha) ? script__cache_find(sha) : NULL;
         reply_i64(x->reply, source != NULL);
         if (source != NULL) script__source_drop(source);
     }

@@ -106,6 +106,8 @@ static inline struct script *script__of(lua_State *l)
 /* The function of a script, compiled if need be; NULL: the error was replied. */
 const struct function *script__function_of_text(struct script *s, struct bytes text, bool keep,
                                                 struct reply *reply);
+/* What a client calls a script by, in small letters. False: that is no digest. */
+MUST_CHECK bool script__sha_of(struct bytes text, char out[static SHA1_TEXT]);
 /* NULL without a reply: nobody knows this script. */
 const struct function *script__function_of_sha(struct script *s, struct bytes sha,
                                                struct reply *reply);

@@ -223,15 +223,21 @@ const struct function *script__function_of_text(struct script *s, struct bytes t
     return f;
 }
 
+bool script__sha_of(struct bytes text, char out[static SHA1_TEXT])
+{
+    if (text.len != SHA1_TEXT) return false;
+    for (uint32_t i = 0; i < SHA1_TEXT; i++) {
+        char ch = (char)text.data[i];
+        out[i] = (char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
+    }
+    return true;
+}
+
 const struct function *script__function_of_sha(struct script *s, struct bytes sha,
                                                struct reply *reply)
 {
     char lower[SHA1_TEXT];
-    if (sha.len != SHA1_TEXT) return NULL;
-    for (uint32_t i = 0; i < SHA1_TEXT; i++) {
-        char ch = (char)sha.data[i];
-        lower[i] = (char)(ch >= 'A' && ch <= 'Z' ? ch + 32 : ch);
-    }
+    if (!script__sha_of(sha, lower)) return NULL;
     const struct function *f = find_sha(s, lower);
     if (likely(f != NULL)) return f;
     struct source *source = script__cache_find(lower);
