@@ -419,7 +419,9 @@ static bool try_here(struct worker *w, struct blocked *b, uint32_t until)
     out->len = 0;
     struct reply reply = {.out = out, .proto = b->waiter.proto};
     rq.key = db_key(rq.key.db, rq.argv[b->from]);
+    w->running = b->home == w->index ? b->conn : NULL;
     core_run_waiter(&w->core, &rq, &run, &reply);
+    w->running = NULL;
     if (run.lost) return false;
     if (!run.waits) {
         if (reply.errored) core_count_error(&w->core, out->data, out->len);

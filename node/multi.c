@@ -610,7 +610,9 @@ static void run_conn(struct conn *c, uint32_t number, uint32_t i, const struct e
     c->exec_pend = number;
     c->exec_element = i;
     c->in_exec = true;
+    w->running = c;
     place__call(w, c, &rq, &reply);
+    w->running = NULL;
     c->in_exec = false;
     if (reply.errored && !j->dropped)
         core_count_error(&w->core, j->element[i].data, j->element[i].len);

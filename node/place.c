@@ -801,6 +801,8 @@ void place__run(struct worker *w)
             if (unlikely(w->lent != 0)) lend__give_back_in_time(w);
         }
     }
+    /* It may be gone by the next pass. What runs outside of a batch says whose it is. */
+    w->running = NULL;
     lend__give_back(w);
 }
 

@@ -121,6 +121,7 @@ static void run_here(struct worker *w, void *arg, bool refused)
         c->waits--;
         conn__answer(c, j->pend, buf_bytes(&w->part_reply));
         w->part_reply.len = 0;
+        w->running = NULL;
         if (core_must_serve(&w->core)) core_serve(&w->core);
     }
     w->txn.waits--;

@@ -5,6 +5,7 @@ import pytest
 
 from moonlib.resp import ReplyError
 from moonlib.server import start_moon, start_oracle
+from moonlib.slots import key_on, shards_of
 
 SHARDS = [1, 2, 4]
 
@@ -85,6 +86,22 @@ def test_only_the_shard_of_the_client_knows_it(moon, client):
     client.call("CONFIG", "SET", "shard-lending", "yes")
     here = {(address(client), b"me")}
     assert known == (here if "1" in moon.argv[moon.argv.index("--shards") + 1] else here | {(b"", b"")})
+
+
+def test_a_waiter_that_is_tried_elsewhere_is_nobody_elses(moon, client):
+    """Once the name was read of a connection that was gone."""
+    shards = shards_of(moon)
+    others = [moon.client() for _ in range(2 * shards)]
+    for other in others:
+        other.call("PING")
+    for shard in range(shards):
+        assert client.call("BLPOP", key_on(shard, shards), "0.01") is None
+    nothing(client)
+    entries = [entry for entry in client.call("SLOWLOG", "GET", "-1") if entry[3][0] == b"BLPOP"]
+    assert len(entries) == shards
+    assert {entry[4] for entry in entries} <= {b"", address(client)}
+    for other in others:
+        other.close()
 
 
 def test_count(client):
