@@ -92,6 +92,9 @@ static uint64_t look_at_head(struct search *s, uint64_t lsn)
 
 static void note_written(struct search *s, uint64_t lsn, const uint8_t *p, size_t n)
 {
+    static const uint8_t zeros[SECTOR_BYTES];
+    while (n >= sizeof zeros && memcmp(p + n - sizeof zeros, zeros, sizeof zeros) == 0)
+        n -= sizeof zeros; /* segments made ready: many MB of them */
     while (n > 0 && p[n - 1] == 0)
         n--;
     if (n > 0 && lsn + n > s->written_end) s->written_end = lsn + n;

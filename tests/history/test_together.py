@@ -2,7 +2,7 @@
 cores, while others read INFO, turn settings, list and kill clients, scan and flush other databases; the node is killed,
 or stopped at work. `full` runs it under TSan (MOON_BIN), for which it was made.
 
-MOON_TOGETHER_SECONDS: how long, on each backend.
+MOON_TOGETHER_SECONDS: how long, on each backend. MOON_SEED replays the draws.
 """
 import contextlib
 import os
@@ -18,6 +18,7 @@ from moonlib.resp import Disconnected, ReplyError, encode
 from moonlib.server import start_moon
 
 SECONDS = float(os.environ.get("MOON_TOGETHER_SECONDS", "3"))
+SEED = int(os.environ.get("MOON_SEED") or "1")
 SHARDS = 4
 PAUSE = 0.002  # else the clients of the history get nothing done
 BESIDE = {
@@ -106,7 +107,7 @@ def test_everything_together(tmp_path, io):
         return start_moon(shards=SHARDS, io=io, appendonly="yes", folder=folder,
                           args=["--appendfsync", settings.fsync, "--shard-lending", "yes"])
 
-    laps = Campaign(1, tmp_path / "data", dict(workload.PLACES), start, lambda rng: Settings(SHARDS, io, "everysec"), (0.5, 1.5),
+    laps = Campaign(SEED, tmp_path / "data", dict(workload.PLACES), start, lambda rng: Settings(SHARDS, io, "everysec"), (0.5, 1.5),
                     ("stop at work", "stop at work", "kill", "stay"), noise)
     try:
         laps.run(SECONDS)
