@@ -2,13 +2,15 @@
 #include "node/place_priv.h"
 #include "shard/resp/value.h"
 
+static size_t merge_bytes(uint32_t shards)
+{
+    return sizeof(struct merge) + shards * sizeof(struct buf);
+}
+
 struct merge *merge__new(enum cmd_spread spread, uint32_t shards, uint32_t elements, uint8_t proto)
 {
-    struct merge *m = mem_zalloc(MEM_REPLY, sizeof *m);
-    m->spread = spread;
-    m->shards = shards;
-    m->elements = elements;
-    m->proto = proto;
+    struct merge *m = mem_alloc(MEM_REPLY, merge_bytes(shards));
+    *m = (struct merge){.spread = spread, .shards = shards, .elements = elements, .proto = proto};
     for (uint32_t i = 0; i < shards; i++)
         buf_init(&m->part[i], MEM_REPLY);
     if (spread == SPREAD_GATHER) m->shard_of = mem_alloc(MEM_REPLY, elements);
@@ -20,7 +22,7 @@ static void merge_free(struct merge *m)
     for (uint32_t i = 0; i < m->shards; i++)
         buf_free(&m->part[i]);
     if (m->shard_of != NULL) mem_free(MEM_REPLY, m->shard_of, m->elements);
-    mem_free(MEM_REPLY, m, sizeof *m);
+    mem_free(MEM_REPLY, m, merge_bytes(m->shards));
 }
 
 void place__merge_drop(struct merge *m)
@@ -68,9 +70,23 @@ static void merge_concat(const struct merge *m, struct reply *reply)
     }
 }
 
+/* Of our own making, so whole and right. Most are bulk strings: "$3\r\nabc\r\n". */
+static size_t wire_bytes_of(const uint8_t *value, size_t len)
+{
+    size_t at = 1, body = 0;
+    if (value[0] == '$' && value[1] != '-') {
+        for (; value[at] != '\r'; at++)
+            body = body * 10 + (value[at] - '0');
+        return at + 2 + body + 2;
+    }
+    int64_t bytes = resp_value_skip(value, len);
+    assert(bytes > 0);
+    return (size_t)bytes;
+}
+
 static void merge_gather(const struct merge *m, struct reply *reply)
 {
-    size_t at[SHARDS_MAX] = {0};
+    size_t at[SHARDS_MAX] UNINITIALIZED;
     int64_t count;
     for (uint32_t i = 0; i < m->shards; i++)
         if (m->part[i].len > 0) at[i] = wire_header(&m->part[i], &count);
@@ -78,10 +94,10 @@ static void merge_gather(const struct merge *m, struct reply *reply)
     for (uint32_t e = 0; e < m->elements; e++) {
         uint8_t s = m->shard_of[e];
         const struct buf *part = &m->part[s];
-        int64_t len = resp_value_skip(part->data + at[s], part->len - at[s]);
-        assert(len > 0);
-        reply_raw(reply, bytes_view(part->data + at[s], (size_t)len));
-        at[s] += (size_t)len;
+        size_t bytes = wire_bytes_of(part->data + at[s], part->len - at[s]);
+        assert(bytes <= part->len - at[s]);
+        reply_raw(reply, bytes_view(part->data + at[s], bytes));
+        at[s] += bytes;
     }
 }
 

@@ -297,19 +297,29 @@ static bool one_shard_of_specs(struct worker *w, struct request *rq, uint32_t *s
     return true;
 }
 
-/* All keys of a request that runs on one shard. */
-static bool one_shard(struct worker *w, struct request *rq, uint32_t *shard_out)
+static bool one_shard_of_many(struct worker *w, struct request *rq, uint32_t *shard_out)
 {
     const struct cmd_spec *spec = rq->spec;
-    *shard_out = slot_shard(rq->key.slot, w->core.count);
     /* `keys` says all, unless some are found by their number (ZUNIONSTORE names its first only). */
     if (spec->keys.first <= 0 || unlikely(spec->flags & CMD_MOVABLE_KEYS))
         return one_shard_of_specs(w, rq, shard_out);
+    if (w->core.count == 1) return true;
     int64_t last = spec->keys.last >= 0 ? spec->keys.last : (int64_t)rq->argc + spec->keys.last;
     if (last >= (int64_t)rq->argc) last = (int64_t)rq->argc - 1;
     for (int64_t i = spec->keys.first + spec->keys.step; i <= last; i += spec->keys.step)
         if (slot_shard(slot_of_key(rq->argv[i]), w->core.count) != *shard_out) return false;
     return true;
+}
+
+/* All keys of a request that runs on one shard. */
+HOT_INLINE bool one_shard(struct worker *w, struct request *rq, uint32_t *shard_out)
+{
+    const struct cmd_spec *spec = rq->spec;
+    *shard_out = slot_shard(rq->key.slot, w->core.count);
+    if (likely(spec->keys.first == spec->keys.last && !(spec->flags & CMD_MOVABLE_KEYS)) &&
+        spec->keys.first > 0)
+        return true;
+    return one_shard_of_many(w, rq, shard_out);
 }
 
 uint64_t place__shards_of(struct worker *w, const struct request *rq)
@@ -775,7 +785,10 @@ static void prefetch_group(struct worker *w, const struct queued *q, uint32_t n)
     uint32_t here[GROUP], overflow[GROUP], keys = 0, more = 0;
     for (uint32_t i = 0; i < n; i++) {
         ks[keys] = keyspace_of(w, &q[i].rq);
-        if (ks[keys] == NULL) continue;
+        if (ks[keys] == NULL) {
+            if (q[i].conn == NULL && q[i].rq.argc == 0) txn__prefetch(q[i].part_here);
+            continue;
+        }
         db_prefetch_bucket(ks[keys], &q[i].rq.key);
         if (q[i].rq.spec->flags & CMD_WRITE) db_prefetch_counters(ks[keys], &q[i].rq.key);
         here[keys++] = i;
@@ -839,10 +852,12 @@ static void take_request(struct worker *w, uint32_t from, const struct msg_reque
 }
 
 /* Runs in the order of the batch: its connection's commands from before come first. */
-static void take_txn(struct worker *w, uint32_t from, struct txn *t)
+static void take_txn(struct worker *w, uint32_t from, struct tx_part *p)
 {
     struct queued *q = &w->batch[w->batch_count++];
-    *q = (struct queued){.from = from, .part_here = txn__part_here(w, t)};
+    *q = (struct queued){.from = from, .part_here = p};
+    __builtin_prefetch(p, 1);
+    __builtin_prefetch((uint8_t *)p + 64, 1);
 }
 
 static void everywhere_here(struct worker *w, uint32_t from, struct everywhere *e)
@@ -889,7 +904,7 @@ void place__take_requests(struct worker *w)
                 block_bytes += m->block_bytes;
                 break;
             case MSG_TXN:
-                take_txn(w, s, m->txn);
+                take_txn(w, s, m->tx_part);
                 break;
             case MSG_SOCKET:
                 worker_adopt(w, m->fd, m->is_unix != 0);

@@ -43,7 +43,7 @@ struct
             uint32_t is_unix;
         };
         struct everywhere *everywhere;
-        struct txn *txn; /* MSG_TXN, which has no more than that */
+        struct tx_part *tx_part; /* MSG_TXN, which has no more than that */
     };
 };
 enum answer_kind {
@@ -98,7 +98,7 @@ struct merge {
     uint32_t shards, left, elements;
     uint8_t proto;
     uint8_t *shard_of; /* SPREAD_GATHER: element → shard */
-    struct buf part[SHARDS_MAX];
+    struct buf part[]; /* by shard */
 };
 
 struct txn;

@@ -5,8 +5,10 @@
 struct deal {
     struct bytes *argv[SHARDS_MAX];
     uint64_t *hashes[SHARDS_MAX];
+    uint16_t *slots[SHARDS_MAX];
     uint32_t argc[SHARDS_MAX], keys[SHARDS_MAX];
     uint8_t *shard_of;
+    uint16_t *slot_of;
     uint32_t elements, used, only;
 };
 
@@ -15,8 +17,13 @@ static void count_elements(struct worker *w, const struct request *rq, struct de
     uint32_t first = (uint32_t)rq->spec->keys.first, step = (uint32_t)rq->spec->keys.step;
     d->elements = (rq->argc - first) / step;
     d->shard_of = arena_alloc(&w->args, d->elements);
+    d->slot_of = arena_alloc(&w->args, d->elements * sizeof *d->slot_of);
+    d->used = 0;
+    memset(d->keys, 0, w->core.count * sizeof *d->keys);
+    memset(d->argc, 0, w->core.count * sizeof *d->argc);
     for (uint32_t e = 0; e < d->elements; e++) {
-        uint32_t s = slot_shard(slot_of_key(rq->argv[first + e * step]), w->core.count);
+        d->slot_of[e] = slot_of_key(rq->argv[first + e * step]);
+        uint32_t s = slot_shard(d->slot_of[e], w->core.count);
         d->shard_of[e] = (uint8_t)s;
         d->used += d->keys[s] == 0;
         d->only = s;
@@ -31,6 +38,7 @@ static void deal_elements(struct worker *w, const struct request *rq, struct dea
         if (d->keys[s] == 0) continue;
         d->argv[s] = arena_alloc(&w->args, (d->keys[s] * step + first) * sizeof **d->argv);
         d->hashes[s] = arena_alloc(&w->args, d->keys[s] * sizeof **d->hashes);
+        d->slots[s] = arena_alloc(&w->args, d->keys[s] * sizeof **d->slots);
         memcpy(d->argv[s], rq->argv, first * sizeof **d->argv);
         d->argc[s] = first;
         d->keys[s] = 0;
@@ -38,6 +46,7 @@ static void deal_elements(struct worker *w, const struct request *rq, struct dea
     for (uint32_t e = 0; e < d->elements; e++) {
         uint32_t s = d->shard_of[e];
         const struct bytes *from = rq->argv + first + e * step;
+        d->slots[s][d->keys[s]] = d->slot_of[e];
         d->hashes[s][d->keys[s]++] = hash_bytes(*from);
         memcpy(d->argv[s] + d->argc[s], from, step * sizeof **d->argv);
         d->argc[s] += step;
@@ -56,10 +65,10 @@ bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t 
 {
     const struct cmd_spec *spec = rq->spec;
     uint32_t first = (uint32_t)spec->keys.first, step = (uint32_t)spec->keys.step;
-    struct deal d = {.used = 0};
+    struct deal d UNINITIALIZED;
     *shard_out = w->index;
     /* A wrong number of arguments (MSET k) is the command's to refuse. */
-    if ((rq->argc - first) % step != 0) return false;
+    if ((rq->argc - first) % step != 0 || w->core.count == 1) return false;
     count_elements(w, rq, &d);
     *shard_out = d.only;
     if (d.used <= 1) return false;
@@ -71,8 +80,13 @@ bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t 
     }
     struct merge *m = merge__new(spec->spread, w->core.count, d.elements, c->session.proto);
     if (m->shard_of != NULL) memcpy(m->shard_of, d.shard_of, d.elements);
-    struct txn_plan plan = {
-        .rq = rq, .argv = d.argv, .argc = d.argc, .hashes = d.hashes, .keys = d.keys, .merge = m};
+    struct txn_plan plan = {.rq = rq,
+                            .argv = d.argv,
+                            .argc = d.argc,
+                            .hashes = d.hashes,
+                            .slots = d.slots,
+                            .keys = d.keys,
+                            .merge = m};
     txn__start(w, c, &plan);
     return true;
 }

@@ -21,6 +21,8 @@
 #define OPEN_MAX                                                                                   \
     256u /* of one connection; it begins with OPEN_FIRST and shrinks by large replies */
 #define OPEN_FIRST 32u
+#define GATHER_GUESS_BYTES 80u /* of one value in a reply: growing step by step costs more */
+#define JOINED_KEEP_BYTES (64u << 10)
 #define OPEN_REPLY_BYTES (2u << 20) /* of one connection on their way, judged by the last one */
 #define OPEN_BYTES_MAX (8u << 20)   /* of requests of one worker; and one more of any size */
 
@@ -31,6 +33,7 @@ struct open_key { /* in w->txn.keys, by hash */
 struct part {
     struct tx_part part; /* first */
     const struct bytes *argv;
+    struct exec_known known;
     uint32_t argc;
     uint64_t gate_lsn; /* what its reply waits for, on its shard */
 };
@@ -115,16 +118,20 @@ static void run_request(struct worker *w, struct txn *t, struct part *p)
                          .key = {.db = t->db},
                          .no_touch = t->no_touch};
     if (p->part.count > 0) {
-        struct bytes name = p->argv[t->spec->keys.first];
-        rq.key = (struct db_key){
-            .name = name, .hash = p->part.fingerprints[0], .slot = slot_of_key(name), .db = t->db};
+        rq.key = (struct db_key){.name = p->argv[t->spec->keys.first],
+                                 .hash = p->known.hashes[0],
+                                 .slot = p->known.slots[0],
+                                 .db = t->db};
+        w->core.run.known = &p->known;
     }
     struct buf *out = &t->merge->part[p->part.shard];
     struct reply reply = {.out = out, .proto = t->proto};
+    if (t->spec->spread == SPREAD_GATHER) (void)buf_room(out, p->argc * (size_t)GATHER_GUESS_BYTES);
     bool writes = t->spec->flags & CMD_WRITE;
     w->running = NULL;
     if (writes) core_tx_begin(&w->core, t->txid, t->mask);
     core_run_admitted(&w->core, &rq, time_of(t), &reply, p != t->part);
+    w->core.run.known = NULL;
     if (writes) core_tx_end(&w->core);
     if (w->core.gate_lsn > p->gate_lsn) p->gate_lsn = w->core.gate_lsn;
     if (core_must_serve(&w->core)) core_serve(&w->core);
@@ -196,14 +203,18 @@ void txn__init(struct worker *w)
     tx_shard_init(&w->txn.shard, w->index, &w->core.sched, &ops, w);
     w->core.parts = &w->txn.shard;
     w->txn.retry_tail = &w->txn.retry;
+    buf_init(&w->txn.joined, MEM_REPLY);
 }
 
-struct tx_part *txn__part_here(const struct worker *w, struct txn *t)
+/* Another thread wrote all of it a moment ago. */
+void txn__prefetch(const struct tx_part *p)
 {
-    for (uint32_t i = 0; i < t->tx.count; i++)
-        if (t->tx.parts[i]->shard == w->index) return t->tx.parts[i];
-    assert(false);
-    return NULL;
+    const struct part *part = (const struct part *)(const void *)p;
+    __builtin_prefetch(p->tx, 1);
+    __builtin_prefetch((const uint8_t *)p->tx + 64, 1);
+    __builtin_prefetch(p->fingerprints);
+    __builtin_prefetch(part->argv);
+    __builtin_prefetch(part->argv + 4);
 }
 
 void txn__arrive(struct worker *w, const struct queued *q)
@@ -346,24 +357,24 @@ static void finish(struct worker *w, struct txn *t, bool ran)
     struct conn *c = t->spec != NULL ? conn_of(w, t) : NULL;
     if (ran && t->spec != NULL) count_forbidden(w, t);
     if (c != NULL) {
-        struct buf joined;
-        buf_init(&joined, MEM_REPLY);
-        struct reply reply = {.out = &joined, .proto = t->proto};
+        struct buf *joined = &w->txn.joined;
+        struct reply reply = {.out = joined, .proto = t->proto};
         if (ran)
             merge__reply(t->merge, &reply);
         else
             reply_refusal(w, t, &reply);
-        if (joined.len > 0 && unlikely(joined.data[0] == '-'))
-            core_count_error(&w->core, joined.data, joined.len); /* once, for all parts */
+        if (joined->len > 0 && unlikely(joined->data[0] == '-'))
+            core_count_error(&w->core, joined->data, joined->len); /* once, for all parts */
         for (uint32_t i = 0; i < t->tx.count; i++) {
             const struct part *p = &t->part[i];
             if (p->part.shard == w->index && p->gate_lsn > c->gate_lsn) c->gate_lsn = p->gate_lsn;
         }
         c->txns--;
         c->txns_global -= t->global;
-        adapt_window(c, joined.len);
-        conn__answer(c, t->pend, buf_bytes(&joined));
-        buf_free(&joined);
+        adapt_window(c, joined->len);
+        conn__answer(c, t->pend, buf_bytes(joined));
+        joined->len = 0;
+        buf_shrink(joined, JOINED_KEEP_BYTES);
     }
     free_txn(w, t);
 }
@@ -443,12 +454,13 @@ static bool misses_its_turn(const struct worker *w, const struct txn *t)
     return t->has_turn && is_its_turn(t) && must_wait_for_conn(conn_of(w, t));
 }
 
-static void send_sched(struct worker *w, struct txn *t, uint32_t to)
+static void send_sched(struct worker *w, struct tx_part *part)
 {
+    uint32_t to = part->shard;
     struct peer *p = &w->peers[to];
     struct msg_request *m = mailbox_reserve(p->requests_out, sizeof *m);
     assert(m != NULL); /* may_begin() looked */
-    *m = (struct msg_request){.kind = MSG_TXN, .txn = t};
+    *m = (struct msg_request){.kind = MSG_TXN, .tx_part = part};
     mailbox_push(p->requests_out, sizeof *m);
     p->outstanding++;
     w->outstanding++;
@@ -479,7 +491,7 @@ static void begin(struct worker *w, struct txn *t)
     }
     if (count == 1) return; /* it may be over and gone */
     for (uint32_t i = 0; i < count; i++)
-        if (t->tx.parts[i]->shard != w->index) send_sched(w, t, t->tx.parts[i]->shard);
+        if (t->tx.parts[i]->shard != w->index) send_sched(w, t->tx.parts[i]);
 }
 
 void txn__retry(struct worker *w)
@@ -541,8 +553,9 @@ static struct txn *txn_new(struct worker *w, const struct layout *l)
 {
     size_t head = aligned(sizeof(struct txn)), parts = aligned(l->parts * sizeof(struct part)),
            list = l->parts * sizeof(struct tx_part *), keys = l->keys * sizeof(struct open_key),
-           hashes = l->keys * sizeof(uint64_t), views = l->views * sizeof(struct bytes);
-    size_t bytes = head + parts + list + keys + hashes + views + l->data;
+           hashes = l->keys * sizeof(uint64_t), slots = l->keys * sizeof(uint16_t),
+           views = l->views * sizeof(struct bytes);
+    size_t bytes = head + parts + list + keys + hashes + views + slots + l->data;
     uint8_t *block = mem_alloc(MEM_REPLY, bytes);
     struct txn *t = (struct txn *)(void *)block;
     memset(block, 0, head + parts);
@@ -574,7 +587,8 @@ static void fill_parts(const struct worker *w, struct txn *t, const struct txn_p
     uint32_t views = 0, n = 0, keys = 0;
     for (uint32_t s = 0; s < w->core.count; s++)
         views += plan->argc[s];
-    uint8_t *data = (uint8_t *)(view + views);
+    uint16_t *slot = (uint16_t *)(void *)(view + views);
+    uint8_t *data = (uint8_t *)(slot + t->keys_count);
     uint32_t common = plan->hashes != NULL ? (uint32_t)plan->rq->spec->keys.first : plan->rq->argc;
     const struct bytes *shared = view;
     for (uint32_t s = 0; s < w->core.count; s++) {
@@ -589,8 +603,11 @@ static void fill_parts(const struct worker *w, struct txn *t, const struct txn_p
         view += p->argc;
         p->part = (struct tx_part){
             .tx = &t->tx, .shard = s, .fingerprints = hash, .count = plan->keys[s]};
-        for (uint32_t k = 0; k < plan->keys[s]; k++)
+        p->known = (struct exec_known){.hashes = hash, .slots = slot};
+        for (uint32_t k = 0; k < plan->keys[s]; k++) {
             *hash++ = t->keys[keys++].hash = plan->hashes[s][k];
+            *slot++ = plan->slots[s][k];
+        }
     }
 }
 

@@ -13,12 +13,13 @@ struct txn_plan {
     struct bytes *const *argv; /* by shard; argc 0: no part there */
     const uint32_t *argc;
     uint64_t *const *hashes; /* NULL: about all keys */
+    uint16_t *const *slots;
     const uint32_t *keys;
     struct merge *merge; /* taken */
 };
 void txn__start(struct worker *w, struct conn *c, const struct txn_plan *plan);
 /* SCHED of a peer's, in the order of its other requests. */
-struct tx_part *txn__part_here(const struct worker *w, struct txn *t);
+void txn__prefetch(const struct tx_part *p);
 void txn__arrive(struct worker *w, const struct queued *q);
 void txn__answered(struct worker *w, struct txn *t);
 /* The log failed while a part's answer waited for it. */

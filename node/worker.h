@@ -55,15 +55,16 @@ struct queued { /* one request of a batch */
     };
 };
 
-#define TXN_KEY_CHAINS 1024u
-struct txn_work { /* transactions over several shards: txn.c */
+#define TXN_KEY_CHAINS 8192u /* as many keys as 50 pipelines of 16 MGETs of 10 have open */
+struct txn_work {            /* transactions over several shards: txn.c */
     struct tx_shard shard;
     struct txn *retry, **retry_tail; /* of its connections: rounds to be begun again */
     uint32_t open, waits; /* of its connections: transactions; lone commands that wait for some */
     size_t bytes;         /* of the former */
     struct txn *alone;    /* a barrier that is held for a request of one of its connections */
     uint32_t alone_passes;
-    uint64_t posted; /* bits: workers to be woken */
+    uint64_t posted;   /* bits: workers to be woken */
+    struct buf joined; /* scratch: the reply of one whose parts are all in */
     struct open_key *keys[TXN_KEY_CHAINS];
     _Alignas(64) struct inbox posts; /* of struct tx_part, by any worker */
 };

@@ -185,12 +185,23 @@ static void load_keys(const struct exec *x, const struct db_key *key, uint32_t n
         db_prefetch_overflow(x->ks, &key[late[i]]);
 }
 
+static struct db_key key_at(const struct exec *x, uint32_t arg)
+{
+    if (likely(x->known == NULL)) return exec_key(x, x->argv[arg]);
+    uint32_t first = (uint32_t)x->spec->keys.first, step = (uint32_t)x->spec->keys.step;
+    uint32_t i = (arg - first) / step;
+    return (struct db_key){.name = x->argv[arg],
+                           .hash = x->known->hashes[i],
+                           .slot = x->known->slots[i],
+                           .db = x->key.db};
+}
+
 static void keys_ahead(const struct exec *x, struct exec_keys *k)
 {
     k->at = k->known = 0;
     for (uint32_t i = k->next; i < x->argc && k->known < EXEC_KEYS_AHEAD; i += k->step) {
         struct db_key *key = &k->ahead[k->known++];
-        *key = exec_key(x, x->argv[i]);
+        *key = key_at(x, i);
         db_prefetch_slot(x->ks, key);
     }
     if (k->known > 1 && x->span == NULL)

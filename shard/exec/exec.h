@@ -45,6 +45,12 @@ struct block_run;
 struct core; /* exec/core.h: the shard; commands need only what stands below */
 struct span; /* exec/span.h */
 
+/* What was computed of a request's keys when it was dealt to its shards, in their order. */
+struct exec_known {
+    const uint64_t *hashes;
+    const uint16_t *slots;
+};
+
 struct exec {
     struct core *core;
     struct keyspace *ks;
@@ -65,6 +71,7 @@ struct exec {
                                        * replay_log among replay_logs */
     bool no_touch;          /* CLIENT NO-TOUCH: reads leave LRU/LFU alone */
     struct block_run *wait; /* the command may wait, and how (block.h); NULL: it must not */
+    const struct exec_known *known; /* of all keys; NULL: not computed */
     struct span
         *span; /* keys lie on several shards: core and ks are those of the last key; else NULL */
 };

@@ -17,7 +17,7 @@
 
 #define CHUNK_NODES 64u
 #define SLOTS_MIN 64u
-#define KEEP_NODES 1024u /* and as many slots: more is given back when nobody is under way */
+#define KEEP_NODES 16384u /* and as many slots: more is given back when nobody is under way */
 
 #define MODES 5u
 

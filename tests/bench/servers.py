@@ -37,13 +37,15 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
         self.port = free_port()
-        argv = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder, *self.arguments]
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=lambda: os.sched_setaffinity(0, self.cpus))
         self.wait_ready()
         return self
+
+    def argv(self):
+        return [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder, *self.arguments]
 
     def wait_ready(self):
         deadline = time.monotonic() + START_SECONDS_MAX

@@ -49,6 +49,21 @@ static void test_hash_tags(void **state)
     assert_int_equal(slot_of_key(BYTES_LIT("x{a\0b}y")), crc16("a\0b", 3) % SLOT_COUNT);
 }
 
+static void test_a_brace_is_found_at_every_place(void **state)
+{
+    (void)state;
+    uint8_t name[100];
+    for (size_t len = 3; len <= sizeof name; len++) {
+        memset(name, 'x', sizeof name);
+        assert_int_equal(slot_of_key(bytes_view(name, len)), crc16(name, len) % SLOT_COUNT);
+        for (size_t at = 0; at + 3 <= len; at++) {
+            memset(name, 'x', sizeof name);
+            memcpy(name + at, "{t}", 3);
+            assert_int_equal(slot_of_key(bytes_view(name, len)), plain("t"));
+        }
+    }
+}
+
 static void test_blocks_of_slots_share_a_shard_and_all_shards_have_some(void **state)
 {
     (void)state;
@@ -71,6 +86,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_slots),
         cmocka_unit_test(test_hash_tags),
+        cmocka_unit_test(test_a_brace_is_found_at_every_place),
         cmocka_unit_test(test_blocks_of_slots_share_a_shard_and_all_shards_have_some),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
