@@ -183,10 +183,23 @@ static void transfer_check(struct rl *rl)
     rl->transfer_call = NULL;
 }
 
+/* Two of three that stand in the same tick split the votes, and one that stands a little earlier than the
+ * other has given the old leader up is refused. libraft would let another election's time go by, with
+ * nobody leading; a first attempt is therefore repeated soon. Later ones take their time: should votes be
+ * slower than this, they must not be cut short for ever. */
+static void retry_soon(struct rl *rl)
+{
+    struct raft *r = &rl->raft;
+    if (r->state != RAFT_CANDIDATE || rl->seen_state == RAFT_CANDIDATE) return;
+    r->candidate_state.randomized_election_timeout =
+        rl->opts.election_ms / 4 + (unsigned)rng_below(&rl->rng, rl->opts.election_ms / 2 + 1);
+}
+
 /* What changed in libraft since the last look. */
 static void look(struct rl *rl)
 {
     struct raft *r = &rl->raft;
+    retry_soon(rl);
     bool led = rl->seen_state == RAFT_LEADER, leads = r->state == RAFT_LEADER;
     if (led && (!leads || r->current_term != rl->seen_term)) {
         flight_lost(rl);
