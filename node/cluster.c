@@ -6,6 +6,7 @@
 #include "node/commands.h"
 #include "node/config.h"
 #include "shard/base/log.h"
+#include "shard/script/script.h"
 
 _Atomic uint64_t cluster_map_version;
 
@@ -211,6 +212,28 @@ bool cluster_admits(struct worker *w, const struct request *rq, struct reply *re
         stat_bump(&w->core.cmd_stats[spec->id].rejected, 1);
     }
     return false;
+}
+
+const char *cluster_refuses_script(struct worker *w, const struct request *rq, uint16_t *slot)
+{
+    uint16_t own = SLOTMAP_NONE;
+    if (rq->spec->keys.first == 0 && rq->spec->key_specs_count == 0) return NULL;
+    switch (route(w, rq, &own)) {
+    case ROUTE_HERE:
+        break;
+    case ROUTE_DOWN_WRITE:
+        return "Script attempted to execute a write command while the cluster is down and readonly";
+    case ROUTE_DOWN:
+        return "Script attempted to execute a command while the cluster is down";
+    case ROUTE_UNSERVED:
+    case ROUTE_CROSSSLOT:
+    case ROUTE_MOVED:
+        return "Script attempted to access a non local key in a cluster node";
+    }
+    if (slot == NULL || own == SLOTMAP_NONE) return NULL;
+    if (*slot == SCRIPT_NO_SLOT) *slot = own;
+    return *slot == own ? NULL
+                        : "Script attempted to access keys that do not hash to the same slot";
 }
 
 bool cluster_admits_next(struct worker *w, const struct request *rq, uint16_t *slot,

@@ -47,6 +47,8 @@ const char *cluster_refuses(const struct request *rq);
 /* The same of requests that run together: *slot is that of all keys so far, SLOTMAP_NONE at first. */
 bool cluster_admits_next(struct worker *w, const struct request *rq, uint16_t *slot,
                          struct reply *reply);
+/* The same of a command that a script calls: why not, in Redis's words, or NULL. *slot as above; slot NULL: any. */
+const char *cluster_refuses_script(struct worker *w, const struct request *rq, uint16_t *slot);
 /* Keys of database 0 on all shards. */
 uint64_t cluster_keys(void);
 void cluster_self(struct ctl_self *out);           /* by the settings */

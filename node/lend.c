@@ -55,7 +55,8 @@ void lend__run(struct worker *w, uint32_t shard, const struct request *rq, struc
     owner->running = w->running; /* the slow log names the client */
     owner->core.ticks = w->core.ticks;
     core_run(&owner->core, rq, reply);
-    if (core_must_serve(&owner->core)) core_serve(&owner->core);
+    /* A script that made others stand has not let them go yet, which serves. */
+    if (core_must_serve(&owner->core) && owner->core.run.span == NULL) core_serve(&owner->core);
     w->core.ticks = owner->core.ticks;
     owner->running = NULL;
     (void)slab_use(own);

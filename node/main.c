@@ -228,6 +228,8 @@ static void init_node(cpu_set_t *usable)
                                             .find_sub = commands_find_sub,
                                             .refuse = cluster_refuses,
                                             .run_spread = multi__run_spread,
+                                            .widen = script__widen,
+                                            .refuse_keys = script__refuses,
                                             .version = REDIS_VERSION_SPOKEN};
     script_set_host(&host);
     commands_init();

@@ -26,7 +26,7 @@ struct body {
     uint32_t count, data_count; /* commands; those that run on the shard */
     uint32_t flags;             /* of their rows, or-ed */
     uint8_t proto;
-    bool watches;
+    bool watches, scripts;
 };
 struct entry {
     const struct cmd_spec *spec;
@@ -189,6 +189,7 @@ static void append(struct multi *m, const struct request *rq)
     b->flags |= rq->spec->flags;
     if (rq->spec->spread == SPREAD_CONN) return;
     b->data_count++;
+    b->scripts |= rq->spec->spread == SPREAD_SCRIPT;
     b->log_bytes += core_log_bytes(rq);
 }
 
@@ -307,13 +308,15 @@ static void run_body(struct worker *w, struct buf *queue, struct reply *reply)
         gate = core_gate(core);
     } else if (admit_all(core, b, reply)) {
         reply_array(reply, b->data_count);
+        if (b->scripts) script__begin(w);
         if (b->flags & MAY_WRITE) core_tx_begin(core, 0, 0);
         for (size_t at = sizeof *b; at < queue->len; at += entry_at(queue, at)->bytes) {
             if (entry_at(queue, at)->spec->spread == SPREAD_CONN) continue;
             run_data(w, entry_at(queue, at), reply->out);
             if (core->gate_lsn > gate) gate = core->gate_lsn;
         }
-        if (b->flags & MAY_WRITE) core_tx_end(core);
+        if ((b->flags & MAY_WRITE) && !w->widened) core_tx_end(core);
+        if (b->scripts && script__end(w)) gate = core_gate(core);
     }
     core->gate_lsn = core->waits ? gate : 0;
 }
@@ -478,6 +481,10 @@ static bool must_wait(struct worker *w, const struct buf *queue, uint64_t conn_i
 {
     *wait = (struct wait){.conn_id = conn_id};
     if (sched_is_empty(&w->core.sched)) return false;
+    if (((const struct body *)(const void *)queue->data)->scripts) {
+        wait->mode = SCHED_ALL_WRITE; /* they may use more keys than they say */
+        return true;
+    }
     for (size_t at = sizeof(struct body); at < queue->len; at += entry_at(queue, at)->bytes) {
         struct request rq = request_of(w, entry_at(queue, at));
         if (rq.spec->spread != SPREAD_CONN) wait__add_keys(w, wait, &rq);
@@ -760,7 +767,7 @@ static void exec_span(struct conn *c, struct multi *m, struct join *j, struct re
     struct reply all = {.out = &out, .proto = reply->proto};
     run_body_span(w, m, &all);
     struct hold hold;
-    span__end(w, m->keys | m->watched, &hold);
+    span__end(w, w->span.mask | m->watched, &hold);
     m->watched = 0;
     end_multi(c);
     if (j == NULL && hold.shards == 0) {

@@ -27,7 +27,9 @@ struct node_turns { /* txn.c; every transaction over several shards takes a tick
     _Alignas(64) _Atomic uint64_t next, serving;
 };
 
-struct node_park { /* park.h */
+struct node_park {      /* park.h */
+    atomic_bool inside; /* a thread that cannot stand wants all others to */
+    uint64_t held;      /* of it: tokens that it came with */
     atomic_bool locked;
     _Atomic uint64_t turn;
     uint64_t asleep, standing; /* bits: whose tokens the one that began the turn holds */
@@ -48,6 +50,7 @@ struct node {
     _Atomic int32_t blocked;  /* of them, in a blocking command */
     struct node_load load;
     struct node_park park;
+    _Alignas(64) atomic_bool script; /* one runs that may want all shards to stand: node/script.c */
     struct node_turns turns;
     atomic_bool stopping;
     _Atomic uint32_t stop_quiet, stop_logs; /* workers that have taken that step: stop.c */

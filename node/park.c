@@ -5,15 +5,25 @@
 #include "node/park.h"
 
 #include "node/lend.h"
+#include "node/txn_priv.h"
+
+void park_idle(struct worker *w, uint32_t *spins)
+{
+    const struct conn *running = w->running;
+    park_here();
+    txn__take_posts(w);
+    txn__publish(w);
+    w->running = running;
+    reactor_pause(spins);
+}
 
 /* Two that want it at once: the second stands for the first. */
-static void lock(void)
+static void lock(struct worker *w)
 {
     uint32_t spins = 0;
-    while (atomic_exchange_explicit(&node.park.locked, true, memory_order_acquire)) {
-        park_here();
-        reactor_pause(&spins);
-    }
+    while (atomic_load_explicit(&node.park.inside, memory_order_seq_cst) ||
+           atomic_exchange_explicit(&node.park.locked, true, memory_order_acquire))
+        park_idle(w, &spins);
 }
 
 static bool take(struct worker *peer)
@@ -28,23 +38,48 @@ static bool take(struct worker *peer)
     return true;
 }
 
-bool park_begin(struct worker *w)
+enum gathered { ALL_STAND, GIVE_WAY, STOPS };
+
+static enum gathered gather(struct worker *w)
 {
     uint32_t spins = 0;
-    lend__give_back(w); /* who stands for another holds no third's */
-    lock();
-    node.park.asleep = node.park.standing = 0;
-    atomic_fetch_add_explicit(&node.park.turn, 1, memory_order_seq_cst);
-    for (uint32_t i = 0; i < node.shards; i++) {
+    for (uint32_t i = 0; i < node.shards; i++)
         while (i != w->index && !take(node.workers[i])) {
-            if (atomic_load_explicit(&w->core.reactor.stop, memory_order_acquire)) {
-                park_end();
-                return false;
-            }
+            if (atomic_load_explicit(&w->core.reactor.stop, memory_order_acquire)) return STOPS;
+            if (atomic_load_explicit(&node.park.inside, memory_order_seq_cst)) return GIVE_WAY;
             reactor_pause(&spins);
         }
+    return ALL_STAND;
+}
+
+bool park_begin(struct worker *w)
+{
+    lend__give_back(w); /* who stands for another holds no third's */
+    for (;;) {
+        lock(w);
+        node.park.asleep = node.park.standing = 0;
+        atomic_fetch_add_explicit(&node.park.turn, 1, memory_order_seq_cst);
+        enum gathered g = gather(w);
+        if (g == ALL_STAND) return true;
+        park_end();
+        if (g == STOPS) return false;
     }
-    return true;
+}
+
+void park_begin_inside(struct worker *w)
+{
+    uint32_t spins = 0;
+    atomic_store_explicit(&node.park.inside, true, memory_order_seq_cst);
+    while (atomic_exchange_explicit(&node.park.locked, true, memory_order_acquire))
+        reactor_pause(&spins);
+    node.park.asleep = node.park.held = w->lent;
+    node.park.standing = 0;
+    w->lent = 0;
+    atomic_fetch_add_explicit(&node.park.turn, 1, memory_order_seq_cst);
+    for (uint32_t i = 0; i < node.shards; i++)
+        while (i != w->index && !(node.park.asleep >> i & 1) && !take(node.workers[i]))
+            reactor_pause(&spins);
+    atomic_store_explicit(&node.park.inside, false, memory_order_seq_cst);
 }
 
 void park_end(void)
@@ -60,6 +95,17 @@ void park_end(void)
         reactor_give(&node.workers[__builtin_ctzll(left)]->core.reactor, TOKEN_STANDS);
     atomic_fetch_add_explicit(&node.park.turn, 1, memory_order_release);
     atomic_store_explicit(&node.park.locked, false, memory_order_release);
+}
+
+void park_pause_inside(struct worker *w, uint32_t turn)
+{
+    uint32_t spins = 0;
+    txn__publish(w);
+    w->lent = node.park.held;
+    node.park.asleep &= ~node.park.held;
+    park_end();
+    for (uint32_t i = 0; i < 64u << (turn < 8 ? turn : 8); i++)
+        reactor_pause(&spins);
 }
 
 void park__stand(void)

@@ -8,6 +8,14 @@
  * never come. Keep short what comes between. */
 MUST_CHECK bool park_begin(struct worker *w);
 void park_end(void);
+/* In the middle of a command, which a core of this thread's is in: nobody may work on it, so this thread does not stand for
+ * others; they give way. One thread of the node at a time (node/script.c). Tokens of sleeping shards that it holds stay, or
+ * go back at the end. */
+void park_begin_inside(struct worker *w);
+void park_pause_inside(struct worker *w, uint32_t turn); /* the others go on; begin again */
+/* Between two commands, while this thread waits for something that others do: it stands if it is to, and runs its parts of
+ * transactions, which others may wait for. */
+void park_idle(struct worker *w, uint32_t *spins);
 
 /* Every worker, at the begin of each pass. */
 void park__stand(void);

@@ -548,8 +548,27 @@ static bool held_back(struct worker *w, struct conn *c, const struct request *rq
     return true;
 }
 
-/* A script that wants a key of another shard before it has written anything is run again, with all of them; but not if it
- * went to its shard by message. */
+/* On the shard that holds the keys it declares: this one, or one that sleeps (script.c). */
+static void run_script_on(struct worker *w, struct conn *c, struct request *rq, uint32_t shard)
+{
+    struct core *core = shard == w->index ? &w->core : lend__core(w, shard);
+    size_t start;
+    struct reply reply = conn__reply_begin(c, &start);
+    if (shard == w->index)
+        core_run(core, rq, &reply);
+    else
+        lend__run(w, shard, rq, &reply);
+    bool widened = script__end(w);
+    if (widened) core = &w->core; /* the other may be gone */
+    if (unlikely(reply.errored))
+        core_count_error(core, reply.out->data + start, reply.out->len - start);
+    uint64_t gate = widened ? core_gate(core) : core == &w->core ? core->gate_lsn : 0;
+    if (unlikely(gate > c->gate_lsn)) c->gate_lsn = gate;
+    conn__reply_end(c, &reply, start);
+    if (core_must_serve(&w->core)) core_serve(&w->core);
+}
+
+/* While anything is under way on this shard, of transactions over several, it runs alone. */
 static void run_script(struct worker *w, struct conn *c, struct request *rq)
 {
     uint32_t shard;
@@ -558,35 +577,27 @@ static void run_script(struct worker *w, struct conn *c, struct request *rq)
         span__place(w, c, rq, place__shards_of(w, rq));
         return;
     }
-    bool lent = shard != w->index && lend__take(w, shard);
-    if (shard != w->index && !lent) {
-        run_there(w, c, rq, shard);
-        return;
-    }
     rq->key.db = c->session.db;
     rq->no_touch = c->session.no_touch;
-    if (!lent &&
-        unlikely(!sched_is_empty(&w->core.sched))) { /* it may use more keys than it says */
+    bool quiet = sched_is_empty(&w->core.sched);
+    if (shard == w->index && unlikely(!quiet)) {
         span__place(w, c, rq, place__shards_of(w, rq) | UINT64_C(1) << w->index);
         return;
     }
-    struct core *core = lent ? lend__core(w, shard) : &w->core;
-    size_t start;
-    struct reply reply = conn__reply_begin(c, &start);
-    if (lent)
-        lend__run(w, shard, rq, &reply);
-    else
-        core_run(core, rq, &reply);
-    if (unlikely(core->met_foreign)) {
-        reply.out->len = start;
-        span__place(w, c, rq, UINT64_MAX >> (64 - w->core.count));
-        return;
+    if (shard == w->index) {
+        if (script__begin_soon(w))
+            run_script_on(w, c, rq, shard);
+        else
+            c->skip_batch =
+                w->batch_id; /* others are served meanwhile; it comes again in the next pass */
+    } else if (!quiet || !script__try_begin()) {
+        run_there(w, c, rq, shard);
+    } else if (lend__take(w, shard)) {
+        run_script_on(w, c, rq, shard);
+    } else {
+        (void)script__end(w);
+        run_there(w, c, rq, shard);
     }
-    if (unlikely(reply.errored))
-        core_count_error(core, reply.out->data + start, reply.out->len - start);
-    if (!lent && unlikely(core->gate_lsn > c->gate_lsn)) c->gate_lsn = core->gate_lsn;
-    conn__reply_end(c, &reply, start);
-    if (core_must_serve(&w->core)) core_serve(&w->core);
 }
 
 static void place(struct worker *w, struct conn *c, struct request *rq)
@@ -714,7 +725,10 @@ void place__run_peer(struct worker *w, struct queued *q)
 {
     struct reply reply = {.out = &w->part_reply, .proto = q->proto};
     w->running = NULL;
+    bool is_script = q->rq.spec->spread == SPREAD_SCRIPT;
+    if (unlikely(is_script)) script__begin(w);
     core_run(&w->core, &q->rq, &reply);
+    if (unlikely(is_script) && script__end(w)) w->core.gate_lsn = core_gate(&w->core);
     if (unlikely(reply.errored)) core_count_error(&w->core, w->part_reply.data, w->part_reply.len);
     answer__send(w, q, &w->part_reply);
     if (core_must_serve(&w->core)) core_serve(&w->core);

@@ -158,6 +158,20 @@ void span__reply(struct worker *w, struct conn *c, struct reply *reply, size_t s
 /* Serves keys of this shard that were kept until the others stand. False: the node stops. */
 bool span__serve_kept(struct worker *w);
 
+void span__begin_on(struct worker *w,
+                    struct core *home); /* all stand; home is that of the running command */
+
+/* ---- script.c */
+/* Around a script that runs on one shard, and may come to want others. The first is not to be called in the middle of a command:
+ * others may run meanwhile. */
+void script__begin(struct worker *w);
+MUST_CHECK bool script__try_begin(void);
+MUST_CHECK bool script__begin_soon(struct worker *w); /* false: not within some tens of µs */
+/* True: it came to that, and all shards have a part in its transaction: its reply waits for core_gate() of any of them. */
+bool script__end(struct worker *w);
+void script__widen(struct core *c);
+const char *script__refuses(const struct request *rq, uint16_t *slot);
+
 /* ---- multi.c */
 void multi__queue(struct conn *c, const struct request *rq); /* it was admitted */
 void multi__abort(struct conn *c);                           /* it was not */

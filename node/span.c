@@ -30,15 +30,25 @@ static bool logs_ready(struct worker *w, struct conn *c, uint64_t mask)
     return true;
 }
 
-static void begin(struct worker *w, uint64_t mask)
+static void begin_on(struct worker *w, struct core *home, uint64_t mask)
 {
     struct span *s = &w->span;
-    s->home = &w->core;
+    s->home = home;
     s->count = w->core.count;
     s->mask = mask;
     for (uint32_t i = 0; i < s->count; i++)
         s->core[i] = &node.workers[i]->core;
     span_begin(s);
+}
+
+static void begin(struct worker *w, uint64_t mask)
+{
+    begin_on(w, &w->core, mask);
+}
+
+void span__begin_on(struct worker *w, struct core *home)
+{
+    begin_on(w, home, 0);
 }
 
 enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, bool writes)
@@ -86,15 +96,12 @@ bool span__serve_kept(struct worker *w)
 
 /* ---- one command */
 
-/* True: it is to be run with all shards. */
-static bool run_one(struct worker *w, const struct request *rq, struct reply *reply)
+static void run_one(struct worker *w, const struct request *rq, struct reply *reply)
 {
     bool writes = rq->spec->flags & MAY_WRITE;
-    w->core.met_foreign = false;
     if (writes) span_tx_begin(&w->span, node_txid(w));
     span_run(&w->span, rq, reply);
     if (writes) span_tx_end(&w->span);
-    return w->core.met_foreign;
 }
 
 void span__reply(struct worker *w, struct conn *c, struct reply *reply, size_t start)
@@ -121,12 +128,7 @@ static void run(struct worker *w, struct conn *c, struct request *rq)
     struct reply reply = conn__reply_begin(c, &start);
     rq->key.db = c->session.db;
     rq->no_touch = c->session.no_touch;
-    if (run_one(w, rq, &reply)) {
-        /* A script wants a shard it did not name, and has not written. */
-        reply.out->len = start;
-        w->span.mask = UINT64_MAX >> (64 - w->core.count);
-        (void)run_one(w, rq, &reply);
-    }
+    run_one(w, rq, &reply);
     span__reply(w, c, &reply, start);
 }
 

@@ -169,7 +169,10 @@ static void run_peer(struct worker *w, void *arg, bool refused)
 bool wait__peer(struct worker *w, const struct queued *q)
 {
     struct wait wait = {.conn_id = q->conn_id};
-    wait__add_keys(w, &wait, &q->rq);
+    if (q->rq.spec->spread == SPREAD_SCRIPT)
+        wait.mode = SCHED_ALL_WRITE; /* it may use more keys than it says */
+    else
+        wait__add_keys(w, &wait, &q->rq);
     if (!wait__must(w, &wait)) return false;
     struct job *j = job_new(&q->rq, q->block == NULL);
     struct request own = j->q.rq;

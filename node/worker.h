@@ -103,6 +103,7 @@ struct worker {
     struct held_answer *held_head, **held_tail; /* answers waiting for the log */
     struct timer cron;
     uint64_t watchers;   /* numbers given so far (multi.c) */
+    bool widened;        /* by the script that runs: script.c */
     struct span span;    /* of a request that runs while the others stand (span.c) */
     struct slotmap *map; /* in cluster mode: who owns which slot (cluster.h); else NULL */
     uint64_t map_version;

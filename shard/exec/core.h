@@ -60,6 +60,7 @@ struct request {
 struct core_tx {
     uint64_t txid, shards_mask; /* 0: on this shard alone */
     uint64_t begin_lsn;
+    uint64_t since_lsn; /* units from there on name txid */
     bool open;
 };
 
@@ -105,7 +106,6 @@ struct core {
     struct span *stands;    /* the other shards do, while this one serves */
     /* While they stand. The command of p changes a key of another shard, too: runs it; p is registered no more. */
     void (*on_apart)(struct core *c, struct waiter_part *p);
-    bool met_foreign;      /* the last script wanted another shard's key, and had not written */
     struct script *script; /* shard/script: its Lua state, made at the first script */
     const struct cmd_spec *const *by_opcode;
     uint32_t opcodes;
@@ -171,6 +171,11 @@ COLD void core_run_part(struct core *c, const struct request *rq, struct reply *
  * durable cut, and while a shard has an unfinished part all that is seen of it waits, reads too. */
 void core_tx_begin(struct core *c, uint64_t txid, uint64_t shards_mask);
 void core_tx_end(struct core *c);
+/* While it is open: what is logged from here on belongs to this transaction of more shards; what was before, too, as one
+ * group. */
+void core_tx_widen(struct core *c, uint64_t txid, uint64_t shards_mask);
+/* It is one even if nothing is logged: for the sake of the reply. */
+void core_tx_mark(struct core *c);
 /* Instead of it if no shard of the transaction has logged anything: it was none. */
 void core_tx_cancel(struct core *c);
 bool core_tx_has_logged(const struct core *c);

@@ -25,6 +25,7 @@ void core_tx_begin(struct core *c, uint64_t txid, uint64_t shards_mask)
     c->tx = (struct core_tx){.txid = txid,
                              .shards_mask = shards_mask,
                              .begin_lsn = journal_lsn(c->journal),
+                             .since_lsn = journal_lsn(c->journal),
                              .open = true};
     journal_group_begin(c->journal);
 }
@@ -39,11 +40,38 @@ static void mark_part(struct core *c)
     journal_append(c->journal, &head, NULL, 0);
 }
 
+static bool lacks_part(const struct core *c)
+{
+    return c->tx.txid != 0 && journal_lsn(c->journal) == c->tx.since_lsn;
+}
+
+/* Beyond the one for which core_tx_begin() took room. */
+static void mark_more(struct core *c)
+{
+    enum rc rc = journal_reserve(c->journal, TX_MARK_BYTES);
+    (void)rc; /* as there */
+    mark_part(c);
+}
+
+void core_tx_widen(struct core *c, uint64_t txid, uint64_t shards_mask)
+{
+    if (c->journal == NULL) return;
+    assert(c->tx.open);
+    c->tx.txid = txid;
+    c->tx.shards_mask = shards_mask;
+    c->tx.since_lsn = journal_lsn(c->journal);
+}
+
+void core_tx_mark(struct core *c)
+{
+    if (c->journal != NULL && lacks_part(c)) mark_more(c);
+}
+
 void core_tx_end(struct core *c)
 {
     if (c->journal == NULL) return;
     assert(c->tx.open);
-    if (c->tx.txid != 0 && journal_lsn(c->journal) == c->tx.begin_lsn) mark_part(c);
+    if (lacks_part(c)) mark_more(c);
     journal_group_end(c->journal);
     if (c->tx.txid != 0)
         journal_tail_part(&c->tail, c->tx.txid, c->tx.shards_mask, c->tx.begin_lsn,

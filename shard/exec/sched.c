@@ -473,3 +473,10 @@ bool sched_holds(const struct sched *s, uint64_t fingerprint)
 {
     return s->global > 0 || head_of(s, fingerprint) != NULL;
 }
+
+bool sched_has_granted(const struct sched *s, bool (*is_such)(const struct sched_entry *e))
+{
+    for (const struct sched_node *n = s->all; n != NULL; n = n->next)
+        if (n->entry->waits == 0 && is_such(n->entry)) return true;
+    return false;
+}

@@ -94,6 +94,8 @@ MUST_CHECK enum sched_verdict sched_serve(struct sched *s, struct sched_entry *e
 /* e is done, or gives up waiting. Returns those that are granted now, in order of arrival on their last key. */
 MUST_CHECK struct sched_entry *sched_leave(struct sched *s, struct sched_entry *e);
 
+/* Is one of those that hold all their keys such? */
+bool sched_has_granted(const struct sched *s, bool (*is_such)(const struct sched_entry *e));
 /* Is anybody under way, granted or not, who named this key or all keys? Expiry leaves such keys alone. */
 bool sched_holds(const struct sched *s, uint64_t fingerprint);
 

@@ -80,12 +80,34 @@ void span_tx_begin(struct span *s, uint64_t txid)
     s->in_tx = true;
 }
 
-/* If no shard has logged anything there is no transaction: no part of it is marked anywhere. */
-void span_tx_end(struct span *s)
+static bool has_logged(const struct span *s)
 {
     bool logged = false;
     for (uint64_t left = s->mask; left != 0; left &= left - 1)
         logged |= core_tx_has_logged(s->core[__builtin_ctzll(left)]);
+    return logged;
+}
+
+void span_widen(struct span *s, uint64_t txid)
+{
+    uint64_t all = UINT64_MAX >> (64 - s->count);
+    bool logged = s->in_tx && has_logged(s);
+    for (uint32_t i = 0; i < s->count && s->in_tx; i++) {
+        struct core *c = s->core[i];
+        if (c->tx.open && logged)
+            core_tx_mark(c); /* what others logged names its part of what was begun */
+        if (c->tx.open)
+            core_tx_widen(c, txid, all);
+        else
+            core_tx_begin(c, txid, all);
+    }
+    s->mask = all;
+}
+
+/* If no shard has logged anything there is no transaction: no part of it is marked anywhere. */
+void span_tx_end(struct span *s)
+{
+    bool logged = has_logged(s);
     for (uint64_t left = s->mask; left != 0; left &= left - 1) {
         struct core *c = s->core[__builtin_ctzll(left)];
         if (logged)

@@ -24,6 +24,9 @@ MUST_CHECK bool span_admit(struct span *s, uint32_t flags, size_t log_bytes, str
 /* What is logged between the two is replayed whole or not at all. */
 void span_tx_begin(struct span *s, uint64_t txid);
 void span_tx_end(struct span *s);
+/* All shards are concerned from here on, whatever was begun: a transaction of one or some of them goes on as one of
+ * all. Its number must be new. */
+void span_widen(struct span *s, uint64_t txid);
 /* Runs and counts a command, unsplit, whatever its spread. */
 void span_run(struct span *s, const struct request *rq, struct reply *reply);
 /* The same on the data of one shard alone: commands about all its keys. `part`: another one counts the call. */

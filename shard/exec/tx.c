@@ -332,3 +332,15 @@ enum tx_outcome tx_answered(struct tx *t)
     t->refusals++;
     return TX_AGAIN;
 }
+
+static bool has_begun(const struct sched_entry *e)
+{
+    if (e->lone) return false;
+    const struct tx_part *p = (const struct tx_part *)(const void *)e;
+    return atomic_load_explicit(&p->tx->ungranted, memory_order_acquire) == 0;
+}
+
+bool tx_has_begun(const struct sched *s)
+{
+    return sched_has_granted(s, has_begun);
+}

@@ -38,6 +38,7 @@ struct tx_part {
     uint8_t state; /* the shard's: enum in tx.c */
 #ifdef MOON_TEST
     bool early; /* base/planted.h: it has run already */
+
 #endif
 };
 struct tx {
@@ -105,5 +106,8 @@ static inline bool tx_is_owed(const struct tx_shard *s)
 {
     return unlikely(s->ready != NULL);
 }
+
+/* Has a part here of a transaction that was granted everywhere, so that parts elsewhere may have run. */
+bool tx_has_begun(const struct sched *s);
 
 #endif

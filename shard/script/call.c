@@ -119,49 +119,34 @@ static uint64_t shards_of(const struct core *c)
     return c->run.span == NULL ? UINT64_C(1) << c->index : c->run.span->mask;
 }
 
-/* A script that names no key may want any: it writes only where it cannot meet a foreign key afterwards.
- * It is run again with all shards, if the connection's own shard runs it (node/place.c) and it has not written. */
-static const char *meet_foreign(struct script *s)
+/* It wants a key of a shard that does not stand. What it did so far stays, and becomes part of a transaction of all. */
+static void widen(struct script *s)
 {
-    if (s->run->wrote)
-        return "-CROSSSLOT this script has written, and now wants a key of another shard: declare "
-               "all its keys";
-    s->run->foreign = s->core->met_foreign = true;
-    return SCRIPT_FOREIGN;
+    script__host()->widen(s->core);
+    s->run->own_group = false;
 }
 
-/* What runs beside this script (transactions of split commands) was asked to keep away from its declared keys only. */
-static bool is_mine(const struct script *s, struct bytes key)
-{
-    const struct run *r = s->run;
-    for (uint32_t i = 0; i < r->keys_count; i++)
-        if (bytes_equal(r->keys[i], key)) return true;
-    return false;
-}
-
-/* Where the keys are. */
-static const char *place(struct script *s, struct request *rq, struct arena *arena)
+/* Where the keys are; the shards of all of them stand then. */
+static void place(struct script *s, struct request *rq, struct arena *arena)
 {
     const struct cmd_spec *spec = rq->spec;
     uint32_t count = s->core->count;
     if (count == 1 && spec->keys.first > 0) {
         if ((uint32_t)spec->keys.first < rq->argc)
             rq->key = db_key(rq->key.db, rq->argv[spec->keys.first]);
-        return NULL;
+        return;
     }
-    uint64_t mine = shards_of(s->core);
-    if (spec->spread >= SPREAD_EVERY_SUM)
-        return mine == UINT64_MAX >> (64 - count) ? NULL : meet_foreign(s);
-    uint32_t *at = arena_alloc(arena, rq->argc * sizeof *at);
-    uint32_t n = spec_key_positions(spec, rq->argv, rq->argc, at);
-    if (n > 0) rq->key = db_key(rq->key.db, rq->argv[at[0]]);
-    for (uint32_t i = 0; i < n && count > 1; i++)
-        if ((mine >> slot_shard(slot_of_key(rq->argv[at[i]]), count) & 1) == 0)
-            return meet_foreign(s);
-    bool beside = count > 1 && s->core->run.span == NULL && !sched_is_empty(&s->core->sched);
-    for (uint32_t i = 0; i < n && beside; i++)
-        if (!is_mine(s, rq->argv[at[i]])) return meet_foreign(s);
-    return NULL;
+    uint64_t mine = shards_of(s->core), wanted = 0;
+    if (spec->spread >= SPREAD_EVERY_SUM) {
+        wanted = UINT64_MAX >> (64 - count);
+    } else {
+        uint32_t *at = arena_alloc(arena, rq->argc * sizeof *at);
+        uint32_t n = spec_key_positions(spec, rq->argv, rq->argc, at);
+        if (n > 0) rq->key = db_key(rq->key.db, rq->argv[at[0]]);
+        for (uint32_t i = 0; i < n && count > 1; i++)
+            wanted |= UINT64_C(1) << slot_shard(slot_of_key(rq->argv[at[i]]), count);
+    }
+    if (unlikely(wanted & ~mine)) widen(s);
 }
 
 static const char *measure(struct request *rq)
@@ -204,10 +189,10 @@ static const char *run_command(struct script *s, const struct bytes *argv, uint3
         return NULL;
     }
     if (rq.spec->run == NULL) return run_here(s, &rq, &reply);
-    why = place(s, &rq, &c->scratch);
+    place(s, &rq, &c->scratch);
+    why = script__host()->refuse_keys(&rq, r->one_slot ? &r->slot : NULL);
     if (why != NULL) return why;
     if (rq.spec->flags & CMD_WRITE) {
-        if (r->keys_count == 0 && c->count > 1 && c->run.span == NULL) return meet_foreign(s);
         if (c->oom && (rq.spec->flags & CMD_DENYOOM)) return "-" ERR_OOM;
         if (!r->wrote) begin_writing(s);
     }
@@ -231,8 +216,8 @@ static int call(lua_State *l, bool raise)
     if (s->run == NULL) {
         why = "redis.call/pcall can only be called inside a script invocation";
         raise = true;
-    } else if (s->run->timed_out || s->run->foreign) {
-        why = s->run->timed_out ? SCRIPT_TOO_LONG : SCRIPT_FOREIGN;
+    } else if (s->run->timed_out) {
+        why = SCRIPT_TOO_LONG;
         raise = true;
     } else if (argc == 0) {
         why = "Please specify at least one argument for this redis lib call";

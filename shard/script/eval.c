@@ -2,6 +2,7 @@
  * commands it calls run by core_run() too, so what this one needs of struct exec is taken out before. */
 #include "shard/base/clock.h"
 #include "shard/base/limits.h"
+#include "shard/base/slot.h"
 #include "shard/script/script_priv.h"
 
 #define NO_SUCH_SCRIPT "NOSCRIPT No matching script. Please use EVAL."
@@ -190,7 +191,6 @@ static bool count_keys(const struct exec *x, uint32_t *out)
 static void eval(struct exec *x, bool by_sha, bool read_only)
 {
     struct core *c = x->core;
-    c->met_foreign = false;
     struct run r = {.reply = x->reply,
                     .proto = 2,
                     .db = x->key.db,
@@ -222,6 +222,8 @@ static void eval(struct exec *x, bool by_sha, bool read_only)
     if (!may_run(c, flags, read_only, x->reply)) return;
     r.read_only |= (flags & SCRIPT_NO_WRITES) != 0;
     r.allow_oom = (flags & SCRIPT_ALLOW_OOM) != 0;
+    r.one_slot = (flags & (SCRIPT_HAS_FLAGS | SCRIPT_CROSS_SLOT)) == SCRIPT_HAS_FLAGS;
+    r.slot = r.one_slot && r.keys_count > 0 ? slot_of_key(r.keys[0]) : SCRIPT_NO_SLOT;
     uint64_t ticks = c->ticks;
     run(s, &r);
     c->ticks = ticks; /* the commands inside have moved it: the script's time is all of it */

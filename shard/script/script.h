@@ -9,6 +9,7 @@ struct core;
 struct request;
 struct span;
 
+#define SCRIPT_NO_SLOT UINT16_MAX
 /* How scripts find the commands they name; set once, before any shard runs. */
 struct script_host {
     const struct cmd_spec *(*find)(struct bytes name); /* NULL: there is none */
@@ -17,6 +18,12 @@ struct script_host {
     const char *(*refuse)(const struct request *rq);
     /* A command about all keys of all shards, or of one that is to be found. */
     void (*run_spread)(struct span *s, const struct request *rq, struct reply *reply);
+    /* The script that runs on c wants a key of a shard that it may not touch. When it returns all others stand, until the
+     * script has ended and its caller lets them go on; c->run.span is all of them. */
+    void (*widen)(struct core *c);
+    /* In cluster mode: why the command must not run here; NULL: it may. *slot: of the keys so far, SCRIPT_NO_SLOT at first;
+     * those of the command must be of it, too. NULL: they need not. */
+    const char *(*refuse_keys)(const struct request *rq, uint16_t *slot);
     const char *version; /* redis.REDIS_VERSION */
 };
 void script_set_host(const struct script_host *host);

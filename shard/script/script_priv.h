@@ -15,9 +15,6 @@
 #define SHA1_TEXT 40u
 #define SCRIPT_TOO_LONG                                                                            \
     "Script ran longer than busy-reply-threshold without writing, and was stopped"
-#define SCRIPT_FOREIGN                                                                             \
-    "-CROSSSLOT a key of this script lies on another shard of this node than those it declares: "  \
-    "declare all its keys"
 #define SCRIPT_KEEP_BYTES (64u << 10) /* of the buffer for inner replies */
 #define NOT_ENOUGH_MEMORY "OOM not enough memory for this script"
 
@@ -29,6 +26,7 @@ void script__sha1_text(struct bytes data, char out[static SHA1_TEXT]); /* no NUL
 enum script_flag {
     SCRIPT_NO_WRITES = 1u << 0,
     SCRIPT_ALLOW_OOM = 1u << 1,
+    SCRIPT_CROSS_SLOT = 1u << 3,
     SCRIPT_HAS_FLAGS =
         1u << 2, /* there is such a line: what the flags do not allow is refused beforehand */
 };
@@ -85,11 +83,12 @@ struct run {
     const struct bytes *keys, *args;
     uint32_t keys_count, args_count;
     uint8_t db;
+    bool one_slot; /* in cluster mode all its keys are of `slot` */
+    uint16_t slot;
     uint8_t proto; /* of replies inside the script: redis.setresp */
     bool no_touch, read_only, allow_oom;
     bool wrote;     /* a write command was called */
     bool timed_out; /* sticky: whatever it catches, it ends */
-    bool foreign;   /* sticky, too: it wants a key of a shard that does not stand */
     bool failed;
     bool own_group;              /* of the log, which this run began */
     uint64_t start_ns, limit_ns; /* 0: none */

@@ -9,7 +9,7 @@ static const struct {
     {"allow-oom", SCRIPT_ALLOW_OOM},
     {"allow-stale", 0}, /* no replicas yet */
     {"no-cluster", 0},
-    {"allow-cross-slot-keys", 0},
+    {"allow-cross-slot-keys", SCRIPT_CROSS_SLOT},
 };
 
 static bool equals(struct bytes a, const char *text)

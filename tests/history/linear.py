@@ -54,7 +54,7 @@ class Search:
         before, under_way = [None] * len(self.ops), collections.defaultdict(list)
         for i in sorted(range(len(self.ops)), key=lambda i: (self.sent[i], i)):
             op = self.ops[i]
-            mine = model.keys_of(op.command, self.known_keys)
+            mine = model.declared_of(op.command, self.known_keys)
             behind = [(j, keys) for j, keys in under_way[op.conn] if self.done[j] >= op.sent]
             before[i] = [j for j, keys in behind if keys & mine]
             under_way[op.conn] = behind + [(i, mine)]

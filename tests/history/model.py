@@ -345,6 +345,10 @@ SWAP = b"""local a, b = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 if b then redis.call('SET', KEYS[1], b) else redis.call('DEL', KEYS[1]) end
 if a then redis.call('SET', KEYS[2], a) else redis.call('DEL', KEYS[2]) end
 return {a, b}"""
+# The same, of keys that turn up when it has written, or read.
+LATE_TRANSFER = b"redis.call('DECRBY', KEYS[1], ARGV[2]) return redis.call('INCRBY', ARGV[1], ARGV[2])"
+LATE_READ_ALL = b"""local out = {redis.call('GET', KEYS[1])}
+for i, k in ipairs(ARGV) do out[i + 1] = redis.call('GET', k) end return out"""
 READ_ALL = b"local out = {} for i, k in ipairs(KEYS) do out[i] = redis.call('GET', k) end return out"
 
 
@@ -359,7 +363,7 @@ def swap(db, a, b):
     return before
 
 
-SCRIPTS = {TRANSFER: transfer, SWAP: swap, READ_ALL: cmd_mget}
+SCRIPTS = {TRANSFER: transfer, LATE_TRANSFER: transfer, SWAP: swap, READ_ALL: cmd_mget, LATE_READ_ALL: cmd_mget}
 
 
 def cmd_eval(db, script, _numkeys, *rest):
@@ -435,3 +439,10 @@ def keys_of(command, known):
     if isinstance(command, Exec):
         return {key for one in command.commands for key in keys_of(one, known)} | {key for key, _ in command.watched}
     return {word for word in command[1:] if word in known}
+
+
+def declared_of(command, known):
+    """Those by which a connection's order is kept: a script may use more."""
+    if isinstance(command, Exec):
+        return {key for one in command.commands for key in declared_of(one, known)} | {key for key, _ in command.watched}
+    return keys_of(command[:3 + int(command[2])] if command[0] == "EVAL" else command, known)

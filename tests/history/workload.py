@@ -7,7 +7,7 @@ import collections
 import itertools
 import random
 
-from model import READ_ALL, SWAP, TRANSFER, Err, Exec, reader_of, value_read
+from model import LATE_READ_ALL, LATE_TRANSFER, READ_ALL, SWAP, TRANSFER, Err, Exec, reader_of, value_read
 from moonlib.slots import crc16
 
 # Where the keys of one group may lie on Moon: "many" shards; "multi": many, but what falls into parts (SPLIT) goes inside
@@ -214,6 +214,8 @@ def script(session, group):
     rng, keys = session.rng, group.keys
     a, b = rng.sample(keys, 2)
     return rng.choice([("EVAL", TRANSFER, b"2", a, b, b"%d" % rng.randrange(100)), ("EVAL", SWAP, b"2", a, b),
+                       ("EVAL", LATE_TRANSFER, b"1", a, b, b"%d" % rng.randrange(100)), ("EVAL", LATE_READ_ALL, b"1", *keys),
+                       Exec((), (("INCR", a), ("EVAL", LATE_TRANSFER, b"1", a, b, b"1"))),
                        ("EVAL", READ_ALL, b"%d" % len(keys), *keys), ("MGET", *keys), ("DEL", a, b),
                        ("INCR", a), ("MSET", *paired(session, [a, b]))])
 

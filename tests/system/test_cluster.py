@@ -292,6 +292,27 @@ def test_who_may_run_what(pair):
     same(pair, KEYED)
 
 
+TWICE = "redis.call('set', ARGV[1], 1) return redis.call('set', ARGV[2], 1)"
+# Keys that a script does not declare must be served here; of one slot, if its first line has flags.
+LATE_KEYS = [["EVAL", *rest] for rest in [
+    ["return redis.call('get', ARGV[1])", "0", "a"], ["return redis.call('set', ARGV[1], 1)", "0", "a"],
+    ["return redis.call('get', ARGV[1])", "1", "{a}b", "a"], ["return redis.pcall('set', ARGV[1], 1)", "1", "{a}b", "a"],
+    ["return redis.call('mget', ARGV[1], ARGV[2])", "0", "a", "b"], [TWICE, "0", "a", "b"], [TWICE, "0", "a", "{a}b"], [TWICE, "1", "a", "a", "b"],
+    ["#!lua\n" + TWICE, "0", "a", "b"], ["#!lua\n" + TWICE, "0", "a", "{a}b"], ["#!lua\n" + TWICE, "1", "a", "b", "b"],
+    ["#!lua flags=allow-cross-slot-keys\n" + TWICE, "1", "a", "b", "{a}b"], ["return redis.call('dbsize')", "0"],
+]] + [["FLUSHALL"]]
+
+
+def test_keys_of_scripts(pair):
+    same(pair, LATE_KEYS)  # no slots
+    same(pair, words("CLUSTER ADDSLOTSRANGE 0 15494\nCLUSTER ADDSLOTSRANGE 15496 16383\nCONFIG SET cluster-require-full-coverage no"))
+    with pair[0].client() as redis:
+        wait_ok(redis)
+    same(pair, LATE_KEYS)  # not that of a
+    same(pair, words("CLUSTER ADDSLOTS 15495\nCONFIG SET cluster-require-full-coverage yes"))
+    same(pair, LATE_KEYS)
+
+
 SCRIPTED = [["EVAL", "return redis.pcall(unpack(ARGV))", "1", "a", *command] for command in words("""
     SET a 1
     SELECT 0

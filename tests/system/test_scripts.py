@@ -1,6 +1,7 @@
 """Scripts on nodes of one and of several shards: where they run, what is known everywhere, what ends them, what is left after a
 crash. Replies and errors beside redis-server: tests/compat/test_eval.py."""
 import hashlib
+import itertools
 import random
 import threading
 import time
@@ -140,30 +141,69 @@ def test_keys_that_are_not_declared(node):
         assert c.call("EVAL", "redis.call('flushall') return redis.call('dbsize')", 0) == 0
 
 
+@pytest.mark.parametrize("lending", ["yes", "no"])
 @pytest.mark.parametrize("shards", [2, 4])
-def test_what_cannot_be_run_again(shards):
-    with start_moon(shards=shards, args=["--shard-lending", "no"]) as node, node.client() as c:
+def test_keys_that_turn_up_after_a_write(shards, lending):
+    """Whatever shard runs it, by whatever way it came there, nothing is left half done."""
+    with start_moon(shards=shards, args=["--shard-lending", lending]) as node, node.client() as c, node.client() as other:
         a, b = tags(node)[:2]
-        refused = 0
-        for first, second in ((a, b), (b, a)):
-            # Either the connection's own shard, which runs it again, or another one, which refuses it.
-            raw = c.call_raw("EVAL", "redis.pcall('get', ARGV[1]) pcall(redis.call, 'get', ARGV[1]) return redis.call('set', KEYS[1], ARGV[1])", 1, first, second)
-            refused += raw.startswith(b"-CROSSSLOT a key of this script lies on another shard")
-            assert raw == b"+OK\r\n" or raw.startswith(b"-CROSSSLOT "), raw
-            assert c.call("EXISTS", first) == (raw == b"+OK\r\n")
-            # It has written: it goes on.
-            c.call("FLUSHALL")
-            raw = c.call_raw("EVAL", "redis.call('set', KEYS[1], 'x') local e = redis.pcall('get', ARGV[1]) redis.call('append', KEYS[1], 'y') return e", 1, first, second)
-            assert raw.startswith(b"-CROSSSLOT this script has written"), raw
-            assert c.call("GET", first) == b"xy"
-            c.call("FLUSHALL")
-            # In a transaction of one shard.
-            c.call("MULTI")
-            c.call("EVAL", "redis.call('get', ARGV[1]) return redis.call('set', KEYS[1], 1)", 1, first, second)
-            (reply,) = c.call("EXEC")
-            assert str(reply).startswith("CROSSSLOT "), reply
-            assert c.call("DBSIZE") == 0
-        assert refused >= 1
+        for client, (first, second) in itertools.product((c, other), ((a, b), (b, a))):
+            assert client.call("EVAL", "redis.pcall('get', ARGV[1]) return redis.call('set', KEYS[1], ARGV[1])", 1, first, second) == b"OK"
+            assert client.call("EVAL", "redis.call('set', KEYS[1], 'x') redis.call('set', ARGV[1], 'z') redis.call('append', KEYS[1], 'y') "
+                               "return redis.call('dbsize')", 1, first, second) == 2
+            assert client.call("MGET", first, second) == [b"xy", b"z"]
+            with pytest.raises(ReplyError, match="WRONGTYPE"):
+                client.call("EVAL", "redis.call('rpush', KEYS[1] .. 'l', 1) return redis.call('lpush', ARGV[1], 'z')", 1, first, second)
+            assert client.call("LRANGE", first + "l", 0, -1) == [b"1"]
+            assert client.call("EVAL_RO", "return redis.call('mget', KEYS[1], ARGV[1])", 1, first, second) == [b"xy", b"z"]
+            assert client.call("EVAL", "#!lua flags=no-writes\nreturn redis.call('keys', '*')", 1, first) is not None
+            for script in ("redis.call('set', KEYS[1], 1) return redis.call('rename', KEYS[1], ARGV[1])", "return redis.call('rename', ARGV[1], KEYS[1])"):
+                replies = client.pipeline([("MULTI",), ("DEL", first + "l"), ("EVAL", script, 1, first, second), ("SET", first + "s", 1), ("EXEC",)])
+                assert replies[-1] == [1 if "KEYS[1], 1" in script else 0, b"OK", b"OK"]
+            assert client.call("FLUSHALL") == b"OK"
+
+
+def test_scripts_that_cross(node):
+    """Each writes where it said, and then where another one has written: sums are kept, nobody waits for ever."""
+    keys = [tag + str(i) for tag in tags(node) for i in range(2)]
+    script = "redis.call('decrby', KEYS[1], ARGV[2]) redis.call('incrby', ARGV[1], ARGV[2]) return redis.call('get', KEYS[1])"
+    total = "local sum = redis.call('get', KEYS[1]) for _, k in ipairs(ARGV) do sum = sum + redis.call('get', k) end return sum"
+    failures, done, stop = [], [0] * 4, time.monotonic() + 2.5
+    with node.client() as c:
+        c.call("MSET", *(word for key in keys for word in (key, 100)))
+
+    def storm(seed):
+        rng = random.Random(seed)
+        try:
+            with node.client() as client:
+                while time.monotonic() < stop:
+                    a, b = rng.sample(keys, 2)
+                    draw = rng.random()
+                    if draw < 0.6:
+                        client.call("EVAL", script, 1, a, b, rng.randrange(9))
+                    elif draw < 0.7:
+                        client.pipeline([("MULTI",), ("EVAL", script, 1, a, b, 3), ("INCR", a), ("DECR", a), ("EXEC",)])
+                    elif draw < 0.8:
+                        client.call("RENAME", "{nobody}a", "{else}b") if client.call("EXISTS", "{nobody}a") else client.call("MSET", a + "x", 1, b + "y", 2)
+                    elif draw < 0.9:
+                        assert sum(map(int, client.call("MGET", *keys))) == 100 * len(keys)
+                    else:
+                        assert client.call("EVAL", total, 1, a, *(k for k in keys if k != a)) == 100 * len(keys)
+                    done[seed] += 1
+        except Exception as error:  # noqa: BLE001: told by the test
+            failures.append(repr(error))
+
+    threads = [threading.Thread(target=storm, args=(seed,), daemon=True) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive(), "somebody waits for ever"
+    assert not failures, failures
+    assert min(done) > 20
+    with node.client() as c:
+        assert sum(map(int, c.call("MGET", *keys))) == 100 * len(keys)
+        c.call("FLUSHALL")
 
 
 def test_sums_are_kept(node):

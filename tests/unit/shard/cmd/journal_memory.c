@@ -198,7 +198,13 @@ void journal_memory_crash(struct journal_set *set, uint64_t units)
 
 struct journal_head journal_memory_head(const struct journal_set *set, uint64_t number)
 {
-    const struct unit *u = set->log[0].units;
+    return journal_memory_head_of(set, 0, number);
+}
+
+struct journal_head journal_memory_head_of(const struct journal_set *set, uint32_t log,
+                                           uint64_t number)
+{
+    const struct unit *u = set->log[log].units;
     for (; number > 0; number--)
         u = u->next;
     return u->head;

@@ -10,5 +10,7 @@
 void journal_memory_crash(struct journal_set *set, uint64_t units);
 /* Of the given unit of log 0. */
 struct journal_head journal_memory_head(const struct journal_set *set, uint64_t number);
+struct journal_head journal_memory_head_of(const struct journal_set *set, uint32_t log,
+                                           uint64_t number);
 
 #endif

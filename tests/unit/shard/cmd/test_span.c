@@ -305,6 +305,53 @@ static void test_parts(void **state)
     end(&n);
 }
 
+static void run_inside(struct node *n, const char *const *args)
+{
+    struct bytes argv[WORDS_MAX];
+    uint64_t mask;
+    struct request rq = request_of(n, args, argv, &mask);
+    struct reply reply = {.out = &n->out, .proto = 2};
+    span_run(&n->span, &rq, &reply);
+}
+
+static struct journal_head newest(const struct node *n, uint32_t shard)
+{
+    uint64_t lsn = journal_lsn(n->shard[shard]->core.journal);
+    assert_true(lsn > 0);
+    return journal_memory_head_of(n->shard[shard]->set, shard, lsn - 1);
+}
+
+/* What began on some shards goes on as a transaction of all: each has a part, whatever it logged before. */
+static void test_widened(void **state)
+{
+    (void)state;
+    static const char *const set[SHARDS][4] = {
+        {"SET", "s1", "a"}, {"SET", "s2", "b"}, {"SET", "s3", "c"}};
+    for (uint64_t mask = 0; mask < 1u << SHARDS; mask++)
+        for (uint32_t before = 0; before <= SHARDS; before++)
+            for (uint32_t after = 0; after <= SHARDS; after++) {
+                struct node n;
+                start(&n, SHARDS);
+                begin(&n, mask, true);
+                uint32_t at = before == SHARDS
+                                  ? 0
+                                  : slot_shard(slot_of_key(bytes_of(set[before][1])), SHARDS);
+                bool first = before < SHARDS && (mask >> at & 1);
+                if (first) run_inside(&n, set[before]);
+                span_widen(&n.span, ++n.txid);
+                assert_int_equal(n.span.mask, (1u << SHARDS) - 1);
+                if (after < SHARDS) run_inside(&n, set[after]);
+                finish(&n, true);
+                bool logged = first || after < SHARDS;
+                assert_int_equal(units(&n) > 0, logged);
+                for (uint32_t i = 0; i < SHARDS && logged; i++) {
+                    assert_int_equal(newest(&n, i).txid, n.txid);
+                    assert_int_equal(newest(&n, i).shards_mask, (1u << SHARDS) - 1);
+                }
+                end(&n);
+            }
+}
+
 /* A transaction: several commands between one begin and one end. */
 static void test_several_commands(void **state)
 {
@@ -375,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_as_one_shard),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_widened),
         cmocka_unit_test(test_several_commands),
         cmocka_unit_test(test_watchers_hear_of_it_on_their_shards),
     };

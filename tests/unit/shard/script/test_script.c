@@ -55,11 +55,21 @@ static const char *refuse_none(const struct request *rq)
     return NULL;
 }
 
+static const char *refuse_no_keys(const struct request *rq, uint16_t *slot)
+{
+    (void)rq;
+    (void)slot;
+    return NULL;
+}
+
 static int set_up(void **state)
 {
     (void)state;
-    static const struct script_host host = {
-        .find = find, .find_sub = find_sub, .refuse = refuse_none, .version = "7.4.0"};
+    static const struct script_host host = {.find = find,
+                                            .find_sub = find_sub,
+                                            .refuse = refuse_none,
+                                            .refuse_keys = refuse_no_keys,
+                                            .version = "7.4.0"};
     script_set_host(&host);
     f = fixture_new(&own_cmds, &script_cmds);
     return 0;
