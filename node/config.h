@@ -35,7 +35,9 @@ struct config {
     enum io_kind io;
     bool
         jemalloc_bg_thread; /* freed pages go back by threads of the allocator (shard/base/mem.h) */
-    bool lending; /* a shard that sleeps is worked on by who has work for it (node/lend.h) */
+    uint32_t
+        strict_order; /* pipeline-order: a write waits for what its connection asked of other shards */
+    bool lending;     /* a shard that sleeps is worked on by who has work for it (node/lend.h) */
     uint32_t databases, hz, io_busy_poll_us;
     char dir[256], logfile[256], pidfile[256];
     enum log_level loglevel;

@@ -32,7 +32,7 @@ NAMES(propagation_names, {"ignore", 0}, {"panic", 0}, {"panic-on-replicas", 0});
 NAMES(endpoint_names, {"ip", CLUSTER_BY_IP}, {"hostname", CLUSTER_BY_HOSTNAME},
       {"unknown-endpoint", CLUSTER_BY_NOTHING});
 NAMES(channel_names, {"allchannels", 0}, {"resetchannels", 0});
-NAMES(order_names, {"relaxed", 0}, {"strict", 0});
+NAMES(order_names, {"relaxed", false}, {"strict", true});
 NAMES(on_off_auto, {"auto", 0}, {"on", 0}, {"off", 0});
 NAMES(fpi_names, {"enable", 0}, {"disable", 0});
 
@@ -291,7 +291,7 @@ const struct directive config__table[] = {
     ENUM("io", io, io_names, "auto", START, ALSO("io-driver")),
     U32("io-busy-poll-us", io_busy_poll_us, "0", 0, 1000000, START),
     NUMBER("initial-keyspace-hint", "0", I64, FIXED), NUMBER("uring-entries", "1024", 256, 32768, FIXED), NUMBER("conn-park-secs", "60", I32, NONE),
-    CHOICE("pipeline-order", order_names, "relaxed", REFUSED("strict order across shards comes with the transaction scheduler")),
+    ENUM("pipeline-order", strict_order, order_names, "relaxed", LIVE),
     /* The Rust Moon's storage: its files of settings are read, these say nothing here. */
     CHOICE("wal-kv-log", on_off_auto, "auto", FIXED, TOLD(OTHER_STORAGE)), BYTES("wal-segment-size", "16777216", I64, FIXED, TOLD(OTHER_STORAGE)), BYTES("max-wal-size", "268435456", I64, FIXED, TOLD(OTHER_STORAGE)),
     CHOICE("wal-fpi", fpi_names, "enable", FIXED, TOLD(OTHER_STORAGE)), WORDS("wal-compression", "lz4", FIXED, TOLD(OTHER_STORAGE)), NUMBER("wal-max-checkpoint-lag-ms", "10000", I64, FIXED, TOLD(OTHER_STORAGE)),

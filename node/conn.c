@@ -451,6 +451,7 @@ void conn__reply_end(struct conn *c, const struct reply *r, size_t start)
 uint32_t conn__pend(struct conn *c, uint32_t parts, struct merge *merge)
 {
     struct pend *p = push_pend(c);
+    c->pends_shard = PENDS_MIXED; /* unless the caller knows better */
     p->parts_left = parts;
     p->merge = merge;
     p->muted = c->session.reply_mode == REPLY_OFF || c->session.reply_mode == REPLY_SKIP_THIS;

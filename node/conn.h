@@ -53,6 +53,7 @@ enum conn_flag {
     CONN_WAIT_KEYS = 1 << 16, /* in a blocking command (block.c): not parsed */
 };
 /* Any of them: nothing of its input is parsed. */
+#define PENDS_MIXED 255u
 #define CONN_WAITS (CONN_WAIT_ORDER | CONN_WAIT_ROOM | CONN_WAIT_OUTPUT | CONN_WAIT_KEYS)
 
 struct conn {
@@ -81,6 +82,7 @@ struct conn {
     struct pend *pends; /* ring of pends_cap (power of two) */
     uint32_t pends_head, pends_count, pends_cap;
     struct buf held;
+    uint8_t pends_shard; /* all requests under way are on this one, or PENDS_MIXED */
     /* What other shards do for it (answer.c). */
     uint32_t due; /* requests under way there */
     /* Transactions over several shards (txn.c); commands of its own shard that wait for some (wait.c). */

@@ -238,7 +238,9 @@ static void run_there(struct worker *w, struct conn *c, struct request *rq, uint
     }
     rq->key.db = c->session.db;
     rq->no_touch = c->session.no_touch;
+    bool alone = c->pends_count == 0 || c->pends_shard == shard;
     uint32_t pend = conn__pend(c, 1, NULL);
+    if (alone) c->pends_shard = (uint8_t)shard;
     send_request(w, shard, rq, c, pend, 0);
 }
 
@@ -600,9 +602,22 @@ static void run_script(struct worker *w, struct conn *c, struct request *rq)
     }
 }
 
+/* pipeline-order strict: a write is not seen before what its connection asked earlier. On one shard that is so
+ * anyway, and what concerns the connection waits for all replies. */
+COLD static bool waits_for_order(struct worker *w, struct conn *c, struct request *rq)
+{
+    uint32_t shard;
+    if (!config.strict_order || !(rq->spec->flags & MAY_WRITE)) return false;
+    if (rq->spec->spread == SPREAD_KEY && one_shard(w, rq, &shard) && c->pends_shard == shard)
+        return false;
+    place__stall(w, c, CONN_WAIT_ORDER);
+    return true;
+}
+
 static void place(struct worker *w, struct conn *c, struct request *rq)
 {
     uint32_t shard;
+    if (unlikely(c->pends_count > 0) && waits_for_order(w, c, rq)) return;
     switch (rq->spec->spread) {
     case SPREAD_CONN:
         run_conn(w, c, rq);

@@ -154,7 +154,7 @@ def other_value(client, name, now):
     return "another"
 
 
-STRANGE = ("maxmemory-policy", "notify-keyspace-events", "pipeline-order")  # valid values are refused, with the reason
+STRANGE = ("maxmemory-policy", "notify-keyspace-events")  # valid values are refused, with the reason
 
 
 def test_each_directive_is_as_its_row_says(tmp_path):

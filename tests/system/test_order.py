@@ -3,6 +3,7 @@ about the connection after all that came before; and what is left when a connect
 import random
 import socket
 import struct
+import threading
 import time
 
 import pytest
@@ -361,3 +362,48 @@ def test_connections_that_end_with_large_answers_under_way_leave_nothing(node):
         assert c.call("MGET", *keys) == [b"v" * BIG] * shards
         for _ in range(3):
             assert c.pipeline([["STRLEN", key] for _ in range(2000) for key in keys]) == [BIG] * 2000 * shards
+
+
+# ---- pipeline-order
+
+def written_ahead(node, seconds):
+    """How often a reader saw the second of two writes of one pipeline before the first."""
+    shards = shards_of(node)
+    pairs = [(key_on(a, shards, f"p{a}{b}{n}a"), key_on(b, shards, f"p{a}{b}{n}b"))
+             for a in range(shards) for b in range(shards) if a != b for n in range(3)]
+    seen, stop = [0], time.monotonic() + seconds
+
+    def write(pair, first):
+        with node.client() as c:
+            n = first
+            while time.monotonic() < stop:
+                c.pipeline([[["SET", key, i], ["INCR", key + "x"]][kind] for i in range(n, n + 20) for key in pair for kind in (1, 0)])
+                n += 20
+
+    def read(pair):
+        with node.client() as c:
+            while time.monotonic() < stop:
+                for values in c.pipeline([["MGET", *pair]] * 20):
+                    first, second = (int(value or 0) for value in values)
+                    seen[0] += second > first
+
+    threads = [threading.Thread(target=write, args=(pair, 1)) for pair in pairs] + [threading.Thread(target=read, args=(pair,)) for pair in pairs * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return seen[0]
+
+
+@pytest.mark.parametrize("io", ["epoll", "uring"])
+def test_strict_order_shows_no_write_before_what_was_asked_earlier(nodes, io):
+    node = nodes.get(2, io)
+    with node.client() as c:
+        c.call("CONFIG", "SET", "pipeline-order", "strict", "shard-lending", "no")
+        try:
+            assert written_ahead(node, 1.5) == 0
+            everything = [["SET", "s1", "1"], ["GET", "s1"], ["MSET", "s2", "2", "s3", "3"], ["RENAME", "s2", "s4"], ["MGET", "s3", "s4"], ["DEL", "s1", "s3"],
+                          ["EXISTS", "s1", "s3", "s4"]]
+            assert c.pipeline(everything) == [b"OK", b"1", b"OK", b"OK", [b"3", b"2"], 2, 1]
+        finally:
+            c.call("CONFIG", "SET", "pipeline-order", "relaxed", "shard-lending", "yes")
