@@ -59,9 +59,12 @@ static void propose(const char *tag, uint32_t type, const void *body)
     free(c);
 }
 
+/* --cluster: what the bus says until the topology knows, and so what the topology must say. */
+static struct topo_cluster_id cluster_id;
+
 static void run_init(const char *tag)
 {
-    struct topo_cluster_init init = {.cluster_id = {{1}}, .level = TOPOLOGY_LEVEL};
+    struct topo_cluster_init init = {.cluster_id = cluster_id, .level = TOPOLOGY_LEVEL};
     propose(tag, TOPO_CLUSTER_INIT, &init);
 }
 
@@ -310,7 +313,8 @@ int main(int argc, char **argv)
         if (!good) die(argv[i], value);
     }
     if (o.ctl.dir == NULL || !find_node(&members, o.id, &o.ctl.new_node)) die("lacks", "arguments");
-    memcpy(o.ctl.new_cluster.bytes, cluster.bytes, sizeof o.ctl.new_cluster.bytes);
+    memcpy(cluster_id.bytes, cluster.bytes, sizeof cluster_id.bytes);
+    o.ctl.new_cluster = cluster_id;
     (void)snprintf(announce, sizeof announce, "%s:%u", binds[0], (unsigned)port);
     o.ctl.clock = &clock_real;
     o.ctl.patience_ms =

@@ -238,3 +238,8 @@ def test_a_burst(tmp_path):
         print("\n".join(report))
         assert rate >= 1000
         cluster.agreed()
+        assert all(m.status()["snapshot"] > 0 for m in cluster.members)
+        for m in cluster.members:  # a start from a snapshot must find its way back as well as one from an empty state
+            m.kill()
+            m.start()
+            cluster.agreed()
