@@ -149,8 +149,9 @@ def test_bench_of_the_reference_beside_itself(tmp_path):
 
 
 def test_growth_adds_little_to_a_pass():
-    """300,000 keys of tests/bench/growth.py. What a pass does for growth is bounded whatever the machine: a
-    table copied at once would add 10 ms and more here, so the bound leaves room for a busy machine."""
+    """300,000 keys of tests/bench/growth.py in three steps. What a pass does for growth is bounded whatever the machine:
+    a table copied at once would add 10 ms and more here in two of them (at 131,072 and 262,144 keys). One pass of one
+    step may be the machine's: a first touch of memory took 8 ms on a shared one."""
     moon = os.environ.get("MOON_BIN") or os.path.join(ROOT, "build", "release", "moon")
     out = measure(moon, MOONCTL, 300_000, 300_000, 100_000, 4)
     assert set(out) == {"spread", "one_slot"}
@@ -158,4 +159,5 @@ def test_growth_adds_little_to_a_pass():
         assert rows["passes"] > 1000, (title, rows)  # each one was measured
         assert 0 < rows["pass_p99_usec"]["insert"]["median"] <= rows["pass_max_usec"]["insert"]["max"], (title, rows)
         assert rows["added_p999_usec"] < 1000, (title, rows)
-        assert rows["added_max_usec"] < 5000, (title, rows)
+        longest = rows["pass_max_usec"]
+        assert longest["insert"]["median"] - longest["again"]["median"] < 5000, (title, rows)
