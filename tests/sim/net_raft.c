@@ -296,6 +296,10 @@ void net__down(struct net *n, uint32_t place, bool power)
     if (node->rl == NULL) return;
     machine_now(n, place);
     struct rl *rl = node->rl;
+    /* It may have gone in the middle of an operation, and nobody has looked since. While it stops it must not go:
+     * no disk would answer any more, and a power loss is another event. */
+    power = power || io_sim_is_off(node->sim);
+    if (!power) io_sim_crash_at(node->sim, 0);
     if (power) {
         io_sim_crash(node->sim);
         rl_abandon(rl);
