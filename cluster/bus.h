@@ -49,7 +49,8 @@ struct bus_events {
     /* `body` is borrowed for the call. False: nobody here knows this type; it is counted, nothing else. */
     bool (*on_message)(void *ctx, const struct bus_node *from, uint16_t channel, uint8_t type,
                        struct bytes body);
-    /* Up: messages may be sent. Down: what waited is lost. A new life of the node is a down and an up. */
+    /* Up: messages may be sent. Down: what waited is lost. A new life of the node is a down and an up. NULL:
+     * nobody hears. */
     void (*on_link)(void *ctx, const struct bus_node *node, bool up);
     /* Whether a node that is no peer of ours, or (bus_node.cluster) of another cluster that wants to be
      * met, may have a link. NULL: nodes of our cluster may, others not. */

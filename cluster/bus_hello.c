@@ -137,7 +137,7 @@ static bool refuse(struct feed *f, enum bus_refusal refusal, const char *why)
     return false;
 }
 
-/* For refusals that are not the other end's fault to hear of: it gets a HelloReject, too. */
+/* The other end is told why, by a HelloReject. */
 static bool reject(struct feed *f, enum bus_refusal refusal, const char *why)
 {
     put_reject(f->out, refusal, why);

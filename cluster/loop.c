@@ -104,13 +104,6 @@ static bool on_message(void *ctx, const struct bus_node *from, uint16_t channel,
     return false;
 }
 
-static void on_link(void *ctx, const struct bus_node *node, bool up)
-{
-    (void)ctx;
-    (void)node;
-    (void)up; /* messages that were lost are sent again by Raft */
-}
-
 /* ---- life */
 
 static uint64_t read_clock(const struct loop *l)
@@ -148,7 +141,8 @@ static enum rc open_bus(struct loop *l, char *why, size_t why_bytes)
     o.node = ctl_me(l->ctl);
     o.incarnation = ctl_incarnation(l->ctl);
     o.meta_version = topology_version(ctl_topology(l->ctl));
-    o.events = (struct bus_events){.on_message = on_message, .on_link = on_link, .ctx = l};
+    /* Who hears of links? Nobody: what was lost with one is sent again by who needs an answer. */
+    o.events = (struct bus_events){.on_message = on_message, .ctx = l};
     return bus_open(&o, &l->bus, why, why_bytes);
 }
 

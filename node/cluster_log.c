@@ -34,13 +34,9 @@ static struct inbox answers;
 
 static void tell(struct loop *l)
 {
-    static const char *const roles[] = {[RL_STOPPED] = "none",
-                                        [RL_FOLLOWER] = "follower",
-                                        [RL_CANDIDATE] = "candidate",
-                                        [RL_LEADER] = "leader"};
     struct rl_status s;
     ctl_status(loop_ctl(l), &s);
-    struct cluster_control c = {.raft_role = roles[s.state],
+    struct cluster_control c = {.raft_role = rl_state_name(s.state),
                                 .raft_term = s.term,
                                 .raft_commit = s.commit_index,
                                 .raft_applied = s.applied_index,
@@ -131,7 +127,10 @@ bool cluster_open(struct worker *w)
     }
     if (rc == RC_OK) return true;
     cluster_bus_free();
-    log_warning("start", "cannot open the control log (%s): %s", rc_text(rc), why);
+    log_warning("start", "%s: %s",
+                config.cluster_enabled ? "cannot begin cluster mode"
+                                       : "cannot open the control log",
+                why[0] != '\0' ? why : rc_text(rc));
     return false;
 }
 

@@ -614,6 +614,15 @@ uint64_t rl_leader(const struct rl *rl)
     return leader_of(rl);
 }
 
+const char *rl_state_name(enum rl_state s)
+{
+    static const char *const names[] = {[RL_STOPPED] = "stopped",
+                                        [RL_FOLLOWER] = "follower",
+                                        [RL_CANDIDATE] = "candidate",
+                                        [RL_LEADER] = "leader"};
+    return names[s];
+}
+
 void rl_status(const struct rl *rl, struct rl_status *out)
 {
     const struct raft *r = &rl->raft;

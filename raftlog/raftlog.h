@@ -143,6 +143,7 @@ MUST_CHECK enum rc rl_transfer(struct rl *rl, struct rl_call *call, uint64_t id)
 void rl_session_drop(struct rl *rl, uint64_t node);
 
 enum rl_state { RL_STOPPED, RL_FOLLOWER, RL_CANDIDATE, RL_LEADER };
+const char *rl_state_name(enum rl_state s); /* "stopped", "follower", … */
 struct rl_status {
     enum rl_state state;
     uint64_t id, leader, term;

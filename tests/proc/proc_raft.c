@@ -167,10 +167,6 @@ static void run_burst(const char *tag, uint64_t count, uint64_t flight)
 
 static void run_status(const char *tag)
 {
-    static const char *const states[] = {[RL_STOPPED] = "stopped",
-                                         [RL_FOLLOWER] = "follower",
-                                         [RL_CANDIDATE] = "candidate",
-                                         [RL_LEADER] = "leader"};
     struct rl_status s;
     uint64_t hash = 0;
     const struct topology *t = ctl_topology(loop_ctl(loop));
@@ -179,7 +175,7 @@ static void run_status(const char *tag)
     printf("%s {\"state\": \"%s\", \"ready\": %s, \"id\": %llu, \"leader\": %llu, \"term\": %llu, "
            "\"commit\": %llu, \"applied\": %llu, \"snapshot\": %llu, \"installed\": %llu, "
            "\"version\": %llu, \"hash\": \"%016llx\", \"failure\": \"%s\"}\n",
-           tag, states[s.state], s.ready ? "true" : "false", (unsigned long long)s.id,
+           tag, rl_state_name(s.state), s.ready ? "true" : "false", (unsigned long long)s.id,
            (unsigned long long)s.leader, (unsigned long long)s.term,
            (unsigned long long)s.commit_index, (unsigned long long)s.applied_index,
            (unsigned long long)s.snapshot_index, (unsigned long long)s.snapshots_installed,
