@@ -2,6 +2,7 @@
 start; what changes settings or ends a node starts its own with moonlib's start_moon()."""
 import pytest
 
+from moonlib.pair import DEBUG, Pair
 from moonlib.server import StartFailed, start_moon
 
 IOS = ("epoll", "uring")
@@ -40,3 +41,11 @@ def nodes():
     pool = Nodes()
     yield pool
     pool.stop()
+
+
+@pytest.fixture(name="pair", params=IOS)
+def fixture_pair(request):
+    with start_moon(shards=2, io=request.param, args=DEBUG) as node:
+        pair = Pair(node)
+        yield pair
+        pair.close()

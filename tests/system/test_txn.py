@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from moonlib.pair import DEBUG, NAP, Pair, has_reply
+from moonlib.pair import NAP, has_reply
 from moonlib.resp import encode, parse, to_python
 from moonlib.server import start_moon
 from moonlib.slots import key_on
@@ -16,14 +16,6 @@ from moonlib.slots import key_on
 IOS = ("epoll", "uring")
 SETUPS = [(1, "epoll"), *[(shards, io) for shards in (2, 4) for io in IOS], (8, "epoll")]
 SOON = NAP / 3
-
-
-@pytest.fixture(name="pair", params=IOS)
-def fixture_pair(request):
-    with start_moon(shards=2, io=request.param, args=DEBUG) as node:
-        pair = Pair(node)
-        yield pair
-        pair.close()
 
 
 # ---- directed

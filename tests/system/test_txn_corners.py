@@ -6,20 +6,12 @@ import time
 
 import pytest
 
+from moonlib.pair import DEBUG, NAP, Pair
 from moonlib.resp import encode
 from moonlib.server import start_moon
 from moonlib.slots import key_on
-from test_txn import DEBUG, IOS, NAP, Pair
 
 SHARDS = 4
-
-
-@pytest.fixture(name="pair", params=IOS)
-def fixture_pair(request):
-    with start_moon(shards=2, io=request.param, args=DEBUG) as node:
-        pair = Pair(node)
-        yield pair
-        pair.close()
 
 
 def used_memory(client):
@@ -99,7 +91,7 @@ def test_a_key_without_a_name_is_not_taken_for_the_one_behind_it(homes, command,
 
 
 @pytest.mark.parametrize("fsync", ["everysec", "no"])
-@pytest.mark.parametrize("io", IOS)
+@pytest.mark.parametrize("io", ("epoll", "uring"))
 def test_exec_on_one_shard_with_a_watched_key_of_another_outlives_a_kill(tmp_path, io, fsync):
     """It runs while the other shard stands at the begin of a pass, which then takes long."""
     options = {"shards": 2, "io": io, "folder": str(tmp_path), "appendonly": "yes", "args": (*DEBUG, "--appendfsync", fsync)}

@@ -66,6 +66,21 @@ bool busfix_open(struct busfix *f, enum io_kind kind)
     return true;
 }
 
+void busfix_open_or_skip(struct busfix *f, enum io_kind kind)
+{
+    if (busfix_open(f, kind)) return;
+    print_message("skipped: the kernel refuses io_uring\n");
+    skip();
+}
+
+void busfix_open_linked(struct busfix *f, enum io_kind kind, uint32_t dialler, uint32_t other)
+{
+    busfix_open_or_skip(f, kind);
+    busfix_plain(f, 2);
+    busfix_peer(f, dialler, other);
+    busfix_link(f, 0, 1);
+}
+
 void busfix_close(struct busfix *f)
 {
     for (uint32_t i = 0; i < BUSFIX_NODES; i++) {

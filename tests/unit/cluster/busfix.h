@@ -39,6 +39,9 @@ struct busfix {
 
 /* False: the kernel refuses that backend. */
 bool busfix_open(struct busfix *f, enum io_kind kind);
+void busfix_open_or_skip(struct busfix *f, enum io_kind kind);
+/* Nodes 0 and 1 with a link, which `dialler` dialled. */
+void busfix_open_linked(struct busfix *f, enum io_kind kind, uint32_t dialler, uint32_t other);
 void busfix_close(struct busfix *f); /* and no memory is left */
 /* Opts of node n of cluster 1, on 127.0.0.1 and a free port; the caller changes what it wants. */
 struct bus_opts busfix_opts(struct busfix *f, uint32_t n);

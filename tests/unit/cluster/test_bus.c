@@ -6,18 +6,11 @@
 
 static enum io_kind backend; /* of the group that runs */
 
-static void open_or_skip(struct busfix *f)
-{
-    if (busfix_open(f, backend)) return;
-    print_message("skipped: the kernel refuses io_uring\n");
-    skip();
-}
-
 static void test_both_dial_and_one_link_stays(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
+    busfix_open_or_skip(&f, backend);
     busfix_plain(&f, 2);
     busfix_peer(&f, 0, 1);
     busfix_peer(&f, 1, 0);
@@ -40,10 +33,7 @@ static void test_messages_arrive_whole_and_in_order(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
-    busfix_plain(&f, 2);
-    busfix_peer(&f, 0, 1);
-    busfix_link(&f, 0, 1);
+    busfix_open_linked(&f, backend, 0, 1);
     uint8_t *body = mem_zalloc(MEM_TEST, BUS_MESSAGE_BYTES_MAX);
     const size_t sizes[] = {8,     100,    BUS_BODY_BYTES_MAX,    BUS_BODY_BYTES_MAX + 1,
                             70000, 500000, BUS_MESSAGE_BYTES_MAX, 9};
@@ -82,7 +72,7 @@ static void test_four_nodes_all_to_all(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
+    busfix_open_or_skip(&f, backend);
     busfix_plain(&f, 4);
     for (uint32_t a = 0; a < 4; a++)
         for (uint32_t b = 0; b < 4; b++)
@@ -104,7 +94,7 @@ static void test_duplicates_are_settled_alike(void **state)
     uint64_t duplicates = 0;
     for (uint32_t round = 0; round < 30; round++) {
         struct busfix f;
-        open_or_skip(&f);
+        busfix_open_or_skip(&f, backend);
         busfix_plain(&f, 2);
         busfix_peer(&f, 0, 1);
         /* The smaller id lets the larger one dial first: give it its head start away. */
@@ -136,10 +126,7 @@ static void test_urgent_messages_overtake(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
-    busfix_plain(&f, 2);
-    busfix_peer(&f, 0, 1);
-    busfix_link(&f, 0, 1);
+    busfix_open_linked(&f, backend, 0, 1);
     uint8_t *body = mem_zalloc(MEM_TEST, BUS_MESSAGE_BYTES_MAX);
     assert_int_equal(
         bus_send(f.at[0].bus, f.at[1].id, BUS_RAFT, 1, bytes_view(body, BUS_MESSAGE_BYTES_MAX)),
@@ -159,10 +146,7 @@ static void test_queues_are_bounded(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
-    busfix_plain(&f, 2);
-    busfix_peer(&f, 0, 1);
-    busfix_link(&f, 0, 1);
+    busfix_open_linked(&f, backend, 0, 1);
     size_t size = 100000;
     uint8_t *body = mem_zalloc(MEM_TEST, size);
     uint32_t taken = 0;
@@ -195,10 +179,7 @@ static void test_no_memory_for_a_message(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
-    busfix_plain(&f, 2);
-    busfix_peer(&f, 0, 1);
-    busfix_link(&f, 0, 1);
+    busfix_open_linked(&f, backend, 0, 1);
     mem_fault_arm(1);
     assert_int_equal(bus_send(f.at[0].bus, f.at[1].id, BUS_RAFT, 1, BYTES_LIT("x")), RC_FULL);
     assert_true(mem_fault_disarm());
@@ -210,7 +191,7 @@ static void test_what_is_down_takes_nothing(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
+    busfix_open_or_skip(&f, backend);
     busfix_plain(&f, 2);
     assert_int_equal(bus_send(f.at[0].bus, f.at[1].id, BUS_RAFT, 1, BYTES_LIT("x")), RC_CLOSED);
     busfix_peer(&f, 1, 0);
@@ -223,10 +204,7 @@ static void test_a_node_that_comes_again(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
-    busfix_plain(&f, 2);
-    busfix_peer(&f, 1, 0);
-    busfix_link(&f, 0, 1);
+    busfix_open_linked(&f, backend, 1, 0);
     uint16_t port = bus_port(f.at[1].bus);
     busfix_stop(&f, 1);
     for (uint32_t i = 0; i < 100 && f.at[0].downs == 0; i++)
@@ -253,7 +231,7 @@ static void test_a_new_life_replaces_the_former(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
+    busfix_open_or_skip(&f, backend);
     busfix_plain(&f, 1);
     struct buf out;
     int fd[3];
@@ -280,10 +258,7 @@ static void test_silence_ends_a_link_and_a_pause_does_not(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
-    busfix_plain(&f, 2);
-    busfix_peer(&f, 0, 1);
-    busfix_link(&f, 0, 1);
+    busfix_open_linked(&f, backend, 0, 1);
     busfix_steps(&f, 3000); /* 15 s without a message: pings keep it */
     assert_true(busfix_linked(&f, 0, 1));
     assert_int_equal(f.at[0].ups, 1);
@@ -310,7 +285,7 @@ static void test_what_takes_nothing_is_closed(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
+    busfix_open_or_skip(&f, backend);
     busfix_plain(&f, 1);
     struct buf out;
     int fd = raw_open(&f, 0);
@@ -346,10 +321,7 @@ static void test_removing_a_peer(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
-    busfix_plain(&f, 2);
-    busfix_peer(&f, 1, 0);
-    busfix_link(&f, 0, 1);
+    busfix_open_linked(&f, backend, 1, 0);
     bus_peer_remove(f.at[0].bus, f.at[1].id);
     assert_int_equal(f.at[0].downs, 0); /* never inside the call */
     assert_null(bus_find(f.at[0].bus, f.at[1].id));
@@ -366,7 +338,7 @@ static void test_a_peer_moves(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
+    busfix_open_or_skip(&f, backend);
     busfix_plain(&f, 3);
     /* At this address is another node than we think: refused, until we know better. */
     assert_int_equal(bus_peer_add(f.at[0].bus, f.at[1].id, f.at[2].address), RC_OK);
@@ -381,7 +353,7 @@ static void test_addresses(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
+    busfix_open_or_skip(&f, backend);
     busfix_plain(&f, 1);
     static const char *const bad[] = {"",           "127.0.0.1", "127.0.0.1:",       ":70",
                                       "name:70",    "1.2.3.4:0", "1.2.3.4:65536",    "1.2.3.4:-1",
@@ -400,7 +372,7 @@ static void test_meeting_a_node_of_another_cluster(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
+    busfix_open_or_skip(&f, backend);
     for (uint32_t i = 0; i < 2; i++) {
         f.at[i].with_admit = true;
         struct bus_opts opts = busfix_opts(&f, i);

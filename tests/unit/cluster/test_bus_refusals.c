@@ -6,17 +6,10 @@
 
 static enum io_kind backend; /* of the group that runs */
 
-static void open_or_skip(struct busfix *f)
-{
-    if (busfix_open(f, backend)) return;
-    print_message("skipped: the kernel refuses io_uring\n");
-    skip();
-}
-
 /* A bus of node 0 whose log is caught. */
 static void begin_patient(struct busfix *f, uint32_t silence_ms)
 {
-    open_or_skip(f);
+    busfix_open_or_skip(f, backend);
     log_catch(f);
     f->silence_ms = silence_ms;
     busfix_plain(f, 1);
@@ -272,7 +265,7 @@ static void test_nodes_that_are_not_admitted(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
+    busfix_open_or_skip(&f, backend);
     log_catch(&f);
     f.at[0].with_admit = f.at[0].refuse_all = true;
     busfix_plain(&f, 1);
@@ -516,7 +509,7 @@ static void test_a_port_in_use(void **state)
 {
     (void)state;
     struct busfix f;
-    open_or_skip(&f);
+    busfix_open_or_skip(&f, backend);
     busfix_plain(&f, 1);
     struct bus_opts opts = busfix_opts(&f, 1);
     static const char *const nowhere[] = {"-192.0.2.1"};
