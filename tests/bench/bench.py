@@ -22,7 +22,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import report  # noqa: E402
 from rows import DATASETS, GROUPS, KEYS, MEMORY_ROWS, PERSISTENCE, ROWS  # noqa: E402
-from servers import Failed, Server, find_reference, version_of  # noqa: E402
+from servers import Failed, Server, binaries, find_reference, version_of  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SETTLE_SECONDS = 0.2  # background freeing and rehashing of what was just flushed or loaded
@@ -58,13 +58,10 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.reference = find_reference(ROOT)
-        self.moon = self.reference if options.self_check else os.environ.get("MOON_BIN", f"{ROOT}/build/release/moon")
-        self.moonctl = os.environ.get("MOONCTL_BIN", f"{ROOT}/build/release/moonctl")
+        own, self.moonctl = binaries()
+        self.moon = self.reference if options.self_check else own
         self.cores = self.pick_cores()
         self.servers, self.key, self.data = [], None, None
-        for path in (self.moon, self.moonctl):
-            if not os.access(path, os.X_OK):
-                raise Failed(f"{path} is not there: run make, or set MOON_BIN and MOONCTL_BIN")
 
     def pick_cores(self):
         if self.options.cores:

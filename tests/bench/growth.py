@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 
-from servers import Failed, Server
+from servers import Failed, Server, binaries
 from stats import median
 
 FIELDS = ("pass_p99_usec", "pass_p999_usec", "pass_max_usec")
@@ -103,10 +103,7 @@ def main():
     parser.add_argument("--limit-us", type=float, default=200.0)
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    build = os.path.join(root, "build", "release")
-    result = measure(os.environ.get("MOON_BIN") or os.path.join(build, "moon"), os.environ.get("MOONCTL_BIN") or os.path.join(build, "moonctl"),
-                     args.keys, args.tag_keys, args.step, args.connections, tell=lambda line: print(line, flush=True))
+    result = measure(*binaries(), args.keys, args.tag_keys, args.step, args.connections, tell=lambda line: print(line, flush=True))
     if args.json:
         with open(args.json, "w", encoding="utf-8") as f:
             json.dump({"schema": "moon.growth/1", **result}, f, indent=1)

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from servers import Failed, Server
+from servers import Failed, Server, binaries
 
 KEYS = 100_000
 
@@ -88,10 +88,8 @@ def main():
     args = parser.parse_args()
     if shutil.which("callgrind_annotate") is None:
         raise Failed("valgrind is needed: apt-get install valgrind")
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    build = os.path.join(root, "build", "release")
-    ctl = os.environ.get("MOONCTL_BIN") or os.path.join(build, "moonctl")
-    ours, reference = os.environ.get("MOON_BIN") or os.path.join(build, "moon"), os.environ.get("MOON_REFERENCE_BIN")
+    ours, ctl = binaries()
+    reference = os.environ.get("MOON_REFERENCE_BIN")
     for test in args.tests:
         begun = time.monotonic()
         total, dearest = measure(ours, ctl, args, test)

@@ -8,6 +8,16 @@ import subprocess
 import time
 
 START_SECONDS_MAX = 20
+RELEASE = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "build", "release")
+
+
+def binaries():
+    """The server and the generator: as the environment says, else of the release build."""
+    paths = os.environ.get("MOON_BIN") or os.path.join(RELEASE, "moon"), os.environ.get("MOONCTL_BIN") or os.path.join(RELEASE, "moonctl")
+    for path in paths:
+        if not os.access(path, os.X_OK):
+            raise Failed(f"{path} is not there: run make, or set MOON_BIN and MOONCTL_BIN")
+    return paths
 
 
 class Failed(Exception):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from servers import Failed, Server
+from servers import Failed, Server, binaries
 
 KEYS = 1_000_000
 COUNTERS = ("commands", "turns", "sleeps", "wakes", "lends")
@@ -62,9 +62,7 @@ def main():
     parser.add_argument("--pipelines", default="1,64")
     parser.add_argument("--seconds", type=float, default=3)
     args = parser.parse_args()
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    build = os.path.join(root, "build", "release")
-    binary, ctl = (os.environ.get(name) or os.path.join(build, file) for name, file in (("MOON_BIN", "moon"), ("MOONCTL_BIN", "moonctl")))
+    binary, ctl = binaries()
     print("per 1,000 commands   µs CPU   user ms  kernel ms   turns  sleeps  wakes  lends   p50/p99 µs")
     for pipeline in map(int, args.pipelines.split(",")):
         most, _ = look(ctl, binary, 1, pipeline, 0, args.seconds)
