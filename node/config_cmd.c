@@ -150,24 +150,11 @@ static void set_end(void)
     park_end();
 }
 
-/* What failed for good will never be durable: nobody may wait for it (worker__give_up_gates). */
-static bool has_failed(const struct journal *j)
-{
-    struct journal_stats s;
-    journal_stats_read(j, &s);
-    return s.refusing && s.refuse_rc == RC_IO;
-}
-
 static void set_fsync_part(struct worker *w, void *arg, struct buf *out)
 {
     (void)arg;
     (void)out;
-    if (w->core.journal == NULL) return;
-    journal_set_fsync(w->core.journal, config.appendfsync);
-    bool gated = config.appendfsync == JOURNAL_ALWAYS && !has_failed(w->core.journal);
-    core_set_gated(&w->core, gated);
-    /* Under `no` nothing would sync what they wait for: they leave under the level that holds now. */
-    worker__log_moved(w);
+    if (w->core.journal != NULL) worker__policy_changed(w);
 }
 
 static void set_fsync_join(struct call *c, void *arg, const struct bytes *parts, uint32_t count)

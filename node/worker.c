@@ -142,8 +142,19 @@ static void release(struct worker *w)
 
 void worker__log_moved(struct worker *w)
 {
-    wake_shards(core_log_moved(&w->core));
+    struct core *c = &w->core;
+    wake_shards(core_log_moved(c));
+    if (unlikely(c->gated) && !journal_makes_wait(c->journal)) core_set_gated(c, false);
     release(w);
+}
+
+void worker__policy_changed(struct worker *w)
+{
+    struct core *c = &w->core;
+    bool always = config.appendfsync == JOURNAL_ALWAYS;
+    journal_set_fsync(c->journal, config.appendfsync);
+    core_set_gated(c, (always || c->gated) && journal_makes_wait(c->journal));
+    worker__log_moved(w);
 }
 
 /* Begin of a pass: what other shards told of the cut, or that a log cannot be written. What waits for that

@@ -17,8 +17,10 @@ void worker_link(struct worker *a, struct worker *b); /* rings from a to b and f
 void *worker_main(void *worker_start);
 void worker__stop(struct worker *w);     /* stop.c */
 bool worker__open_log(struct worker *w); /* false: logged why */
-/* The end of its log moved, or the policy that says where it is: replies that need not wait any more leave. */
+/* The end of its log moved: replies that need not wait any more leave. */
 void worker__log_moved(struct worker *w);
+/* config.appendfsync is another one now, and this worker has a log. */
+void worker__policy_changed(struct worker *w);
 /* What waits for the log will not become durable, or nobody waits until it does. Nobody is told it is:
  * replies and answers to peers become errors that say so. */
 void worker__fail_held(struct worker *w);

@@ -81,12 +81,12 @@ struct core {
     struct rng rng;
     uint32_t index, count;
     uint16_t databases;
-    bool oom;           /* of this pass */
-    bool waits;         /* gated, or tail.unfinished: replies may have to wait for the log */
-    bool gated;         /* appendfsync always: until it is durable */
-    bool lifted;        /* of this pass: some log cannot be written, so parts may never be whole */
-    uint64_t gate_lsn;  /* of the running command: newest position it looked at or made */
-    uint64_t *slot_lsn; /* newest position per slot, kept while gated */
+    bool oom;    /* of this pass */
+    bool waits;  /* gated, or tail.unfinished: replies may have to wait for the log */
+    bool gated;  /* appendfsync always: until it is durable; and for a moment after it: gate.c */
+    bool lifted; /* of this pass: some log cannot be written, so parts may never be whole */
+    uint64_t gate_lsn;        /* of the running command: newest position it looked at or made */
+    uint64_t *slot_lsn;       /* newest position per slot, kept while gated */
     struct journal_tail tail; /* parts of transactions in this log, and the cut */
     struct core_tx tx;
     struct sched sched;     /* transactions over several shards that are under way here */

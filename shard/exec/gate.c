@@ -1,6 +1,7 @@
 /* What replies of a shard wait for, and transactions, for whose sake they do.
  *
- *   always          until the newest position of the slots that were looked at is durable
+ *   always          until the newest position of the slots that were looked at is durable; after a change to another
+ *                   level until the kernel has what was under way then (`gated` ends later than the level)
  *   unfinished part until the cut has passed the newest position of the whole shard: whoever looked may
  *                   have seen what the part did, or what was done because of it
  *
@@ -133,7 +134,7 @@ void core__gate(struct core *c, const struct cmd_spec *spec)
 
 uint64_t core_released(const struct core *c)
 {
-    uint64_t safe = c->gated && c->journal != NULL ? journal_durable_lsn(c->journal) : UINT64_MAX;
+    uint64_t safe = c->gated && c->journal != NULL ? journal_safe_lsn(c->journal) : UINT64_MAX;
     if (!waits_for_cut(c)) return safe;
     uint64_t cut = journal_track_cut(c->tail.shared, c->tail.log);
     return cut < safe ? cut : safe;

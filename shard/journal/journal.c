@@ -148,6 +148,11 @@ void journal_set_fsync(struct journal *j, enum journal_fsync fsync)
     journal__flush(j);
 }
 
+bool journal_makes_wait(const struct journal *j)
+{
+    return !j->failed && (j->fsync == JOURNAL_ALWAYS || j->written != j->sealed);
+}
+
 void journal_stats_read(const struct journal *j, struct journal_stats *out)
 {
     *out = (struct journal_stats){

@@ -141,6 +141,9 @@ uint64_t journal_durable_lsn(const struct journal *j);
 uint64_t journal_safe_lsn(const struct journal *j);
 uint64_t journal_generation(const struct journal *j);
 void journal_set_fsync(struct journal *j, enum journal_fsync fsync); /* CONFIG SET, each shard */
+/* Must who tells of this log wait for journal_safe_lsn()? Under `always`; and after a change from it, until the
+ * write under way then and what gathered behind it are with the kernel. Not once the log has failed. */
+bool journal_makes_wait(const struct journal *j);
 /* The published durable cut reaches up to lsn in this log (architecture.md §7): named by the frames that
  * follow. Never asked for while no unit with a txid was appended. */
 void journal_cut_known(struct journal *j, uint64_t lsn);

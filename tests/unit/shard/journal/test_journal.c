@@ -484,6 +484,46 @@ static void test_policies(void **state)
     jmodel_free(&m);
 }
 
+/* What was begun under `always` is not with the kernel yet, and what gathers behind it neither: who tells of it goes on
+ * waiting. */
+static void test_a_write_is_under_way_when_always_ends(void **state)
+{
+    (void)state;
+    struct jworld w;
+    struct jmodel m = {0};
+    open_world(&w, 6, 1, JOURNAL_ALWAYS);
+    struct journal *j = w.log[0].j;
+    jmodel_add_run(&m, 1);
+    jmodel_append(&m, &w, 0, 100, 0, 0, false);
+    assert_true(jworld_settle(&w, 100000));
+    assert_true(journal_makes_wait(j));
+    uint64_t before = journal_safe_lsn(j);
+    jmodel_append(&m, &w, 0, 100, 0, 0, false);
+    journal_pass(j, 0);
+    uint64_t first = journal_lsn(j);
+    journal_set_fsync(j, JOURNAL_NO);
+    assert_true(journal_makes_wait(j));
+    assert_int_equal(journal_safe_lsn(j), before);
+    jmodel_append(&m, &w, 0, 100, 0, 0, false);
+    journal_pass(j, 0);
+    uint64_t second = journal_lsn(j);
+    assert_int_equal(journal_safe_lsn(j), before);
+    while (journal_makes_wait(j)) {
+        assert_true(journal_safe_lsn(j) < second);
+        jworld_turn(&w, 1000);
+    }
+    assert_true(journal_safe_lsn(j) >= second);
+    assert_true(first < second);
+    jmodel_append(&m, &w, 0, 100, 0, 0, false);
+    journal_pass(j, 0);
+    assert_false(journal_makes_wait(j)); /* the level of now: the kernel had it at once */
+    jworld_close(&w, false);
+    reopen(&w, 1);
+    check_counts(&w, &m);
+    jworld_free(&w);
+    jmodel_free(&m);
+}
+
 /* More than the bound is waiting for the disk: writers are asked to wait, and are let in again. */
 static void test_backlog_is_bounded(void **state)
 {
@@ -530,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_apply_may_refuse),
         cmocka_unit_test(test_lock_and_ids),
         cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_a_write_is_under_way_when_always_ends),
         cmocka_unit_test(test_backlog_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
