@@ -350,9 +350,8 @@ static void run_apart(struct worker *w, uint64_t shards, const struct request *r
 
 static void gate_on(struct worker *w, struct blocked *b, uint64_t shards)
 {
-    struct hold gate = {.shards = 0};
-    for (uint64_t left = shards; left != 0; left &= left - 1)
-        hold_add(&gate, w->span.core[__builtin_ctzll(left)]);
+    struct hold gate;
+    span__hold(w, shards, &gate);
     if (gate.shards == 0) return;
     b->gate = mem_alloc(MEM_REPLY, sizeof gate);
     *b->gate = gate;

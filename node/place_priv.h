@@ -153,6 +153,8 @@ enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, boo
 /* The others go on. The shards that a reply depends on: their newest position, as far as it has to wait for it. */
 struct hold;
 void span__end(struct worker *w, uint64_t shards, struct hold *hold_out);
+/* The same for a reply that is made while they stand. What need not wait is written. */
+void span__hold(struct worker *w, uint64_t shards, struct hold *hold_out);
 /* The same for a reply of c that was begun: answers it, at once or when it may leave. */
 void span__reply(struct worker *w, struct conn *c, struct reply *reply, size_t start);
 /* Serves keys of this shard that were kept until the others stand. False: the node stops. */

@@ -46,10 +46,10 @@ bool script__end(struct worker *w)
 {
     bool widened = w->widened;
     if (unlikely(widened)) {
-        struct hold none;
+        struct hold all; /* but its reply waits for one of them */
         w->widened = false;
         span_tx_end(&w->span);
-        span__end(w, 0, &none);
+        span__end(w, w->span.mask, &all);
         (void)slab_use(w->core.slab); /* it may have been another's core */
     }
     if (node.shards > 1) atomic_store_explicit(&node.script, false, memory_order_release);

@@ -65,21 +65,27 @@ enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, boo
 }
 
 /* A reply leaves after the write of what it tells of. A shard that stands writes when its pass ends, which may be long
- * after our reply: what concerns several shards waits for the cut, but not what was logged on one. */
+ * after our reply, and may stand in the middle of its batch: what concerns several shards waits for the cut, but not what
+ * was logged on one, here or by its own thread before. */
 static void write_log(const struct worker *w, struct core *c)
 {
-    if (c != &w->core && !c->waits) core_pass_end(c);
+    if (c != &w->core && core_gate(c) == 0) core_pass_end(c);
 }
 
-void span__end(struct worker *w, uint64_t shards, struct hold *hold_out)
+void span__hold(struct worker *w, uint64_t shards, struct hold *hold_out)
 {
     hold_out->shards = 0;
-    span_serve(&w->span);
     for (uint64_t left = shards; left != 0; left &= left - 1) {
         struct core *c = w->span.core[__builtin_ctzll(left)];
         write_log(w, c);
         hold_add(hold_out, c);
     }
+}
+
+void span__end(struct worker *w, uint64_t shards, struct hold *hold_out)
+{
+    span_serve(&w->span);
+    span__hold(w, shards, hold_out);
     span_end(&w->span);
     park_end();
 }
