@@ -571,9 +571,10 @@ static void move_apart(struct worker *w, struct conn *c, struct request *rq)
 {
     uint64_t shards = place__shards_of(w, rq);
     if (place__must_wait(w, c)) return; /* for room for a probe */
-    switch (span__begin(w, c, shards, true)) {
-    case SPAN_STOPS:
-        place__reply_error(c, STOPS_ERROR);
+    const char *why;
+    switch (span__begin(w, c, shards, true, &why)) {
+    case SPAN_REFUSED:
+        place__reply_error(c, why);
         return;
     case SPAN_WAITS:
         return;

@@ -87,6 +87,8 @@ struct conn {
     uint32_t due; /* requests under way there */
     /* Transactions over several shards (txn.c); commands of its own shard that wait for some (wait.c). */
     uint32_t txns, txns_global, txn_window, waits;
+    uint64_t
+        alone_refused; /* of `commands`: the one that found no memory to have everything to itself */
     uint32_t
         returned_count; /* given back, to be sent again in this order before anything is parsed */
     uint32_t round;

@@ -397,8 +397,9 @@ static bool ready_for_exec(struct worker *w, struct conn *c)
 {
     uint64_t shards;
     if (!multi__spans(c, &shards)) return true;
-    enum span_ready ready = span__begin(w, c, shards, multi__writes(c));
-    if (ready == SPAN_STOPS) refuse_exec(c, STOPS_ERROR);
+    const char *why;
+    enum span_ready ready = span__begin(w, c, shards, multi__writes(c), &why);
+    if (ready == SPAN_REFUSED) refuse_exec(c, why);
     return ready == SPAN_READY;
 }
 

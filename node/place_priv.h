@@ -146,10 +146,11 @@ void merge__finish(struct merge *m, struct reply *reply);
 
 /* ---- span.c */
 void span__place(struct worker *w, struct conn *c, struct request *rq, uint64_t shards);
-/* READY: the others stand, w->span is begun, and span__end() must come soon. WAITS: c is stalled. STOPS: the node
- * does. */
-enum span_ready { SPAN_READY, SPAN_WAITS, SPAN_STOPS };
-enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, bool writes);
+/* READY: the others stand, w->span is begun, and span__end() must come soon. WAITS: c is stalled. REFUSED: *why_out, an
+ * error reply. */
+enum span_ready { SPAN_READY, SPAN_WAITS, SPAN_REFUSED };
+enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, bool writes,
+                            const char **why_out);
 /* The others go on. The shards that a reply depends on: their newest position, as far as it has to wait for it. */
 struct hold;
 void span__end(struct worker *w, uint64_t shards, struct hold *hold_out);

@@ -51,11 +51,19 @@ void span__begin_on(struct worker *w, struct core *home)
     begin_on(w, home, 0);
 }
 
-enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, bool writes)
+static enum span_ready refuse(const char *why, const char **why_out)
 {
-    if (!park_begin(w)) return SPAN_STOPS;
+    *why_out = why;
+    return SPAN_REFUSED;
+}
+
+enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, bool writes,
+                            const char **why_out)
+{
+    if (!park_begin(w)) return refuse(STOPS_ERROR, why_out);
     if (!txn__is_alone(w, c)) {
         park_end();
+        if (c->alone_refused == c->commands) return refuse(ERR_WAIT_NOMEM, why_out);
         txn__make_alone(w, c);
         return SPAN_WAITS;
     }
@@ -145,12 +153,13 @@ void span__place(struct worker *w, struct conn *c, struct request *rq, uint64_t 
         return;
     }
     if (place__must_wait(w, c)) return; /* for room for a probe */
-    switch (span__begin(w, c, shards, rq->spec->flags & MAY_WRITE)) {
+    const char *why;
+    switch (span__begin(w, c, shards, rq->spec->flags & MAY_WRITE, &why)) {
     case SPAN_READY:
         run(w, c, rq);
         return;
-    case SPAN_STOPS:
-        place__reply_error(c, STOPS_ERROR);
+    case SPAN_REFUSED:
+        place__reply_error(c, why);
         return;
     case SPAN_WAITS:
         return;

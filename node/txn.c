@@ -352,8 +352,18 @@ static void count_forbidden(struct worker *w, const struct txn *t)
     core_count_call(&w->core.cmd_stats[t->spec->id], 0, 0);
 }
 
+/* The connection's request comes again and is told so (span__begin). */
+static void refuse_alone(struct worker *w, const struct txn *t)
+{
+    struct conn *c = conn_of(w, t);
+    if (c == NULL) return;
+    c->alone_refused = c->commands + 1;
+    conn__answer(c, t->pend, bytes_view(NULL, 0));
+}
+
 static void finish(struct worker *w, struct txn *t, bool ran)
 {
+    if (t->spec == NULL && !ran) refuse_alone(w, t);
     struct conn *c = t->spec != NULL ? conn_of(w, t) : NULL;
     if (ran && t->spec != NULL) count_forbidden(w, t);
     if (c != NULL) {

@@ -23,7 +23,8 @@
     X(KEEP_HALVES, "keep-halves", "recovery replays transactions that lack a part") \
     X(SAME_GENERATION, "same-generation", "a start after an unclean end goes on in its generation") \
     X(WATCH_UNCHECKED, "watch-unchecked", "EXEC runs whatever became of the watched keys") \
-    X(LAST_WAITER_FIRST, "last-waiter-first", "who came last to a key is served first")
+    X(LAST_WAITER_FIRST, "last-waiter-first", "who came last to a key is served first") \
+    X(NO_MEMORY_ALONE, "no-memory-alone", "who wants all shards to itself finds no memory on another") /* no mistake, but rare */
 // clang-format on
 
 enum plant {

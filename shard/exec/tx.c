@@ -184,8 +184,9 @@ void tx_settle(struct tx_shard *s)
 static enum sched_verdict queue_part(struct tx_shard *s, struct tx_part *p)
 {
     struct tx *t = p->tx;
-    enum sched_verdict v =
-        sched_arrive(s->sched, &p->entry, t->ticket, t->mode, p->fingerprints, p->count);
+    enum sched_verdict v = SCHED_NOMEM;
+    if (!planted(NO_MEMORY_ALONE) || t->kind != TX_BARRIER || s->index == t->coordinator)
+        v = sched_arrive(s->sched, &p->entry, t->ticket, t->mode, p->fingerprints, p->count);
     if (v == SCHED_NOMEM) atomic_store_explicit(&t->error, RC_NOMEM, memory_order_relaxed);
     if (v == SCHED_GRANTED || v == SCHED_WAITS) p->state = PART_HERE;
     return v;
