@@ -12,15 +12,22 @@
  * its thread is needed anyway and nothing is lent. The same while a transaction has spoken for keys there:
  * who meets them waits, on that thread.
  *
+ * A command over several shards (MGET, MSET …) is a transaction (txn.c), unless all of the shards but ours sleep and nothing
+ * is under way on any: with their tokens in hand nobody can come between its parts, so they run one after the other
+ * at one time, and it needs no intents. Of many keys it is left to the shards' threads, side by side.
+ *
  * What the shard's thread alone can do (background tasks, file operations, replies to its own connections) is
  * left for it, and it is woken. */
 #include "node/lend.h"
 
 #include "node/config.h"
-#include "node/conn_priv.h"
 #include "node/park.h"
+#include "node/txn_priv.h"
 
 #define HOLD_NS_MAX 50000u /* what a wake takes */
+
+#define IN_PLACE_ARGS_MAX                                                                          \
+    256u /* of one command over several shards: more of it is quicker side by side */
 
 static bool may_lend(const struct worker *owner)
 {
@@ -48,19 +55,193 @@ bool lend__take_token(struct worker *w, uint32_t shard)
     return true;
 }
 
+/* Its core is worked on by our thread, for the client of the request that runs. */
+static struct slab *enter(const struct worker *w, struct worker *owner)
+{
+    owner->running = w->running; /* the slow log names the client */
+    owner->core.ticks = w->core.ticks;
+    return slab_use(owner->core.slab);
+}
+
+static void leave(struct worker *w, struct worker *owner, struct slab *own)
+{
+    w->core.ticks = owner->core.ticks;
+    if (owner != w) owner->running = NULL;
+    (void)slab_use(own);
+}
+
 void lend__run(struct worker *w, uint32_t shard, const struct request *rq, struct reply *reply)
 {
     struct worker *owner = w->peers[shard].worker;
-    struct slab *own = slab_use(owner->core.slab);
-    owner->running = w->running; /* the slow log names the client */
-    owner->core.ticks = w->core.ticks;
+    struct slab *own = enter(w, owner);
     core_run(&owner->core, rq, reply);
     /* A script that made others stand has not let them go yet, which serves. */
     if (core_must_serve(&owner->core) && owner->core.run.span == NULL) core_serve(&owner->core);
-    w->core.ticks = owner->core.ticks;
-    owner->running = NULL;
-    (void)slab_use(own);
+    leave(w, owner, own);
 }
+
+/* ---- a command in parts, on several shards */
+
+static bool looks_free(const struct worker *w, uint32_t shard)
+{
+    const struct peer *p = &w->peers[shard];
+    if (p->outstanding > 0) return false;
+    return (w->lent >> shard & 1) != 0 ||
+           atomic_load_explicit(&p->worker->core.reactor.token, memory_order_relaxed) == TOKEN_FREE;
+}
+
+/* Nothing is under way on any of them then, and nothing begins while we hold them. */
+static bool take_all(struct worker *w, uint64_t mask)
+{
+    const struct core *own = &w->core;
+    uint64_t others = mask & ~(UINT64_C(1) << w->index);
+    if (others != mask && (own->waits || !sched_is_empty(&own->sched))) return false;
+    for (uint64_t left = others; left != 0; left &= left - 1)
+        if (!looks_free(w, (uint32_t)__builtin_ctzll(left))) return false;
+    for (uint64_t left = others; left != 0; left &= left - 1)
+        if (!lend__take(w, (uint32_t)__builtin_ctzll(left))) return false;
+    return true;
+}
+
+/* Only what the group of a transaction in the logs needs. */
+static void set_span(struct worker *w, uint64_t mask)
+{
+    struct span *s = &w->span;
+    s->count = w->core.count;
+    s->mask = mask;
+    for (uint32_t i = 0; i < s->count; i++)
+        s->core[i] = &node.workers[i]->core;
+}
+
+static struct request part_of(const struct conn *c, const struct txn_plan *plan, uint32_t shard)
+{
+    uint32_t first = (uint32_t)plan->rq->spec->keys.first;
+    return (struct request){.spec = plan->rq->spec,
+                            .argv = plan->argv[shard],
+                            .argc = plan->argc[shard],
+                            .wire_bytes = plan->rq->wire_bytes,
+                            .key = {.name = plan->argv[shard][first],
+                                    .hash = plan->hashes[shard][0],
+                                    .slot = plan->slots[shard][0],
+                                    .db = c->session.db},
+                            .no_touch = c->session.no_touch};
+}
+
+/* Asked of all before any part runs, and takes their time: the latest, for what one of them has told is not later. */
+static enum rc admit(const struct worker *w, const struct conn *c, const struct txn_plan *plan,
+                     int64_t *now_ms_out)
+{
+    enum rc rc = RC_OK;
+    *now_ms_out = 0;
+    for (uint64_t left = w->span.mask; left != 0 && rc == RC_OK; left &= left - 1) {
+        uint32_t s = (uint32_t)__builtin_ctzll(left);
+        struct core *core = w->span.core[s];
+        struct request rq = part_of(c, plan, s);
+        rc = core_may_run(core, rq.spec->flags, core_log_bytes(&rq));
+        if (core->run.now_ms > *now_ms_out) *now_ms_out = core->run.now_ms;
+    }
+    return rc;
+}
+
+/* MSETNX: is one of the keys there? Then it is a call of which no part runs. */
+static bool is_forbidden(struct worker *w, const struct conn *c, const struct txn_plan *plan,
+                         int64_t now_ms)
+{
+    const struct cmd_spec *spec = plan->rq->spec;
+    uint32_t first = (uint32_t)spec->keys.first;
+    bool any = false;
+    if (spec->spread != SPREAD_ALL_NEW) return false;
+    for (uint64_t left = w->span.mask; left != 0 && !any; left &= left - 1) {
+        uint32_t s = (uint32_t)__builtin_ctzll(left);
+        struct worker *owner = node.workers[s];
+        struct slab *own = enter(w, owner);
+        any = core_has_any(&owner->core, now_ms, c->session.db, plan->argv[s] + first,
+                           plan->argc[s] - first, (uint32_t)spec->keys.step);
+        leave(w, owner, own);
+    }
+    if (!any) return false;
+    stat_bump(&w->core.stats.commands, 1);
+    core_count_call(&w->core.cmd_stats[spec->id], 0, 0);
+    return true;
+}
+
+/* The first counts as the call, the time of all is added. */
+static void run_part(struct worker *w, const struct conn *c, const struct txn_plan *plan,
+                     uint32_t shard, int64_t now_ms)
+{
+    struct worker *owner = node.workers[shard];
+    struct core *core = &owner->core;
+    struct request rq = part_of(c, plan, shard);
+    struct exec_known known = {.hashes = plan->hashes[shard], .slots = plan->slots[shard]};
+    struct reply reply = {.out = &plan->merge->part[shard], .proto = c->session.proto};
+    bool counts = shard == (uint32_t)__builtin_ctzll(w->span.mask);
+    struct slab *own = enter(w, owner);
+    core->run.known = &known;
+    core_run_admitted(core, &rq, now_ms, &reply, !counts);
+    core->run.known = NULL;
+    leave(w, owner, own);
+}
+
+static void serve(struct worker *w)
+{
+    for (uint64_t left = w->span.mask; left != 0; left &= left - 1) {
+        struct worker *owner = node.workers[__builtin_ctzll(left)];
+        if (!core_must_serve(&owner->core)) continue;
+        struct slab *own = enter(w, owner);
+        core_serve(&owner->core);
+        leave(w, owner, own);
+    }
+}
+
+static void run_parts(struct worker *w, const struct conn *c, const struct txn_plan *plan,
+                      int64_t now_ms)
+{
+    bool writes = plan->rq->spec->flags & CMD_WRITE;
+    if (writes) span_tx_begin(&w->span, node_txid(w));
+    for (uint64_t left = w->span.mask; left != 0; left &= left - 1)
+        run_part(w, c, plan, (uint32_t)__builtin_ctzll(left), now_ms);
+    if (writes) span_tx_end(&w->span);
+    serve(w);
+}
+
+static void reply_refusal(struct worker *w, const struct cmd_spec *spec, enum rc rc,
+                          struct reply *reply)
+{
+    core_reply_refused(reply, rc);
+    stat_bump(&w->core.cmd_stats[spec->id].rejected, 1);
+}
+
+static bool may_run_all(const struct worker *w, const struct txn_plan *plan)
+{
+    const struct request *rq = plan->rq;
+    if (rq->argc > IN_PLACE_ARGS_MAX) return false;
+    return !(rq->spec->flags & CMD_WRITE) || w->core.journal == NULL;
+}
+
+bool lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan)
+{
+    uint64_t mask = 0;
+    int64_t now_ms;
+    size_t start;
+    for (uint32_t s = 0; s < w->core.count; s++)
+        if (plan->argc[s] > 0) mask |= UINT64_C(1) << s;
+    if (!may_run_all(w, plan) || !take_all(w, mask)) return false;
+    set_span(w, mask);
+    enum rc rc = admit(w, c, plan, &now_ms);
+    if (rc == RC_OK && !is_forbidden(w, c, plan, now_ms)) run_parts(w, c, plan, now_ms);
+    struct reply reply = conn__reply_begin(c, &start);
+    if (rc == RC_OK)
+        merge__reply(plan->merge, &reply);
+    else
+        reply_refusal(w, plan->rq->spec, rc, &reply);
+    place__merge_drop(plan->merge);
+    if (unlikely(reply.out->data[start] == '-'))
+        core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
+    conn__reply_end(c, &reply, start);
+    return true;
+}
+
+/* ---- the end */
 
 bool lend__settle(struct worker *owner)
 {

@@ -21,6 +21,10 @@ static inline struct core *lend__core(const struct worker *w, uint32_t shard)
     return &w->peers[shard].worker->core;
 }
 void lend__run(struct worker *w, uint32_t shard, const struct request *rq, struct reply *reply);
+/* A command that was dealt to several shards (txn_priv.h): all of it in place and at one time, if all of them but ours sleep
+ * and nothing is under way on any. True: it was replied, and plan->merge is gone. */
+struct txn_plan;
+MUST_CHECK bool lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan);
 
 /* What was done there is written, and its thread woken if something is left for it. */
 void lend__give_back_all(struct worker *w);

@@ -1,5 +1,6 @@
 /* DEL, MGET, MSET …: the keys (with what follows each, up to step) are dealt to their shards. KEYS, FLUSHALL …:
  * every shard gets the same. */
+#include "node/lend.h"
 #include "node/txn_priv.h"
 
 struct deal {
@@ -87,7 +88,7 @@ bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t 
                             .slots = d.slots,
                             .keys = d.keys,
                             .merge = m};
-    txn__start(w, c, &plan);
+    if (!lend__run_all(w, c, &plan)) txn__start(w, c, &plan);
     return true;
 }
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from moonlib.resp import encode, parse, to_python
+from moonlib.resp import ReplyError, encode, parse, to_python
 from moonlib.server import start_moon
 from moonlib.slots import key_on, shards_of
 
@@ -85,8 +85,96 @@ def test_the_switch(node):
         assert spent(c, before)["lends"] > 0
 
 
+# ---- commands over several shards
+
+MANY = 200  # times the keys of all shards: more arguments than what is run in place
+
+
+def over_all_shards(c, keys, i):
+    """Every kind that splits by key, and what it answers."""
+    new = key_on(0, len(keys), "new")
+    some, value = [x for key in keys for x in (key, f"v{i}")], f"v{i}".encode()
+    assert c.call("MSET", *some) == b"OK"
+    assert c.call("MGET", *keys, keys[0]) == [value] * (len(keys) + 1)
+    assert c.call("MSETNX", new, "x", *some[2:]) == 0
+    assert c.call("EXISTS", new, *keys, keys[-1]) == len(keys) + 1
+    assert c.call("TOUCH", *keys) == len(keys)
+    assert c.call("DEL", *keys, "nothing") == len(keys)
+    assert c.call("MSETNX", *some) == 1
+    assert c.call("UNLINK", *keys) == len(keys)
+    return 8
+
+
+def test_commands_over_several_shards_wake_nobody(node):
+    shards = shards_of(node)
+    keys = [key_on(s, shards, "all") for s in range(shards)]
+    with node.client() as c:
+        settle()
+        before = counters(c)
+        done = sum(over_all_shards(c, keys, i) for i in range(40))
+        told = spent(c, before)
+    assert told["lends"] >= done * (shards - 1) * 0.9
+    assert told["wakes"] <= done / 10
+
+
+def calls_of(client, name):
+    found = re.search(rb"cmdstat_%s:calls=(\d+),usec=(\d+).*?rejected_calls=(\d+)" % name, client.call("INFO", "commandstats"))
+    return [int(n) for n in found.groups()]
+
+
+def test_they_are_counted_once(node):
+    shards = shards_of(node)
+    keys = [key_on(s, shards, "count") for s in range(shards)]
+    with node.client() as c:
+        settle()
+        c.call("CONFIG", "RESETSTAT")
+        for _ in range(20):
+            c.call("MSETNX", *(x for key in keys for x in (key, "v")))
+            c.call("MGET", *keys)
+        commands = int(re.search(rb"total_commands_processed:(\d+)", c.call("INFO", "stats"))[1])
+        assert (calls_of(c, b"msetnx")[0], calls_of(c, b"mget")[0]) == (20, 20)
+        assert 40 <= commands <= 45
+        c.call("SLOWLOG", "RESET")
+        c.call("CONFIG", "SET", "slowlog-log-slower-than", "0")
+        settle()
+        c.call("MGET", *keys)
+        c.call("CONFIG", "SET", "slowlog-log-slower-than", "10000")
+        entries = [e for e in c.call("SLOWLOG", "GET", "100") if e[3][0] == b"MGET"]
+        assert len(entries) == shards and all(e[4] != b"" for e in entries)
+
+
+def test_a_refusal_leaves_all_shards_as_they_are(node):
+    shards = shards_of(node)
+    keys = [key_on(s, shards, "room") for s in range(shards)]
+    with node.client() as c:
+        c.call("CONFIG", "SET", "maxmemory", "1")
+        settle()
+        c.call("CONFIG", "RESETSTAT")
+        before = counters(c)
+        for name in ("MSET", "MSETNX"):
+            with pytest.raises(ReplyError, match="OOM command not allowed"):
+                c.call(name, *(x for key in keys for x in (key, "v")))
+        told = spent(c, before)
+        assert calls_of(c, b"mset")[::2] == calls_of(c, b"msetnx")[::2] == [0, 1]
+        assert c.call("EXISTS", *keys) == 0
+        c.call("CONFIG", "SET", "maxmemory", "0")
+    assert told["lends"] >= shards - 1
+
+
+def test_a_watched_key_is_seen_to_change(node):
+    shards = shards_of(node)
+    keys = [key_on(s, shards, "watched") for s in range(shards)]
+    with node.client() as c, node.client() as other:
+        for key in keys:
+            for change in ("MSET", "UNLINK"):
+                assert c.call("WATCH", key) == b"OK"
+                settle()
+                assert other.call(change, *(keys if change == "UNLINK" else (x for k in keys for x in (k, "v")))) in (b"OK", shards)
+                assert [c.call("MULTI"), c.call("PING"), c.call("EXEC")] == [b"OK", b"QUEUED", None]
+
+
 def test_a_part_that_went_by_message_comes_first(node):
-    """MGET, DEL go to several shards as messages; what follows them on such a shard must not overtake."""
+    """MGET, DEL of many keys go to several shards as messages; what follows them on such a shard must not overtake."""
     shards = shards_of(node)
     keys = [key_on(s, shards, "order") for s in range(shards)]
     with node.client() as c:
@@ -98,8 +186,8 @@ def test_a_part_that_went_by_message_comes_first(node):
             for s, key in enumerate(keys):
                 batch += encode(("SET", key, f"{i}-{s}"))
                 wanted.append(b"OK")
-            batch += encode(("MGET", *keys)) + encode(("DEL", *keys))
-            wanted += [[f"{i}-{s}".encode() for s in range(shards)], shards]
+            batch += encode(("MGET", *keys * MANY)) + encode(("DEL", *keys * MANY))
+            wanted += [[f"{i}-{s}".encode() for s in range(shards)] * MANY, shards]
             for key in keys:
                 batch += encode(("APPEND", key, "x")) + encode(("GET", key))
                 wanted += [1, b"x"]
