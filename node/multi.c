@@ -45,11 +45,15 @@ struct multi {
     uint64_t watcher;
     uint64_t keys, watched; /* shards with keys of the commands; with watched keys */
     bool aborted;           /* a command was refused while queueing */
+    bool rests;             /* in w->resting: the EXEC at `place` waits for room */
+    uint32_t place;
 };
 
 struct join { /* a reply that is made of answers of the shard and of the connection's core */
     struct buf body;
     uint32_t count, left;
+    uint32_t next; /* up to this one commands about the connection have run */
+    size_t from;   /* where it lies in `body` */
     bool busy, dropped;
     struct buf element[];
 };
@@ -118,10 +122,20 @@ void multi__reset(struct conn *c)
     end_multi(c);
 }
 
+static void leave_resting(struct conn *c)
+{
+    struct conn **link = &c->worker->resting;
+    while (*link != c)
+        link = &(*link)->room_next;
+    *link = c->room_next;
+    c->multi->rests = false;
+}
+
 void multi__close(struct conn *c)
 {
     if (c->multi == NULL) return;
     unwatch(c);
+    if (c->multi->rests) leave_resting(c);
     buf_free(&c->multi->queue);
     mem_free(MEM_CONN, c->multi, sizeof *c->multi);
     c->multi = NULL;
@@ -560,6 +574,7 @@ static struct join *join_new(const struct buf *queue)
     uint32_t count = ((const struct body *)(const void *)queue->data)->count;
     struct join *j = mem_zalloc(MEM_REPLY, sizeof *j + count * sizeof *j->element);
     j->count = count;
+    j->from = sizeof(struct body);
     buf_init(&j->body, MEM_REPLY);
     buf_add(&j->body, queue->data, queue->len);
     for (uint32_t i = 0; i < count; i++)
@@ -596,22 +611,11 @@ void multi__element_due(struct conn *c)
     conn__pend_at(c, c->exec_pend)->join->left++;
 }
 
-/* By worker_everywhere() or worker_ask(), for which there may be no room now. What the session is (SELECT, HELLO,
- * CLIENT NO-TOUCH) was foreseen: that must not fail for this. */
-static bool may_ask_others(const struct cmd_spec *spec)
-{
-    return !(spec->flags & CMD_FAST) && strcmp(commands_full_name(spec), "client|no-touch") != 0;
-}
-
 static void run_conn(struct conn *c, uint32_t number, uint32_t i, const struct entry *e)
 {
     struct worker *w = c->worker;
     struct join *j = conn__pend_at(c, number)->join;
     struct reply reply = {.out = &j->element[i], .proto = c->session.proto};
-    if (may_ask_others(e->spec) && !place__everyone_has_room(w)) {
-        reply_error(&reply, "ERR the shards of this node are busy; try this command again");
-        return;
-    }
     struct arena_mark mark = arena_mark(&w->args);
     struct request rq = request_of(w, e);
     c->exec_pend = number;
@@ -626,6 +630,62 @@ static void run_conn(struct conn *c, uint32_t number, uint32_t i, const struct e
     arena_rewind(&w->args, mark);
 }
 
+/* worker_everywhere() and worker_ask() count on room. One EXEC may use up what there was: it goes on when there is
+ * some again. */
+static bool lacks_room(const struct worker *w, const struct cmd_spec *spec)
+{
+    return !(spec->flags & CMD_FAST) && !place__everyone_has_room(w);
+}
+
+static void rest(struct conn *c, uint32_t number)
+{
+    struct conn **link = &c->worker->resting;
+    assert(!(c->flags & CONN_WAIT_ROOM)); /* room_next is free */
+    while (*link != NULL)
+        link = &(*link)->room_next;
+    *link = c;
+    c->room_next = NULL;
+    c->multi->rests = true;
+    c->multi->place = number;
+}
+
+static void run_conns(struct conn *c, uint32_t number, struct join *j)
+{
+    j->busy = true;
+    for (; j->next < j->count && !j->dropped; j->next++) {
+        const struct entry *e = entry_at(&j->body, j->from);
+        if (e->spec->spread == SPREAD_CONN) {
+            if (unlikely(lacks_room(c->worker, e->spec))) {
+                j->busy = false;
+                rest(c, number);
+                return;
+            }
+            run_conn(c, number, j->next, e);
+        }
+        j->from += e->bytes;
+    }
+    j->busy = false;
+    if (j->dropped)
+        join_free(j);
+    else
+        step(c, number, j);
+}
+
+bool multi__may_go_on(const struct worker *w)
+{
+    return unlikely(w->resting != NULL) && place__everyone_has_room(w);
+}
+
+void multi__go_on(struct worker *w)
+{
+    while (multi__may_go_on(w)) {
+        struct conn *c = w->resting;
+        uint32_t number = c->multi->place;
+        leave_resting(c);
+        run_conns(c, number, conn__pend_at(c, number)->join);
+    }
+}
+
 void multi__join(struct conn *c, uint32_t number, struct bytes wire)
 {
     struct join *j = conn__pend_at(c, number)->join;
@@ -637,25 +697,17 @@ void multi__join(struct conn *c, uint32_t number, struct bytes wire)
         return;
     }
     size_t at = (size_t)(line_end - wire.data) + 1, from = sizeof(struct body);
-    j->busy = true;
-    j->left = 1;
-    for (uint32_t i = 0; i < j->count && !j->dropped; i++) {
+    for (uint32_t i = 0; i < j->count; i++) {
         const struct entry *e = entry_at(&j->body, from);
         from += e->bytes;
-        if (e->spec->spread == SPREAD_CONN) {
-            run_conn(c, number, i, e);
-            continue;
-        }
+        if (e->spec->spread == SPREAD_CONN) continue;
         int64_t len = resp_value_skip(wire.data + at, wire.len - at);
         assert(len > 0);
         buf_add(&j->element[i], wire.data + at, (size_t)len);
         at += (size_t)len;
     }
-    j->busy = false;
-    if (j->dropped)
-        join_free(j);
-    else
-        step(c, number, j);
+    j->left = 1;
+    run_conns(c, number, j);
 }
 
 /* ---- EXEC */
@@ -828,6 +880,7 @@ void multi__exec(struct call *call)
         exec_here(c, m, j, call->reply);
     else
         exec_there(c, m, j, (uint32_t)__builtin_ctzll(shards));
+    if (!(c->flags & CONN_CLOSING) && m->rests) wait_behind(c);
 }
 
 bool multi__spans(const struct conn *c, uint64_t *shards_out)

@@ -194,6 +194,9 @@ void multi__join(struct conn *c, uint32_t number, struct bytes wire);
 /* worker_everywhere() inside an EXEC: one more part is due; and it is there. */
 void multi__element_due(struct conn *c);
 void multi__element(struct conn *c, uint32_t number, uint32_t element, struct bytes wire);
+/* EXECs that ask others more often than there is room for. */
+bool multi__may_go_on(const struct worker *w);
+void multi__go_on(struct worker *w);
 
 /* ---- answer.c */
 /* The block of a request of a peer is done with: its sender may send the next. */

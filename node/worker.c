@@ -181,6 +181,7 @@ static void pass(void *ctx)
         core_serve(&w->core); /* others worked here, or the log was full */
     place__take_answers(w);
     place__retry_room(w);
+    multi__go_on(w);
     txn__retry(w);
     run_batches(w, &touched);
     txn__end_pass(w);
@@ -201,7 +202,7 @@ static bool pending(void *ctx)
 {
     struct worker *w = ctx;
     return w->ready_head != NULL || place__pending(w) || txn__pending(w) || park_wanted() ||
-           core_cut_moved(&w->core) || core_serves_later(&w->core) ||
+           core_cut_moved(&w->core) || core_serves_later(&w->core) || multi__may_go_on(w) ||
            (unlikely(w->holds != NULL) && hold__pending(w));
 }
 
