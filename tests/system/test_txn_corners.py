@@ -7,7 +7,7 @@ import time
 import pytest
 
 from moonlib.pair import DEBUG, NAP, Pair, shard_of_conn
-from moonlib.resp import encode
+from moonlib.resp import encode, parse, to_python
 from moonlib.server import start_moon
 from moonlib.slots import key_on
 
@@ -54,6 +54,74 @@ def fixture_homes():
     """Connections to a node of four shards, by the shard that they live on."""
     with start_moon(shards=SHARDS, args=(*DEBUG, "--shard-lending", "no")) as node:
         yield by_home(node)
+
+
+def run(keys, name, *args):
+    """One command on a dict, its reply as call() gives it."""
+    if name in ("SET", "MSET"):
+        keys.update(zip(args[::2], args[1::2]))
+        return b"OK"
+    if name == "MSETNX":
+        free = not any(key in keys for key in args[::2])
+        keys.update(zip(args[::2], args[1::2]) if free else ())
+        return int(free)
+    if name == "RENAME":
+        keys[args[1]] = keys.pop(args[0])
+        return b"OK"
+    if name == "APPEND":
+        keys[args[0]] = keys.get(args[0], "") + args[1]
+        return len(keys[args[0]])
+    values = [keys.pop(key, None) if name in ("GETDEL", "DEL") else keys.get(key) for key in args]
+    if name in ("GET", "GETDEL", "MGET"):
+        values = [value and value.encode() for value in values]
+        return values if name == "MGET" else values[0]
+    return len(keys) if name == "DBSIZE" else sum(value is not None for value in values)
+
+
+# What waits, and what comes behind it, over shards that have nothing else to do.
+WAITING = [(("SET", "a", "1"), ("MGET", "a", "c")), (("GET", "a"), ("MSET", "a", "2", "c", "2")), (("GETDEL", "a"), ("EXISTS", "a", "c")),
+           (("APPEND", "a", "1"), ("DEL", "a", "c")), (("GETDEL", "a"), ("MSETNX", "a", "3", "c", "3")), (("GETDEL", "a"), ("DBSIZE",)),
+           (("SET", "a", "4"), ("RENAME", "a", "c"))]
+
+
+def outcomes(others, first, second):
+    """Replies and keys, wherever the other's command comes."""
+    for order in ((others, first, second), (first, others, second), (first, second, others)):
+        keys = {}
+        replies = {command: run(keys, *command) for command in order}
+        yield replies[first], replies[second], {key: value.encode() for key, value in keys.items()}
+
+
+@pytest.mark.parametrize("first, second", WAITING, ids=lambda command: command[0])
+@pytest.mark.parametrize("home", [0, 2])
+def test_a_command_over_several_shards_comes_behind_one_that_waits_for_a_key_of_it(homes, home, first, second):
+    """On the shard of the key, or on another from which both come by message."""
+    names = {"a": key_on(0, SHARDS, "a"), "b": key_on(1, SHARDS, "b"), "c": key_on(3, SHARDS, "c"), "x": key_on(0, SHARDS, "x")}
+    others = ("MSET", "x", "T", "a", "T", "b", "T")
+    for _ in range(2):
+        homes[0].call("FLUSHALL")
+        homes[1].send(encode(["DEBUG", "SLEEP", str(NAP)]))
+        time.sleep(0.05)
+        homes[3].send(encode([names.get(word, word) for word in others]))  # granted on the shard of a, not on that of b
+        time.sleep(0.05)
+        homes[home].send(b"".join(encode([names.get(word, word) for word in command]) for command in (first, second)))
+        replies = [to_python(parse(homes[home].read_raw())) for _ in range(2)]
+        assert homes[3].read_raw() == b"+OK\r\n" and homes[1].read_raw() == b"+OK\r\n"
+        found = dict(zip(names, homes[0].call("MGET", *names.values())))
+        found = {key: value for key, value in found.items() if value is not None}
+        assert (*replies, found) in list(outcomes(others, first, second))
+
+
+@pytest.mark.parametrize("home", [0, 2])
+def test_and_behind_one_that_waits_for_its_own_connection_alone(homes, home):
+    """SET waits behind GET, which waits for a transaction that has nothing to do with the rest."""
+    a, b, c, d = key_on(0, SHARDS, "a"), key_on(1, SHARDS, "b"), key_on(3, SHARDS, "c"), key_on(0, SHARDS, "d")
+    homes[1].send(encode(["DEBUG", "SLEEP", str(NAP)]))
+    time.sleep(0.05)
+    homes[3].send(encode(["MSET", a, "T", b, "T"]))
+    time.sleep(0.05)
+    homes[home].send(encode(["GET", a]) + encode(["SET", d, "1"]) + encode(["MGET", d, c]))
+    assert [homes[home].read_raw() for _ in range(3)][1:] == [b"+OK\r\n", b"*2\r\n$1\r\n1\r\n$-1\r\n"]
 
 
 @pytest.mark.parametrize("held", ["of none", "long"])
