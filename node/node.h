@@ -22,11 +22,6 @@ struct node_load {
     _Atomic uint64_t replay_bytes;              /* what each worker reads of them */
 };
 
-struct node_turns { /* txn.c; every transaction over several shards takes a ticket */
-    _Alignas(64) _Atomic uint64_t tickets;
-    _Alignas(64) _Atomic uint64_t next, serving;
-};
-
 struct node_park {      /* park.h */
     atomic_bool inside; /* a thread that cannot stand wants all others to */
     uint64_t held;      /* of it: tokens that it came with */
@@ -51,8 +46,9 @@ struct node {
     struct node_load load;
     struct node_park park;
     _Alignas(64) atomic_bool script; /* one runs that may want all shards to stand: node/script.c */
-    struct node_turns turns;
-    atomic_bool stopping;
+    _Alignas(
+        64) _Atomic uint64_t tickets; /* every transaction over several shards takes one: txn.c */
+    _Alignas(64) atomic_bool stopping;
     _Atomic uint32_t stop_quiet, stop_logs; /* workers that have taken that step: stop.c */
     const char *io_name;                    /* "io_uring" or "epoll" */
 };

@@ -11,13 +11,12 @@
  * in its merge. The coordinator made it, and frees it when all parts have answered: whether the connection
  * is still there does not matter to it.
  *
- * A transaction that was refused comes back with a new ticket. Three times; then it takes a number, and when
- * its turn has come, one at a time in the node, it is refused by nobody. */
+ * Nobody is refused for what others want (sched.h). What comes back all the same, with a new ticket, did so because its
+ * connection takes no answers now, or has sent something else there before. */
 #include "node/txn_priv.h"
 
 #include "shard/base/log.h"
 
-#define REFUSALS_MAX 3u /* then it takes its turn */
 #define OPEN_MAX                                                                                   \
     256u /* of one connection; it begins with OPEN_FIRST and shrinks by large replies */
 #define OPEN_FIRST 32u
@@ -41,14 +40,14 @@ struct txn {
     struct tx tx;                /* first */
     const struct cmd_spec *spec; /* NULL: a barrier */
     struct txn *retry_next;
-    uint64_t conn_id, txid, mask, turn;
+    uint64_t conn_id, txid, mask;
     size_t bytes; /* of this block */
     struct merge *merge;
     struct open_key *keys;
     struct part *part;
     uint32_t conn_index, pend, keys_count, wire_bytes, round;
     uint8_t db, proto;
-    bool no_touch, has_turn, global;
+    bool no_touch, global;
 };
 
 static struct worker *worker_of(void *ctx)
@@ -308,20 +307,9 @@ static void close_keys(struct worker *w, struct txn *t)
 
 /* ---- the end of one */
 
-static void leave_turn(struct txn *t)
-{
-    if (!t->has_turn) return;
-    t->has_turn = false;
-    t->tx.refusals = 0;
-    atomic_fetch_add_explicit(&node.turns.serving, 1, memory_order_seq_cst);
-    for (uint32_t s = 0; s < node.shards; s++)
-        reactor_wake(&node.workers[s]->core.reactor);
-}
-
 static void free_txn(struct worker *w, struct txn *t)
 {
     close_keys(w, t);
-    leave_turn(t);
     w->txn.open--;
     w->txn.bytes -= t->bytes;
     if (t->merge != NULL) place__merge_drop(t->merge);
@@ -400,10 +388,7 @@ static void try_later(struct worker *w, struct txn *t)
 
 static void refused(struct worker *w, struct txn *t)
 {
-    const struct conn *c = conn_of(w, t);
-    if (c != NULL && c->returned_count > 0 && t->tx.refusals > 0) t->tx.refusals--;
-    /* If so, because its connection takes no answers, or behind a key that is kept for who waits. */
-    leave_turn(t);
+    stat_bump(&w->refused, 1);
     try_later(w, t);
 }
 
@@ -438,11 +423,6 @@ static bool has_room(const struct worker *w, const struct txn *t)
     return true;
 }
 
-static bool is_its_turn(const struct txn *t)
-{
-    return atomic_load_explicit(&node.turns.serving, memory_order_seq_cst) == t->turn;
-}
-
 /* Its connection's requests from before must be on their way first. */
 static bool must_wait_for_conn(const struct conn *c)
 {
@@ -452,16 +432,9 @@ static bool must_wait_for_conn(const struct conn *c)
 static bool may_begin(const struct worker *w, const struct txn *t)
 {
     const struct conn *c = conn_of(w, t);
-    if (t->has_turn && !is_its_turn(t)) return false; /* turns end in their order, too */
-    if (t->spec != NULL && c == NULL) return true;    /* to its end */
+    if (t->spec != NULL && c == NULL) return true; /* to its end */
     if (must_wait_for_conn(c)) return false;
     return has_room(w, t);
-}
-
-/* It cannot begin for as long as its client takes no replies, and all that come behind it wait. */
-static bool misses_its_turn(const struct worker *w, const struct txn *t)
-{
-    return t->has_turn && is_its_turn(t) && must_wait_for_conn(conn_of(w, t));
 }
 
 static void send_sched(struct worker *w, struct tx_part *part)
@@ -480,17 +453,7 @@ static void begin(struct worker *w, struct txn *t)
 {
     const struct conn *c = conn_of(w, t);
     uint32_t count = t->tx.count;
-    if (t->tx.refusals >= REFUSALS_MAX && !t->has_turn) {
-        t->has_turn = true;
-        t->turn = atomic_fetch_add_explicit(&node.turns.next, 1, memory_order_relaxed);
-        if (!is_its_turn(t)) {
-            try_later(w, t);
-            return;
-        }
-    }
-    uint64_t ticket =
-        t->has_turn ? SCHED_TICKET_LAST
-                    : atomic_fetch_add_explicit(&node.turns.tickets, 1, memory_order_relaxed) + 1;
+    uint64_t ticket = atomic_fetch_add_explicit(&node.tickets, 1, memory_order_relaxed) + 1;
     if (c != NULL) t->round = c->round;
     if (!tx_begin(&w->txn.shard, &t->tx, ticket)) {
         if (atomic_load_explicit(&t->tx.error, memory_order_relaxed) == RC_OK)
@@ -513,7 +476,6 @@ void txn__retry(struct worker *w)
     while (list != NULL) {
         struct txn *t = list;
         list = t->retry_next;
-        if (unlikely(misses_its_turn(w, t))) leave_turn(t);
         if (!may_begin(w, t))
             try_later(w, t);
         else if (t->spec != NULL && conn_of(w, t) == NULL)
@@ -529,7 +491,7 @@ bool txn__pending(const struct worker *w)
     if (tx_is_owed(&w->txn.shard)) return true;
     if (w->txn.alone != NULL) return true;
     for (const struct txn *t = w->txn.retry; t != NULL; t = t->retry_next)
-        if (may_begin(w, t) || misses_its_turn(w, t)) return true;
+        if (may_begin(w, t)) return true;
     return false;
 }
 
@@ -637,6 +599,7 @@ void txn__start(struct worker *w, struct conn *c, const struct txn_plan *plan)
     t->global = plan->hashes == NULL;
     t->tx.kind = spec->spread == SPREAD_ALL_NEW ? TX_CHECKED : TX_PLAIN;
     t->tx.mode = mode_of(spec, t->global);
+    t->tx.order = wait__order(c->id);
     t->conn_id = c->id;
     t->conn_index = c->index;
     t->db = c->session.db;

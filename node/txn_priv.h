@@ -56,6 +56,7 @@ struct wait {
     uint32_t count;
     uint64_t conn_id; /* whose order it keeps */
 };
+uint64_t wait__order(uint64_t conn_id); /* its name in the scheduler */
 void wait__add_keys(struct worker *w, struct wait *wait, const struct request *rq);
 bool wait__must(const struct worker *w, const struct wait *wait);
 void wait__queue(struct worker *w, const struct wait *wait, wait_run *run, void *job);

@@ -15,7 +15,7 @@ struct parked {
 
 /* Spread out: numbers of connections are small. Apart from keys by their top bit only if chance has it, which
  * merely lets two wait for each other. */
-static uint64_t order_of(uint64_t conn_id)
+uint64_t wait__order(uint64_t conn_id)
 {
     return (conn_id + 1) * 0x9E3779B97F4A7C15u | 1;
 }
@@ -49,7 +49,7 @@ void wait__add_keys(struct worker *w, struct wait *wait, const struct request *r
 bool wait__must(const struct worker *w, const struct wait *wait)
 {
     return sched_must_wait(&w->core.sched, wait->mode, wait->hashes, wait->count,
-                           order_of(wait->conn_id));
+                           wait__order(wait->conn_id));
 }
 
 void wait__queue(struct worker *w, const struct wait *wait, wait_run *run, void *job)
@@ -57,7 +57,7 @@ void wait__queue(struct worker *w, const struct wait *wait, wait_run *run, void 
     struct parked *waiter = mem_alloc(MEM_REPLY, sizeof *waiter);
     *waiter = (struct parked){.run = run, .job = job};
     enum sched_verdict v = sched_wait(w->txn.shard.sched, &waiter->entry, wait->mode, wait->hashes,
-                                      wait->count, order_of(wait->conn_id));
+                                      wait->count, wait__order(wait->conn_id));
     if (likely(v == SCHED_WAITS)) return;
     mem_free(MEM_REPLY, waiter, sizeof *waiter);
     run(w, job, true);

@@ -79,6 +79,7 @@ struct worker {
     uint64_t lent;        /* bits: shards whose token we hold (lend.h) */
     uint64_t lent_ticks;  /* clock_ticks() when we took the first of them */
     uint64_t lends;       /* tokens taken; others read it with stat_get() */
+    uint64_t refused;     /* rounds of transactions that came to nothing; likewise */
     bool owes_publish;    /* answers were pushed that nobody has published */
     uint32_t returned;    /* over all connections: requests that were given back (answer.c) */
     struct inbox notes;   /* of blocked connections, by any worker: block.c */

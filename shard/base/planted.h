@@ -17,7 +17,9 @@
     X(RUN_BEFORE_GRANT, "run-before-grant", "a part runs when it is granted, not when all are") \
     X(LEAVE_EARLY, "leave-early", "intents go when they are granted, before the part runs") \
     X(SERVE_BEHIND, "serve-behind", "who serves a key goes behind those that wait") \
-    X(WAIT_BEHIND_SERVE, "wait-behind-serve", "transactions wait behind who serves a key") \
+    X(NEVER_RECALL, "never-recall", "what was granted is not taken back for a smaller ticket") \
+    X(RECALL_BEGUN, "recall-begun", "a grant is taken back although all shards have granted") \
+    X(OVERTAKE_OWN, "overtake-own", "a transaction goes before its connection's own commands") \
     X(OWN_GATE, "own-gate", "replies wait for the end of their own log, not for the cut") \
     X(LOSE_PART, "lose-part", "recovery loses a part of a transaction now and then") \
     X(KEEP_HALVES, "keep-halves", "recovery replays transactions that lack a part") \

@@ -1,9 +1,13 @@
-/* Each key that somebody named has a queue of intents in order of arrival, and its state lies in the first of
- * them; a table leads from the key's hash to that first one. The granted intents of a queue are always a
- * prefix of it, so one pointer (the first that waits) and a count by mode say who may join:
+/* Each key that somebody named has a queue, and its state lies in the first of its granted intents; a table leads
+ * from the key's hash to that one. The granted form a list in any order; those that wait a heap (pairing heap) by
+ * ticket, those of one ticket by arrival:
  *
- *      key k   [T4 read ✓] [T6 read ✓] [T9 write …] [lone read … counts as 9]
- *                                       ^ waiting
+ *      key k   T9 read ✓ — T4 read ✓     T6 write … — T7 read …, lone read … (counts as 7)
+ *              granted                   waiting: T6 is next
+ *
+ * Whoever comes first of those that wait may take back what was granted to others behind it, if it does not go together
+ * with its own. Looking for these takes as many steps as are granted, so `recallable` tells whether there are any: it
+ * is exact after each look, and whoever has begun is no longer counted.
  *
  * One more queue, of the whole shard, holds every entry: by intention (reads or writes some keys), or by the
  * real thing (FLUSHALL writes all, KEYS reads all). */
@@ -21,14 +25,17 @@
 
 #define MODES 5u
 
-struct queue { /* of the first intent of a key */
-    struct sched_node *tail, *waiting;
+struct queue { /* of the first granted intent of a key */
+    struct sched_node *waiting;
+    uint64_t newest;     /* nobody here has a larger ticket */
+    uint64_t recallable; /* nor has anybody whose grant may be taken back */
+    uint64_t last;       /* arrival of the last one in */
     uint32_t granted[MODES];
-    uint32_t newest_count; /* entries with the largest ticket */
-    uint64_t newest;
 };
 struct sched_node {
-    struct sched_node *next, *prev;
+    struct sched_node *next,
+        *prev; /* granted: the list; waiting: its brothers, and before the first the parent */
+    struct sched_node *child;
     struct sched_node *sibling; /* of the same entry; in the free list */
     struct sched_entry *entry;
     uint64_t fingerprint; /* no meaning in the queue of all */
@@ -67,6 +74,83 @@ static enum sched_mode on_all(enum sched_mode mode)
     return mode == SCHED_SERVE ? SCHED_WRITE : mode;
 }
 
+/* Tickets: who serves, then lone commands that wait for nobody but those; transactions' begin with the latter. */
+#define TICKET_SERVES 0u
+#define TICKET_FIRST 1u
+
+#ifdef MOON_TEST
+uint64_t sched_steps;
+#define STEP() (void)sched_steps++
+#else
+#define STEP() (void)0
+#endif
+
+/* ---- those that wait for a key */
+
+static bool is_before(const struct sched_entry *a, const struct sched_entry *b)
+{
+    STEP();
+    return a->ticket != b->ticket ? a->ticket < b->ticket : a->arrival < b->arrival;
+}
+
+static struct sched_node *meld(struct sched_node *a, struct sched_node *b)
+{
+    if (a == NULL) return b;
+    if (b == NULL) return a;
+    if (is_before(b->entry, a->entry)) {
+        struct sched_node *first = b;
+        b = a;
+        a = first;
+    }
+    b->prev = a;
+    b->next = a->child;
+    if (b->next != NULL) b->next->prev = b;
+    a->child = b;
+    a->next = a->prev = NULL;
+    return a;
+}
+
+static struct sched_node *meld_brothers(struct sched_node *first)
+{
+    struct sched_node *pairs = NULL, *root = NULL;
+    while (first != NULL) {
+        struct sched_node *a = first, *b = a->next;
+        first = b == NULL ? NULL : b->next;
+        a->next = a->prev = NULL;
+        a = meld(a, b);
+        a->next = pairs;
+        pairs = a;
+    }
+    while (pairs != NULL) {
+        struct sched_node *rest = pairs->next;
+        pairs->next = pairs->prev = NULL;
+        root = meld(root, pairs);
+        pairs = rest;
+    }
+    return root;
+}
+
+static void heap_add(struct sched_node **root, struct sched_node *n)
+{
+    n->child = n->next = n->prev = NULL;
+    *root = meld(*root, n);
+}
+
+static void heap_remove(struct sched_node **root, struct sched_node *n)
+{
+    struct sched_node *rest = meld_brothers(n->child);
+    if (n == *root) {
+        *root = rest;
+        return;
+    }
+    if (n->prev->child == n)
+        n->prev->child = n->next;
+    else
+        n->prev->next = n->next;
+    if (n->next != NULL) n->next->prev = n->prev;
+    *root = meld(*root, rest);
+}
+
 /* ---- one queue */
 
 static bool goes_with(const struct queue *q, enum sched_mode mode)
@@ -76,88 +160,133 @@ static bool goes_with(const struct queue *q, enum sched_mode mode)
     return true;
 }
 
-/* Would an intent that comes now be granted? */
+/* Would an intent behind all others be granted? */
 static bool is_free(const struct sched_node *head, enum sched_mode mode)
 {
     return head == NULL || (head->q.waiting == NULL && goes_with(&head->q, mode));
 }
 
-static void push(struct sched_node **head, struct sched_node *n)
+static void grant(struct sched_node **head, struct sched_node *n)
+{
+    struct queue *q = &(*head)->q;
+    n->granted = true;
+    q->granted[n->mode]++;
+    if (n->entry->ticket > q->recallable) q->recallable = n->entry->ticket;
+    n->next = n->prev = NULL;
+    if (n == *head) return;
+    n->prev = *head;
+    n->next = (*head)->next;
+    if (n->next != NULL) n->next->prev = n;
+    (*head)->next = n;
+}
+
+/* Whoever waits yet, or has not been told, counts on nothing. */
+static bool may_recall(const struct sched *s, struct sched_entry *e)
+{
+    if (planted(NEVER_RECALL)) return false;
+    if (e->waits > 0 || e->listed) return true;
+    return !e->lone && s->recall != NULL && s->recall(e);
+}
+
+/* What was granted behind n and does not go with it waits again. If nothing is left n is the head. */
+static void take_back(const struct sched *s, struct sched_node **head, struct sched_node *n)
+{
+    struct queue q = (*head)->q;
+    struct sched_node *kept = NULL, *g = *head;
+    q.recallable = 0;
+    while (g != NULL) {
+        struct sched_node *next = g->next;
+        bool in_way = (conflicts[n->mode] & 1u << g->mode) && is_before(n->entry, g->entry);
+        STEP();
+        if (in_way && may_recall(s, g->entry)) {
+            g->granted = false;
+            g->entry->waits++;
+            q.granted[g->mode]--;
+            heap_add(&q.waiting, g);
+        } else {
+            if (!in_way && g->entry->ticket > q.recallable) q.recallable = g->entry->ticket;
+            g->prev = NULL;
+            g->next = kept;
+            if (kept != NULL) kept->prev = g;
+            kept = g;
+        }
+        g = next;
+    }
+    *head = kept != NULL ? kept : n;
+    (*head)->q = q;
+}
+
+/* May n, before which nobody waits, be granted? */
+static bool may_join(const struct sched *s, struct sched_node **head, struct sched_node *n)
+{
+    if (goes_with(&(*head)->q, n->mode)) return true;
+    if (n->entry->ticket >= (*head)->q.recallable) return false;
+    if (planted(LONE_WITHOUT_TICKET) && n->entry->lone && !n->entry->serves) return false;
+    take_back(s, head, n);
+    return goes_with(&(*head)->q, n->mode);
+}
+
+static void push(const struct sched *s, struct sched_node **head, struct sched_node *n)
 {
     struct sched_entry *e = n->entry;
-    n->granted = is_free(*head, n->mode);
-    n->next = NULL;
     if (*head == NULL) {
-        n->prev = NULL;
-        n->q = (struct queue){.tail = n, .newest = e->ticket};
+        n->q = (struct queue){.newest = e->ticket, .last = e->arrival};
         *head = n;
-    } else {
-        n->prev = (*head)->q.tail;
-        n->prev->next = n;
-        (*head)->q.tail = n;
-    }
-    struct queue *q = &(*head)->q;
-    if (e->ticket > q->newest) {
-        q->newest = e->ticket;
-        q->newest_count = 0;
-    }
-    q->newest_count += e->ticket == q->newest;
-    if (n->granted) {
-        q->granted[n->mode]++;
+        grant(head, n);
         return;
     }
+    struct queue *q = &(*head)->q;
+    q->last = e->arrival;
+    if (e->ticket > q->newest) q->newest = e->ticket;
+    bool first = q->waiting == NULL || is_before(e, q->waiting->entry);
+    if (first && may_join(s, head, n)) {
+        grant(head, n);
+        return;
+    }
+    n->granted = false;
     e->waits++;
-    if (q->waiting == NULL) q->waiting = n;
+    heap_add(&(*head)->q.waiting, n);
 }
 
-static void find_newest(struct sched_node *head)
+static void list_granted(struct sched *s, struct sched_entry *e)
 {
-    struct queue *q = &head->q;
-    q->newest = q->newest_count = 0;
-    for (const struct sched_node *n = head; n != NULL; n = n->next) {
-        if (n->entry->ticket < q->newest) continue;
-        if (n->entry->ticket > q->newest) q->newest_count = 0;
-        q->newest = n->entry->ticket;
-        q->newest_count++;
+    if (e->listed) return; /* it was taken back before anybody asked */
+    e->listed = true;
+    e->next = NULL;
+    *(s->ready == NULL ? &s->ready : s->ready_tail) = e;
+    s->ready_tail = &e->next;
+}
+
+static void grant_next(struct sched *s, struct sched_node **head)
+{
+    struct sched_node *w;
+    while ((w = (*head)->q.waiting) != NULL && may_join(s, head, w)) {
+        heap_remove(&(*head)->q.waiting, w);
+        grant(head, w);
+        assert(w->entry->waits > 0);
+        if (--w->entry->waits == 0) list_granted(s, w->entry);
     }
 }
 
-static void unlink_node(struct sched_node **head, struct sched_node *n)
+static void take_out(struct sched *s, struct sched_node **head, struct sched_node *n)
 {
     struct queue *q = &(*head)->q;
-    if (n->granted) q->granted[n->mode]--;
-    if (q->waiting == n) q->waiting = n->next;
-    if (q->tail == n) q->tail = n->prev;
-    q->newest_count -= n->entry->ticket == q->newest;
+    if (!n->granted) {
+        heap_remove(&q->waiting, n);
+        grant_next(s, head);
+        return;
+    }
+    q->granted[n->mode]--;
     if (n->next != NULL) n->next->prev = n->prev;
     if (n->prev != NULL) {
         n->prev->next = n->next;
     } else {
-        if (n->next != NULL) n->next->q = *q;
-        *head = n->next;
+        *head = n->next != NULL ? n->next : q->waiting; /* the latter is granted in a moment */
         if (*head == NULL) return;
-        q = &(*head)->q;
+        if (n->next == NULL) q->recallable = 0;
+        (*head)->q = *q;
     }
-    if (q->newest_count == 0) find_newest(*head);
-}
-
-/* Takes n out; who is granted by that is put at the end of the list. */
-static void take_out(struct sched_node **head, struct sched_node *n, struct sched_entry ***granted)
-{
-    unlink_node(head, n);
-    if (*head == NULL) return;
-    struct queue *q = &(*head)->q;
-    while (q->waiting != NULL && goes_with(q, q->waiting->mode)) {
-        struct sched_node *w = q->waiting;
-        w->granted = true;
-        q->granted[w->mode]++;
-        q->waiting = w->next;
-        assert(w->entry->waits > 0);
-        if (--w->entry->waits > 0) continue;
-        w->entry->next = NULL;
-        **granted = w->entry;
-        *granted = &w->entry->next;
-    }
+    grant_next(s, head);
 }
 
 /* ---- the table */
@@ -244,7 +373,9 @@ static void give_back(struct sched *s)
         s->chunks = c->next;
         mem_free(MEM_EXEC, c, sizeof *c);
     }
-    *s = (struct sched){.entries = 0};
+    s->slots = NULL;
+    s->free = NULL;
+    s->slots_cap = s->slots_used = s->free_count = s->nodes_count = 0;
 }
 
 void sched_init(struct sched *s)
@@ -276,54 +407,49 @@ static void enter_key(struct sched *s, struct sched_entry *e, enum sched_mode mo
                       uint64_t fingerprint)
 {
     struct sched_slot *slot = find(s, fingerprint);
-    if (slot->head != NULL && slot->head->q.tail->entry == e) return; /* a key named twice */
+    if (slot->head != NULL && slot->head->q.last == e->arrival) return; /* a key named twice */
     struct sched_node *n = take_node(s, e, mode);
     n->of_all = false;
     n->fingerprint = fingerprint;
     s->slots_used += slot->head == NULL;
     slot->fingerprint = fingerprint;
-    push(&slot->head, n);
+    push(s, &slot->head, n);
 }
 
 static void enter(struct sched *s, struct sched_entry *e, enum sched_mode mode,
                   const uint64_t *fingerprints, uint32_t count, uint64_t order)
 {
+    e->arrival = s->arrivals++;
     e->nodes = NULL;
     e->waits = 0;
+    e->listed = false;
     e->mode = (uint8_t)mode;
     s->entries++;
     s->global += mode == SCHED_ALL_READ || mode == SCHED_ALL_WRITE;
+    s->lone += e->lone;
     struct sched_node *n = take_node(s, e, on_all(mode));
     n->of_all = true;
-    push(&s->all, n);
+    push(s, &s->all, n);
     uint32_t first = !e->lone && planted(SKIP_LOCK);
     for (uint32_t i = first; i < count; i++)
         enter_key(s, e, on_key(mode), fingerprints[i]);
     if (order != 0) enter_key(s, e, SCHED_ALL_WRITE, order);
 }
 
-/* May wait in this queue: by its ticket. */
-static bool may_wait(const struct sched_node *head, enum sched_mode mode, uint64_t ticket)
+/* Commands that its connection sent before wait here with larger tickets; whether for the same keys is not looked at. */
+static bool overtakes(const struct sched *s, uint64_t ticket, uint64_t order)
 {
-    if (is_free(head, mode) || ticket > head->q.newest) return true;
-    if (planted(WAIT_BEHIND_SERVE) && head->q.newest == SCHED_TICKET_SERVES) return true;
-    return ticket == SCHED_TICKET_LAST && head->q.newest == SCHED_TICKET_LAST;
-}
-
-static bool is_refused(const struct sched *s, uint64_t ticket, enum sched_mode mode,
-                       const uint64_t *fingerprints, uint32_t count)
-{
-    if (!may_wait(s->all, mode, ticket)) return true;
-    for (uint32_t i = 0; i < count; i++)
-        if (!may_wait(head_of(s, fingerprints[i]), on_key(mode), ticket)) return true;
-    return false;
+    if (likely(s->lone == 0) || order == 0 || planted(OVERTAKE_OWN)) return false;
+    const struct sched_node *head = head_of(s, order);
+    return head != NULL && head->q.newest > ticket;
 }
 
 enum sched_verdict sched_arrive(struct sched *s, struct sched_entry *e, uint64_t ticket,
-                                enum sched_mode mode, const uint64_t *fingerprints, uint32_t count)
+                                enum sched_mode mode, const uint64_t *fingerprints, uint32_t count,
+                                uint64_t order)
 {
-    assert(ticket > 0);
-    if (is_refused(s, ticket, mode, fingerprints, count)) return SCHED_REFUSED;
+    assert(ticket >= TICKET_FIRST);
+    if (overtakes(s, ticket, order)) return SCHED_REFUSED;
     if (!reserve(s, count + 1)) return SCHED_NOMEM;
     e->lone = e->serves = false;
     e->ticket = ticket;
@@ -343,78 +469,48 @@ bool sched_must_wait(const struct sched *s, enum sched_mode mode, const uint64_t
 
 static uint64_t larger_ahead(const struct sched_node *head, enum sched_mode mode, uint64_t ticket)
 {
-    if (planted(LONE_WITHOUT_TICKET)) return 0;
+    if (planted(LONE_WITHOUT_TICKET)) return TICKET_FIRST;
     return !is_free(head, mode) && head->q.newest > ticket ? head->q.newest : ticket;
+}
+
+static uint64_t ticket_behind(const struct sched *s, enum sched_mode mode,
+                              const uint64_t *fingerprints, uint32_t count, uint64_t order)
+{
+    uint64_t ticket = larger_ahead(s->all, on_all(mode), TICKET_FIRST);
+    for (uint32_t i = 0; i < count; i++)
+        ticket = larger_ahead(head_of(s, fingerprints[i]), on_key(mode), ticket);
+    return order == 0 ? ticket : larger_ahead(head_of(s, order), SCHED_ALL_WRITE, ticket);
 }
 
 enum sched_verdict sched_wait(struct sched *s, struct sched_entry *e, enum sched_mode mode,
                               const uint64_t *fingerprints, uint32_t count, uint64_t order)
 {
     if (!reserve(s, count + 2)) return SCHED_NOMEM;
-    uint64_t ticket = larger_ahead(s->all, mode, 0);
-    for (uint32_t i = 0; i < count; i++)
-        ticket = larger_ahead(head_of(s, fingerprints[i]), on_key(mode), ticket);
-    if (order != 0) ticket = larger_ahead(head_of(s, order), SCHED_ALL_WRITE, ticket);
     e->lone = true;
     e->serves = false;
-    e->ticket = ticket;
+    e->ticket = ticket_behind(s, mode, fingerprints, count, order);
     enter(s, e, mode, fingerprints, count, order);
-    assert(e->waits > 0);
+    assert(e->waits > 0 || planted(LONE_WITHOUT_TICKET));
     return SCHED_WAITS;
 }
 
-/* ---- going in front */
+enum sched_verdict sched_serve(struct sched *s, struct sched_entry *e, uint64_t fingerprint)
+{
+    if (!reserve(s, 2)) return SCHED_NOMEM;
+    e->lone = e->serves = true;
+    e->ticket =
+        planted(SERVE_BEHIND) ? ticket_behind(s, SCHED_SERVE, &fingerprint, 1, 0) : TICKET_SERVES;
+    enter(s, e, SCHED_SERVE, &fingerprint, 1, 0);
+    return e->waits == 0 ? SCHED_GRANTED : SCHED_WAITS;
+}
+
+/* ---- leaving */
 
 static struct sched_node **head_for(struct sched *s, const struct sched_node *n,
                                     struct sched_slot **slot_out)
 {
     *slot_out = n->of_all ? NULL : find(s, n->fingerprint);
     return n->of_all ? &s->all : &(*slot_out)->head;
-}
-
-/* Out of all its queues; its nodes stay with it. Nobody is granted by that. */
-static void step_out(struct sched *s, struct sched_entry *e)
-{
-    for (struct sched_node *n = e->nodes; n != NULL; n = n->sibling) {
-        struct sched_slot *slot;
-        struct sched_node **head = head_for(s, n, &slot);
-        unlink_node(head, n);
-        if (slot != NULL && slot->head == NULL) remove_slot(s, slot);
-    }
-    e->waits = 0;
-}
-
-/* At the ends of its queues, as if it came now. */
-static void step_in(struct sched *s, struct sched_entry *e)
-{
-    struct sched_slot *slot;
-    e->ticket = 0;
-    for (struct sched_node *n = e->nodes; n != NULL; n = n->sibling)
-        e->ticket = larger_ahead(*head_for(s, n, &slot), n->mode, e->ticket);
-    for (struct sched_node *n = e->nodes; n != NULL; n = n->sibling) {
-        struct sched_node **head = head_for(s, n, &slot);
-        if (slot != NULL && slot->head == NULL) {
-            slot->fingerprint = n->fingerprint;
-            s->slots_used++;
-        }
-        push(head, n);
-    }
-}
-
-/* All that wait, but for those that serve, in the order in which they came. */
-static struct sched_entry *take_waiting(struct sched *s)
-{
-    struct sched_entry *list = NULL, **tail = &list;
-    for (const struct sched_node *n = s->all; n != NULL; n = n->next) {
-        struct sched_entry *e = n->entry;
-        if (e->waits == 0 || e->serves || planted(SERVE_BEHIND)) continue;
-        *tail = e;
-        tail = &e->next;
-        *tail = NULL;
-    }
-    for (struct sched_entry *e = list; e != NULL; e = e->next)
-        step_out(s, e);
-    return list;
 }
 
 static void forget(struct sched *s, struct sched_entry *e)
@@ -428,45 +524,42 @@ static void forget(struct sched *s, struct sched_entry *e)
     }
     s->entries--;
     s->global -= e->mode == SCHED_ALL_READ || e->mode == SCHED_ALL_WRITE;
+    s->lone -= e->lone;
 }
 
-enum sched_verdict sched_serve(struct sched *s, struct sched_entry *e, uint64_t fingerprint,
-                               struct sched_entry **out)
+static void unlist(struct sched *s, struct sched_entry *e)
 {
-    *out = NULL;
-    if (!reserve(s, 2)) return SCHED_NOMEM;
-    struct sched_entry *list = take_waiting(s);
-    e->lone = e->serves = true;
-    e->ticket = SCHED_TICKET_SERVES;
-    enter(s, e, SCHED_SERVE, &fingerprint, 1, 0);
-    while (list != NULL) {
-        struct sched_entry *w = list;
-        list = w->next;
-        if (w->lone)
-            step_in(s, w);
-        else
-            forget(s, w);
-        if (w->lone && w->waits > 0) continue;
-        w->next = NULL;
-        *out = w;
-        out = &w->next;
-    }
-    return e->waits == 0 ? SCHED_GRANTED : SCHED_WAITS;
+    struct sched_entry **link = &s->ready;
+    while (*link != e)
+        link = &(*link)->next;
+    *link = e->next;
+    if (s->ready_tail == &e->next) s->ready_tail = link;
+    e->listed = false;
 }
 
-struct sched_entry *sched_leave(struct sched *s, struct sched_entry *e)
+void sched_leave(struct sched *s, struct sched_entry *e)
 {
-    struct sched_entry *granted = NULL, **tail = &granted;
+    if (unlikely(e->listed)) unlist(s, e);
     for (struct sched_node *n = e->nodes; n != NULL; n = n->sibling) {
         struct sched_slot *slot;
         struct sched_node **head = head_for(s, n, &slot);
-        take_out(head, n, &tail);
+        take_out(s, head, n);
         if (slot != NULL && slot->head == NULL) remove_slot(s, slot);
     }
     forget(s, e);
     if (s->entries == 0 && unlikely(s->nodes_count > KEEP_NODES || s->slots_cap > KEEP_NODES))
         give_back(s);
-    return granted;
+}
+
+struct sched_entry *sched_next_granted(struct sched *s)
+{
+    while (s->ready != NULL) {
+        struct sched_entry *e = s->ready;
+        s->ready = e->next;
+        e->listed = false;
+        if (e->waits == 0) return e;
+    }
+    return NULL;
 }
 
 bool sched_holds(const struct sched *s, uint64_t fingerprint)
@@ -476,7 +569,8 @@ bool sched_holds(const struct sched *s, uint64_t fingerprint)
 
 bool sched_has_granted(const struct sched *s, bool (*is_such)(const struct sched_entry *e))
 {
-    for (const struct sched_node *n = s->all; n != NULL; n = n->next)
+    for (const struct sched_node *n = s->all; n != NULL;
+         n = n->next) /* who is granted is so here */
         if (n->entry->waits == 0 && is_such(n->entry)) return true;
     return false;
 }

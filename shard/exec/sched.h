@@ -1,17 +1,20 @@
 /* shard/exec/sched.h: who may touch which keys of one shard now, while transactions over several shards are
- * under way (cluster.md §7). Pure: no clock, no message, no atomic; one thread.
+ * under way (cluster.md §7). Pure: no clock, no message, no atomic of its own; one thread.
  *
- * Whoever is under way here has an entry, with an intent on each of its keys. An intent is granted when all
- * intents that came to that key before it are granted and go together with it (readers do); an entry, when
- * all its intents are. It keeps them until sched_leave().
+ * Whoever is under way here has an entry, with an intent on each of its keys. An entry is granted when all its
+ * intents are. It keeps them until sched_leave().
  *
- * Transactions carry tickets, which rise over the whole node. One may wait only behind smaller tickets, else
- * it is refused and nothing of it is kept: so no circle of waiting can close over several shards. A lone
- * command (all of its keys are here) that waits counts as the largest ticket that it waits for.
+ * Transactions carry tickets, which rise over the whole node, and go by them: who comes late with a small one
+ * goes in front of larger ones that wait, and of larger ones that are granted as long as these have not begun,
+ * that is, are not granted on all their shards: what was granted is taken back then (recall), and they wait on. So
+ * everybody waits only for smaller tickets and for who has begun, who waits for nobody: no circle of waiting can
+ * close over several shards, and nobody has to be refused.
  *
- * Who serves those that wait for a key (block.h) goes in front of all that wait here, behind those only that hold
- * all their keys already: these will leave, on whatever shard their other parts are. Transactions that wait are refused for
- * it, and so is any that would wait behind it; lone commands wait. So it waits for nobody that waits for it.
+ * A lone command (all of its keys are here) that waits counts as the largest ticket that it waits for, and goes
+ * behind it. Transactions with smaller tickets go in front of it. One of its own connection must not (what it sent
+ * first shall run first): that one is refused, and comes back with a new ticket, which is larger.
+ *
+ * Who serves those that wait for a key (block.h) goes in front of all but those that have begun.
  *
  * A key is known by its 64-bit hash; two keys of one hash merely wait for each other. The database is no part
  * of it: MOVE and COPY touch one name in two of them. */
@@ -31,37 +34,41 @@ enum sched_mode { SCHED_READ, SCHED_WRITE, SCHED_ALL_READ, SCHED_ALL_WRITE, SCHE
 enum sched_verdict {
     SCHED_GRANTED,
     SCHED_WAITS,
-    SCHED_REFUSED, /* a larger ticket is ahead: come back with a new one. Nothing is kept */
-    SCHED_NOMEM,   /* nothing is kept */
+    SCHED_REFUSED, /* it would overtake its own connection: come back with a new ticket. Nothing is kept */
+    SCHED_NOMEM, /* nothing is kept */
 };
-
-/* Of who serves: nobody may wait behind it but lone commands. */
-#define SCHED_TICKET_SERVES UINT64_MAX
-/* Refused behind the former only, and whoever comes behind it is. At most one such transaction is under way in a node. */
-#define SCHED_TICKET_LAST (UINT64_MAX - 1)
 
 struct sched_node;
 struct sched_entry { /* the caller's memory, from arrival to leaving */
-    uint64_t ticket; /* of a lone command: the largest it waited for */
+    uint64_t ticket; /* of a lone command: the largest it waited for, or more */
+    uint64_t arrival;
     struct sched_node *nodes;
-    struct sched_entry *next; /* in the list that sched_leave() returns; then the caller's */
+    struct sched_entry *next; /* among those that sched_next_granted() returns */
     uint32_t waits;           /* intents not granted */
     bool lone, serves;
+    bool listed; /* granted, and not returned by sched_next_granted() yet */
     uint8_t mode;
 };
+
+/* Of a transaction here that is granted, and whose grant was returned: may it be taken back? True: it was; it is granted
+ * again later. False: it has begun. */
+typedef bool sched_recall(struct sched_entry *e);
 
 struct sched_slot {
     uint64_t fingerprint;
     struct sched_node *head; /* NULL: free */
 };
 struct sched {
-    uint32_t entries, global; /* of the former, those with an ALL mode */
+    uint32_t entries, global, lone; /* of the former: with an ALL mode; lone commands */
+    uint64_t arrivals;
+    sched_recall *recall;     /* the owner's to set; NULL: what is granted has begun */
     struct sched_node *all;   /* queue of every entry, on the whole shard */
     struct sched_slot *slots; /* the queues of keys, by open addressing */
     uint32_t slots_cap, slots_used;
     struct sched_node *free; /* intents */
     struct sched_chunk *chunks;
     uint32_t free_count, nodes_count;
+    struct sched_entry *ready, **ready_tail; /* listed */
 };
 
 void sched_init(struct sched *s);
@@ -72,10 +79,11 @@ static inline bool sched_is_empty(const struct sched *s)
     return s->entries == 0;
 }
 
-/* A transaction's part; its own keys may repeat. Afterwards, unless refused, it stays until it leaves. */
+/* A transaction's part; its own keys may repeat. Afterwards, unless refused, it stays until it leaves. Its ticket is larger
+ * than 0 and nobody else's. order: as below. */
 MUST_CHECK enum sched_verdict sched_arrive(struct sched *s, struct sched_entry *e, uint64_t ticket,
                                            enum sched_mode mode, const uint64_t *fingerprints,
-                                           uint32_t count);
+                                           uint32_t count, uint64_t order);
 
 /* May a lone command not run at once? `order` names its connection (0: none): what waits already of the same
  * order goes first. A command that need not wait gets no entry. */
@@ -86,17 +94,25 @@ MUST_CHECK enum sched_verdict sched_wait(struct sched *s, struct sched_entry *e,
                                          enum sched_mode mode, const uint64_t *fingerprints,
                                          uint32_t count, uint64_t order);
 
-/* A key for who serves: before all that wait. GRANTED, WAITS or NOMEM. *out: those that waited and are concerned:
- * transactions, which are refused and have left, and lone commands that are granted because of it. */
+/* A key for who serves. GRANTED, WAITS or NOMEM. */
 MUST_CHECK enum sched_verdict sched_serve(struct sched *s, struct sched_entry *e,
-                                          uint64_t fingerprint, struct sched_entry **out);
+                                          uint64_t fingerprint);
 
-/* e is done, or gives up waiting. Returns those that are granted now, in order of arrival on their last key. */
-MUST_CHECK struct sched_entry *sched_leave(struct sched *s, struct sched_entry *e);
+/* e is done, or gives up waiting. */
+void sched_leave(struct sched *s, struct sched_entry *e);
 
-/* Is one of those that hold all their keys such? */
+/* Those that waited and are granted now, in the order in which they were; NULL: no more. Each once, unless it is taken
+ * back and granted again. */
+struct sched_entry *sched_next_granted(struct sched *s);
+
+/* Is one of those that are granted such? */
 bool sched_has_granted(const struct sched *s, bool (*is_such)(const struct sched_entry *e));
 /* Is anybody under way, granted or not, who named this key or all keys? Expiry leaves such keys alone. */
 bool sched_holds(const struct sched *s, uint64_t fingerprint);
+
+#ifdef MOON_TEST
+extern uint64_t
+    sched_steps; /* comparisons and intents looked at in queues, all threads together: no atomic */
+#endif
 
 #endif

@@ -10,11 +10,23 @@ enum {
     PART_GONE, /* the CANCEL came before the SCHED */
 };
 
+/* Whoever has begun is granted on all shards, and waits for nobody. */
+static bool recall(struct sched_entry *e)
+{
+    struct tx *t = ((struct tx_part *)(void *)e)->tx;
+    uint32_t ungranted = atomic_load_explicit(&t->ungranted, memory_order_relaxed);
+    do
+        if (ungranted == 0) return planted(RECALL_BEGUN);
+    while (!atomic_compare_exchange_weak_explicit(&t->ungranted, &ungranted, ungranted + 1,
+                                                  memory_order_acq_rel, memory_order_relaxed));
+    return true;
+}
+
 void tx_shard_init(struct tx_shard *s, uint32_t index, struct sched *sched,
                    const struct tx_ops *ops, void *ctx)
 {
     *s = (struct tx_shard){.sched = sched, .ops = ops, .ctx = ctx, .index = index};
-    s->ready_tail = &s->ready;
+    sched->recall = recall;
 }
 
 /* ---- what a shard does with its part */
@@ -32,16 +44,9 @@ static void post_others(struct tx_shard *s, const struct tx_part *mine, enum tx_
         if (t->parts[i] != mine) post(s, t->parts[i], what);
 }
 
-static void leave(struct tx_shard *s, struct sched_entry *e)
-{
-    *s->ready_tail = sched_leave(s->sched, e);
-    while (*s->ready_tail != NULL)
-        s->ready_tail = &(*s->ready_tail)->next;
-}
-
 static void let_go(struct tx_shard *s, struct tx_part *p)
 {
-    if (!planted(LEAVE_EARLY) || p->entry.nodes != NULL) leave(s, &p->entry);
+    if (!planted(LEAVE_EARLY) || p->entry.nodes != NULL) sched_leave(s->sched, &p->entry);
     s->ops->answer(s->ctx, p);
 }
 
@@ -150,7 +155,7 @@ static void granted(struct tx_shard *s, struct tx_part *p)
     enum rc rc = s->ops->admit(s->ctx, p);
     if (unlikely(rc != RC_OK)) atomic_store_explicit(&t->error, rc, memory_order_relaxed);
     if (planted(RUN_BEFORE_GRANT)) run_early(s, p);
-    if (planted(LEAVE_EARLY)) leave(s, &p->entry);
+    if (planted(LEAVE_EARLY)) sched_leave(s->sched, &p->entry);
     if (atomic_fetch_sub_explicit(&t->ungranted, 1, memory_order_acq_rel) == 1) all_granted(s, p);
 }
 
@@ -167,10 +172,8 @@ void tx_settle(struct tx_shard *s)
 {
     if (s->at_work) return;
     s->at_work = true;
-    while (s->ready != NULL) {
-        struct sched_entry *e = s->ready;
-        s->ready = e->next;
-        if (s->ready == NULL) s->ready_tail = &s->ready;
+    struct sched_entry *e;
+    while ((e = sched_next_granted(s->sched)) != NULL) {
         if (e->serves)
             s->ops->serve(s->ctx, e);
         else if (e->lone)
@@ -186,7 +189,8 @@ static enum sched_verdict queue_part(struct tx_shard *s, struct tx_part *p)
     struct tx *t = p->tx;
     enum sched_verdict v = SCHED_NOMEM;
     if (!planted(NO_MEMORY_ALONE) || t->kind != TX_BARRIER || s->index == t->coordinator)
-        v = sched_arrive(s->sched, &p->entry, t->ticket, t->mode, p->fingerprints, p->count);
+        v = sched_arrive(s->sched, &p->entry, t->ticket, t->mode, p->fingerprints, p->count,
+                         t->order);
     if (v == SCHED_NOMEM) atomic_store_explicit(&t->error, RC_NOMEM, memory_order_relaxed);
     if (v == SCHED_GRANTED || v == SCHED_WAITS) p->state = PART_HERE;
     return v;
@@ -267,7 +271,7 @@ void tx_end_barrier(struct tx_shard *s, struct tx_part *own)
 
 void tx_lone_done(struct tx_shard *s, struct sched_entry *e)
 {
-    leave(s, e);
+    sched_leave(s->sched, e);
     tx_settle(s);
 }
 
@@ -275,25 +279,12 @@ void tx_lone_done(struct tx_shard *s, struct sched_entry *e)
 
 enum sched_verdict tx_serve(struct tx_shard *s, struct sched_entry *e, uint64_t fingerprint)
 {
-    struct sched_entry *list;
-    enum sched_verdict v = sched_serve(s->sched, e, fingerprint, &list);
-    while (list != NULL) {
-        struct sched_entry *w = list;
-        list = w->next;
-        if (w->lone) {
-            w->next = NULL;
-            *s->ready_tail = w;
-            s->ready_tail = &w->next;
-        } else {
-            refuse(s, (struct tx_part *)(void *)w);
-        }
-    }
-    return v;
+    return sched_serve(s->sched, e, fingerprint);
 }
 
 void tx_served(struct tx_shard *s, struct sched_entry *e)
 {
-    leave(s, e);
+    sched_leave(s->sched, e);
 }
 
 /* ---- the coordinator */
@@ -320,7 +311,6 @@ bool tx_begin(struct tx_shard *s, struct tx *t, uint64_t ticket)
         tx_settle(s);
     }
     if (v == SCHED_GRANTED || v == SCHED_WAITS) return true;
-    t->refusals += v == SCHED_REFUSED;
     return false;
 }
 
@@ -329,9 +319,7 @@ enum tx_outcome tx_answered(struct tx *t)
     assert(t->left > 0);
     if (--t->left > 0) return TX_OPEN;
     if (atomic_load_explicit(&t->error, memory_order_relaxed) != RC_OK) return TX_FAILED;
-    if (!atomic_load_explicit(&t->refused, memory_order_relaxed)) return TX_RAN;
-    t->refusals++;
-    return TX_AGAIN;
+    return atomic_load_explicit(&t->refused, memory_order_relaxed) ? TX_AGAIN : TX_RAN;
 }
 
 static bool has_begun(const struct sched_entry *e)

@@ -9,7 +9,10 @@
  *   coordinator  tx_answered, for each part: all ran, or were refused: then it begins again
  *
  * In a round every part is answered exactly once, and is posted to at most once at a time (before its answer):
- * a post needs no room but the one in the part itself. */
+ * a post needs no room but the one in the part itself.
+ *
+ * Until all shards have granted, one that did may take it back for a smaller ticket (sched.h): it counts itself
+ * out of those that have, unless all have, and grants again later. No message is needed for it. */
 #ifndef MOON_EXEC_TX_H
 #define MOON_EXEC_TX_H
 
@@ -43,16 +46,16 @@ struct tx_part {
 };
 struct tx {
     uint64_t ticket; /* of this round */
+    uint64_t order;  /* names its connection, as in sched_wait(); 0: none */
     struct tx_part **parts;
     uint32_t count, left; /* left: parts not answered; the coordinator's */
     uint32_t coordinator; /* shard */
-    uint32_t refusals;    /* rounds that ended so; the coordinator's */
     enum tx_kind kind;
     enum sched_mode mode;
     _Atomic uint32_t ungranted, unchecked;
     _Atomic uint32_t error;         /* enum rc: why nothing of it runs; RC_OK */
     _Atomic int64_t now_ms;         /* for all parts: the latest of the shards' at their grants */
-    atomic_bool refused, forbidden; /* by a ticket; by a check */
+    atomic_bool refused, forbidden; /* by a shard; by a check */
     bool held; /* run() of a barrier sets it: all goes on to be held until tx_end_barrier() */
 };
 
@@ -74,7 +77,6 @@ struct tx_shard {
     void *ctx;
     uint32_t index;
     bool at_work;
-    struct sched_entry *ready, **ready_tail; /* granted, not seen to yet */
 };
 
 void tx_shard_init(struct tx_shard *s, uint32_t index, struct sched *sched,
@@ -89,7 +91,7 @@ enum tx_outcome tx_answered(struct tx *t);
 
 /* SCHED was taken, in the order of its ring. */
 void tx_arrive(struct tx_shard *s, struct tx_part *p);
-/* Instead: this shard takes nothing of the connection now, the round ends as if a ticket had been too small. */
+/* Instead: this shard takes nothing of the connection now, so the round comes to nothing. */
 void tx_turn_away(struct tx_shard *s, struct tx_part *p);
 void tx_posted(struct tx_shard *s, struct tx_part *p);
 /* On the coordinator. */
@@ -104,7 +106,7 @@ void tx_served(struct tx_shard *s, struct sched_entry *e);
 void tx_settle(struct tx_shard *s);
 static inline bool tx_is_owed(const struct tx_shard *s)
 {
-    return unlikely(s->ready != NULL);
+    return unlikely(s->sched->ready != NULL);
 }
 
 /* Has a part here of a transaction that was granted everywhere, so that parts elsewhere may have run. */

@@ -1,6 +1,6 @@
 /* tests/sim/sim_sched.c: transactions over several shards (shard/exec/sched, tx), one seed each: shards on one
  * thread, messages that are late (in order between a pair, as mailboxes keep them) and posts in any order,
- * shards that stall, clients that pipeline and leave.
+ * shards that stall, clients that pipeline, take no answers and leave. In a fourth of the seeds all want the same two keys.
  *
  * A write may make a key that somebody waits for: his element is moved to a key of another shard, later but before
  * anybody else comes to the first key, while all shards stand (a step of this program). He may give up before.
@@ -31,9 +31,9 @@
 #define CLIENTS 6u
 #define OPS 72u
 #define STEPS_MAX 200000u
-#define REFUSALS_BEFORE_TURN 3u
 #define EVENTS 4096u
-#define MOVES 24u /* served waiters: their ids come behind those of operations */
+#define AWAY_MAX 5u /* of one transaction */
+#define MOVES 24u   /* served waiters: their ids come behind those of operations */
 #define IDS (OPS + MOVES)
 
 enum shape { LONE, PARTS, CHECKED, ALL, BARRIER };
@@ -47,11 +47,11 @@ struct sim_part {
 struct op {
     uint32_t id, client, shards;
     enum shape shape;
-    bool writes, open, ended, ran, dropped, has_turn;
+    bool writes, open, ended, ran, dropped;
     bool touches[KEYS];
-    uint32_t began, finished; /* steps */
-    uint64_t turn;
-    struct sched_entry entry; /* LONE, while it waits */
+    uint32_t began, finished;   /* steps */
+    uint32_t rounds_lost, away; /* of the former: turned away */
+    struct sched_entry entry;   /* LONE, while it waits */
     struct tx tx;
     struct tx_part *parts[SHARDS];
     struct sim_part part[SHARDS]; /* by shard; LONE: that of its shard */
@@ -85,7 +85,7 @@ struct client {
 struct sim {
     struct rng rng;
     uint32_t shards, keys, clients, steps, ops_count, stalled, stalled_until;
-    uint64_t tickets, turns, serving;
+    uint64_t tickets;
     struct sched sched[SHARDS];
     struct tx_shard shard[SHARDS];
     struct channel channel[SHARDS][SHARDS];
@@ -96,7 +96,7 @@ struct sim {
     struct op op[OPS];
     struct event event[KEYS][EVENTS];
     uint32_t events[KEYS];
-    uint32_t read_share, all_share, move_share, max_refusals, moves_count, moved;
+    uint32_t read_share, all_share, move_share, away_share, moves_count, moved, lost;
     struct move move[MOVES];
     bool bad;
     bool edge[IDS][IDS];
@@ -197,6 +197,11 @@ static bool may_try(const struct move *m)
     return m->open && m->source_due && (!m->has_target || m->target_due);
 }
 
+static uint64_t order_of(uint32_t client)
+{
+    return (UINT64_C(1) << 40) + ((uint64_t)client << 20);
+}
+
 /* ---- the shards' side */
 
 static uint32_t index_of(void *ctx)
@@ -261,7 +266,6 @@ static void end(struct op *o)
     assert(!o->ended);
     o->ended = true;
     o->finished = sim.steps;
-    if (o->has_turn) sim.serving++;
 }
 
 static void part_came_back(struct op *o)
@@ -276,8 +280,8 @@ static void part_came_back(struct op *o)
         end(o);
         return;
     case TX_AGAIN:
-        if (o->has_turn && o->turn == sim.serving && sim.moves_count == 0)
-            fail("refused although it is its turn");
+        o->rounds_lost++;
+        sim.lost++;
         sim.retries[sim.retries_count++] = o;
         return;
     }
@@ -339,7 +343,7 @@ static void take_lone(uint32_t me, struct op *o)
     struct sched *s = &sim.sched[me];
     struct sim_part *p = &o->part[me];
     enum sched_mode mode = o->writes ? SCHED_WRITE : SCHED_READ;
-    uint64_t order = (UINT64_C(1) << 40) + ((uint64_t)o->client << 20);
+    uint64_t order = order_of(o->client);
     if (sched_is_empty(s) || !sched_must_wait(s, mode, p->fingerprints, p->count, order)) {
         run_lone(me, o);
         return;
@@ -353,25 +357,14 @@ static void take_lone(uint32_t me, struct op *o)
 static void begin_round(struct op *o)
 {
     uint32_t home = sim.client[o->client].home;
-    if (sim.client[o->client].gone && !o->has_turn) {
+    if (sim.client[o->client].gone) {
         o->dropped = true;
         end(o);
         return;
     }
-    if (o->tx.refusals >= REFUSALS_BEFORE_TURN && !o->has_turn) {
-        o->has_turn = true;
-        o->turn = sim.turns++;
-    }
-    bool serves = o->has_turn && o->turn == sim.serving;
-    if (o->has_turn && !serves) {
-        sim.retries[sim.retries_count++] = o;
-        return;
-    }
-    if (o->tx.refusals > sim.max_refusals) sim.max_refusals = o->tx.refusals;
     struct tx *t = &o->tx;
-    if (!tx_begin(&sim.shard[home], t, serves ? SCHED_TICKET_LAST : ++sim.tickets)) {
-        if (serves && sim.moves_count == 0) fail("refused although it is its turn");
-        sim.retries[sim.retries_count++] = o;
+    if (!tx_begin(&sim.shard[home], t, ++sim.tickets)) {
+        fail("refused with the newest ticket");
         return;
     }
     for (uint32_t i = 0; i < t->count; i++)
@@ -425,6 +418,7 @@ static void draw_op(struct op *o, uint32_t client)
     fill_parts(o);
     if (o->shards <= 1 && (o->shape == PARTS || o->shape == CHECKED)) o->shape = LONE;
     o->tx = (struct tx){.parts = o->parts,
+                        .order = order_of(client),
                         .count = o->shards,
                         .coordinator = sim.client[client].home,
                         .kind = o->shape == CHECKED   ? TX_CHECKED
@@ -473,7 +467,12 @@ static void deliver(uint32_t from, uint32_t to)
     struct message m = c->m[c->head++];
     switch (m.kind) {
     case MSG_SCHED:
-        tx_arrive(&sim.shard[to], &m.part->part);
+        if (draw(100) < sim.away_share && m.op->away < AWAY_MAX) { /* its client takes no answers */
+            m.op->away++;
+            tx_turn_away(&sim.shard[to], &m.part->part);
+        } else {
+            tx_arrive(&sim.shard[to], &m.part->part);
+        }
         return;
     case MSG_LONE:
         take_lone(to, m.op);
@@ -521,10 +520,8 @@ static uint32_t choices(struct choice *out, uint32_t but)
         if (may_try(&sim.move[i]) && shard_of(sim.move[i].from) != but)
             out[n++] = (struct choice){MOVE, i, 0};
     for (uint32_t i = 0; i < sim.retries_count; i++) {
-        struct op *o = sim.retries[i];
-        bool waits_turn = o->has_turn && o->turn != sim.serving;
-        if (sim.client[o->client].home != but && !waits_turn)
-            out[n++] = (struct choice){RETRY, i, 0};
+        const struct op *o = sim.retries[i];
+        if (sim.client[o->client].home != but) out[n++] = (struct choice){RETRY, i, 0};
     }
     for (uint32_t i = 0; i < sim.clients; i++) {
         struct client *c = &sim.client[i];
@@ -579,10 +576,12 @@ static void build(uint64_t seed)
     rng_seed(&sim.rng, seed);
     sim.shards = 2 + draw(SHARDS - 1);
     sim.keys = sim.shards + draw(KEYS - sim.shards + 1);
+    if (draw(4) == 0) sim.keys = sim.shards = 2; /* all want the same two */
     sim.clients = 2 + draw(CLIENTS - 1);
     sim.read_share = draw(80);
     sim.all_share = draw(3) == 0 ? 8 : 0;
     sim.move_share = draw(2) == 0 ? 1 + draw(40) : 0;
+    sim.away_share = draw(4) == 0 ? 1 + draw(10) : 0;
     for (uint32_t s = 0; s < sim.shards; s++) {
         sched_init(&sim.sched[s]);
         tx_shard_init(&sim.shard[s], s, &sim.sched[s], &ops, &sim.shard[s]);
@@ -656,6 +655,12 @@ static bool finds_circle(uint32_t at, uint8_t *mark)
     return false;
 }
 
+/* Commands that its client sent later, passing it, may wait with a larger ticket than that of its next round. */
+static uint32_t window_of(const struct op *o)
+{
+    return sim.client[o->client].window;
+}
+
 static void judge(void)
 {
     uint8_t mark[IDS] = {0};
@@ -672,7 +677,9 @@ static void judge(void)
         if (!sched_is_empty(&sim.sched[s])) fail("something stays locked");
     }
     if (sim.steps >= STEPS_MAX) fail("no end");
-    if (sim.max_refusals > REFUSALS_BEFORE_TURN && sim.moves_count == 0) fail("refused too often");
+    for (uint32_t i = 0; i < sim.ops_count && !sim.bad; i++)
+        if (sim.op[i].rounds_lost > sim.op[i].away + window_of(&sim.op[i]))
+            fail("refused too often");
 }
 
 static void throw_away(void)
@@ -705,9 +712,9 @@ static uint32_t campaign(uint64_t from, uint32_t count)
 /* ---- mistakes */
 
 #ifdef MOON_TEST
-static const enum plant plants[] = {PLANT_RUN_BEFORE_GRANT,    PLANT_SKIP_LOCK,
-                                    PLANT_LONE_WITHOUT_TICKET, PLANT_LEAVE_EARLY,
-                                    PLANT_SERVE_BEHIND,        PLANT_WAIT_BEHIND_SERVE};
+static const enum plant plants[] = {
+    PLANT_RUN_BEFORE_GRANT, PLANT_SKIP_LOCK,    PLANT_LONE_WITHOUT_TICKET, PLANT_LEAVE_EARLY,
+    PLANT_SERVE_BEHIND,     PLANT_NEVER_RECALL, PLANT_RECALL_BEGUN,        PLANT_OVERTAKE_OWN};
 
 static uint32_t plants_not_found(uint32_t *found_out)
 {

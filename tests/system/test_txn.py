@@ -1,6 +1,7 @@
 """Commands over several shards are atomic, whatever the shards do meanwhile: MGET MSET MSETNX DEL UNLINK EXISTS TOUCH,
 and KEYS DBSIZE FLUSHALL FLUSHDB SWAPDB, which are about all keys."""
 import random
+import re
 import socket
 import struct
 import threading
@@ -198,8 +199,33 @@ def test_all_or_nothing_of_crossing_writes_is_seen(node):
     together(*[client_of(node, write(i)) for i in range(3)], *[client_of(node, read)] * 3)
 
 
-def test_clients_that_leave_while_others_wait_for_their_turn(node):
-    """A transaction that was refused thrice takes a number; one of those that wait for theirs loses its client."""
+def refused(node):
+    """Rounds of transactions that came to nothing."""
+    return sum(int(number) for number in re.findall(r"refused=(\d+)", node.client().call("INFO", "shards").decode()))
+
+
+def test_nobody_is_refused_for_what_others_want(node):
+    """All want the same keys, in both orders and from all shards; that they come late nowhere makes them begin anew."""
+    keys = [key_on(s % node_shards(node), node_shards(node), prefix=f"hot{s}-") for s in range(3)]
+
+    def write(number):
+        def run(c):
+            for i in range(300):
+                mine = keys[:2] if (i + number) % 3 else keys[::-1]
+                c.call("MSET", *[x for k in mine for x in (k, f"{number}-{i}")])
+        return run
+
+    def read(c):
+        for i in range(300):
+            got = c.call("MGET", *keys[:2]) if i % 2 else [c.call("GET", keys[i % 3])]
+            assert len(set(got)) == 1
+
+    together(*[client_of(node, write(i)) for i in range(6)], *[client_of(node, read)] * 3)
+    assert refused(node) == 0
+
+
+def test_clients_that_leave_while_others_wait(node):
+    """Transactions of theirs wait behind others, and hold up more."""
     until, numbers = time.monotonic() + 2.5, iter(range(10**9))
 
     def stay(c):

@@ -237,9 +237,10 @@ static void on_serve(void *ctx, struct sched_entry *e)
 }
 static const struct tx_ops ops = {.serve = on_serve};
 
-struct held { /* a transaction that was granted, and has not run */
+struct held { /* a transaction that was granted on all shards, and has not run */
     struct tx_shard shard;
-    struct sched_entry entry;
+    struct tx tx;
+    struct tx_part part;
     uint64_t hash;
 };
 
@@ -248,13 +249,16 @@ static void hold(struct fixture *f, struct held *h, uint64_t ticket, const char 
     tx_shard_init(&h->shard, 0, &f->core.sched, &ops, &f->core);
     f->core.parts = &h->shard;
     h->hash = hash_bytes(bytes_of(key));
-    assert_int_equal(sched_arrive(&f->core.sched, &h->entry, ticket, SCHED_WRITE, &h->hash, 1),
-                     SCHED_GRANTED);
+    memset(&h->tx, 0, sizeof h->tx);
+    h->part = (struct tx_part){.tx = &h->tx};
+    assert_int_equal(
+        sched_arrive(&f->core.sched, &h->part.entry, ticket, SCHED_WRITE, &h->hash, 1, 0),
+        SCHED_GRANTED);
 }
 
 static void let_go(struct fixture *f, struct held *h)
 {
-    tx_served(&h->shard, &h->entry); /* leaves, as any other entry would */
+    tx_served(&h->shard, &h->part.entry); /* leaves, as any other entry would */
     tx_settle(&h->shard);
     assert_true(core_serves_later(&f->core));
     core_serve_kept(&f->core);
@@ -331,7 +335,7 @@ static void test_who_gives_up_while_it_is_his_turn_lets_the_next_one_have_it(voi
     expect_got(&a, "");
     expect_got(&b, "*2\r\n$1\r\nk\r\n$1\r\n1\r\n");
     assert_false(core_serves_later(&f->core));
-    tx_served(&tx.shard, &tx.entry);
+    tx_served(&tx.shard, &tx.part.entry);
     assert_true(sched_is_empty(&f->core.sched));
     fixture_free(f);
 }
@@ -358,7 +362,7 @@ static void test_a_move_apart_keeps_its_source_at_once(void **state)
     assert_true(a.dropped);
     assert_false(must_wait(f, "k"));
     expect_got(&a, "");
-    tx_served(&other.shard, &other.entry);
+    tx_served(&other.shard, &other.part.entry);
     f->core.count = 1;
     fixture_free(f);
 }
