@@ -46,7 +46,7 @@ struct blocked {
     /* Of the home worker. */
     struct conn *conn; /* NULL: gone */
     uint64_t conn_id;
-    uint32_t home, pend;
+    uint32_t conn_index, home, pend;
     struct timer timer;
     /* Of whoever has the walk. */
     uint32_t from, end; /* argv: keys that were not looked at yet */
@@ -104,6 +104,7 @@ static struct blocked *blocked_try_new(struct conn *c, const struct request *rq,
     b->holds = 1; /* home's */
     b->home = c->worker->index;
     b->conn_id = c->id;
+    b->conn_index = c->index;
     b->from = first;
     b->end = end;
     b->home_note.of = b;
@@ -418,9 +419,9 @@ static bool try_here(struct worker *w, struct blocked *b, uint32_t until)
     out->len = 0;
     struct reply reply = {.out = out, .proto = b->waiter.proto};
     rq.key = db_key(rq.key.db, rq.argv[b->from]);
-    w->running = b->home == w->index ? b->conn : NULL;
+    worker_runs_for(w, b->home, b->conn_index, b->conn_id);
     core_run_waiter(&w->core, &rq, &run, &reply);
-    w->running = NULL;
+    worker_runs_for_nobody(w);
     if (run.lost) return false;
     if (!run.waits) {
         if (reply.errored) core_count_error(&w->core, out->data, out->len);

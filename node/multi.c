@@ -448,14 +448,15 @@ static void forget_job(struct worker *w, struct exec_job *j)
 static void run_job(struct worker *w, struct exec_job *j, bool refused)
 {
     struct reply reply = {.out = &w->part_reply, .proto = j->q.proto};
-    w->running = NULL;
     w->core.gate_lsn = 0;
     if (refused) {
         reply_error(&reply, ABORTED ": " NO_MEMORY_TO_WAIT);
         forget_job(w, j);
         return;
     }
+    worker_runs_for(w, j->q.from, j->q.conn_index, j->q.conn_id);
     run_body(w, &j->queue, &reply);
+    worker_runs_for_nobody(w);
     buf_free(&j->queue);
 }
 
@@ -762,9 +763,11 @@ static bool exec_waits(struct conn *c, struct multi *m, struct join *j)
     struct wait wait;
     if (!must_wait(w, &m->queue, c->id, &wait)) return false;
     struct exec_job *job = mem_alloc(MEM_REPLY, sizeof *job);
-    *job = (struct exec_job){
-        .q = {.conn_id = c->id, .conn_index = c->index, .proto = c->session.proto},
-        .queue = m->queue};
+    *job = (struct exec_job){.q = {.conn_id = c->id,
+                                   .conn_index = c->index,
+                                   .from = w->index,
+                                   .proto = c->session.proto},
+                             .queue = m->queue};
     buf_init(&m->queue, MEM_REPLY);
     job->q.pend = conn__pend(c, 1, NULL);
     conn__pend_at(c, job->q.pend)->join = j;

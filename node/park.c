@@ -10,10 +10,13 @@
 void park_idle(struct worker *w, uint32_t *spins)
 {
     const struct conn *running = w->running;
+    struct for_conn running_for = w->running_for;
+    worker_runs_for_nobody(w); /* what others run here meanwhile is not of that connection */
     park_here();
     txn__take_posts(w);
     txn__publish(w);
     w->running = running;
+    w->running_for = running_for;
     reactor_pause(spins);
 }
 

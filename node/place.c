@@ -740,10 +740,11 @@ HOT_INLINE void run_queued_conn(struct worker *w, struct queued *q)
 void place__run_peer(struct worker *w, struct queued *q)
 {
     struct reply reply = {.out = &w->part_reply, .proto = q->proto};
-    w->running = NULL;
     bool is_script = q->rq.spec->spread == SPREAD_SCRIPT;
     if (unlikely(is_script)) script__begin(w);
+    worker_runs_for(w, q->from, q->conn_index, q->conn_id);
     core_run(&w->core, &q->rq, &reply);
+    worker_runs_for_nobody(w);
     if (unlikely(is_script) && script__end(w)) w->core.gate_lsn = core_gate(&w->core);
     if (unlikely(reply.errored)) core_count_error(&w->core, w->part_reply.data, w->part_reply.len);
     answer__send(w, q, &w->part_reply);

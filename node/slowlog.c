@@ -1,6 +1,9 @@
 /* An entry is kept as the wire will show it, its arguments already cut: it is written once and read as it
  * is. Ids count up over all workers, so that joining is a merge by id. Every worker keeps as many entries as
- * the whole log may show: they might all be the newest. */
+ * the whole log may show: they might all be the newest.
+ *
+ * What ran on another shard than its connection's comes home as a note, before the answer: only there address and name
+ * are known. */
 #include "node/slowlog.h"
 
 #include <stdio.h>
@@ -85,41 +88,96 @@ static void add_args(struct reply *r, const struct request *rq)
     reply_bulk(r, bytes_view(more, (size_t)len));
 }
 
-/* `c` NULL: a part of what another shard's client asked for; who that is did not travel here. */
-static void write_entry(struct buf *out, uint64_t id, const struct conn *c,
-                        const struct request *rq, uint64_t duration_us)
+/* A slow command, wherever it ran; allocated with the arguments as they will be shown. */
+struct slow_note {
+    struct inbox_link link;
+    struct for_conn of;
+    int64_t at_s;
+    uint64_t duration_us;
+    size_t len;
+    uint8_t args[];
+};
+
+static struct slow_note *note_new(const struct request *rq, uint64_t duration_us)
 {
-    struct reply r = {.out = out, .proto = 2}; /* the same bytes in both protocols */
+    struct buf args;
+    buf_init(&args, MEM_NODE);
+    struct reply r = {.out = &args, .proto = 2}; /* the same bytes in both protocols */
+    add_args(&r, rq);
+    struct slow_note *n = mem_alloc(MEM_NODE, sizeof *n + args.len);
+    *n = (struct slow_note){
+        .at_s = clock_wall_us(&clock_real) / 1000000, .duration_us = duration_us, .len = args.len};
+    memcpy(n->args, args.data, args.len);
+    buf_free(&args);
+    return n;
+}
+
+/* `c` NULL: it is gone, or nobody's. */
+static void write_entry(struct buf *out, uint64_t id, const struct conn *c,
+                        const struct slow_note *n)
+{
+    struct reply r = {.out = out, .proto = 2};
     reply_array(&r, 6);
     reply_i64(&r, (int64_t)id);
-    reply_i64(&r, clock_wall_us(&clock_real) / 1000000);
-    reply_i64(&r, (int64_t)duration_us);
-    add_args(&r, rq);
+    reply_i64(&r, n->at_s);
+    reply_i64(&r, (int64_t)n->duration_us);
+    reply_raw(&r, bytes_view(n->args, n->len));
     reply_bulk_text(&r, c != NULL ? c->peer : "");
     reply_bulk_text(&r, c != NULL && c->session.name != NULL ? c->session.name : "");
 }
 
-static void keep(struct worker *w, const struct request *rq, uint64_t duration_us)
+/* Takes n. */
+static void keep_note(struct worker *w, const struct conn *c, struct slow_note *n)
 {
     struct slowlog *log = w->slowlog;
     uint32_t count_max = config.slowlog_max_len;
-    if (rq->spec->flags & CMD_SKIP_SLOWLOG) return;
     trim(log, count_max > 0 ? count_max - 1 : 0);
-    if (count_max == 0) return;
-    struct buf wire;
-    buf_init(&wire, MEM_NODE);
-    uint64_t id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed);
-    write_entry(&wire, id, w->running, rq, duration_us);
-    struct entry *e = mem_alloc(MEM_NODE, sizeof *e + wire.len);
-    *e = (struct entry){.older = log->newest, .id = id, .len = wire.len};
-    memcpy(e->wire, wire.data, wire.len);
-    buf_free(&wire);
-    if (log->newest != NULL)
-        log->newest->newer = e;
+    if (count_max > 0) {
+        struct buf wire;
+        buf_init(&wire, MEM_NODE);
+        uint64_t id = atomic_fetch_add_explicit(&next_id, 1, memory_order_relaxed);
+        write_entry(&wire, id, c, n);
+        struct entry *e = mem_alloc(MEM_NODE, sizeof *e + wire.len);
+        *e = (struct entry){.older = log->newest, .id = id, .len = wire.len};
+        memcpy(e->wire, wire.data, wire.len);
+        buf_free(&wire);
+        if (log->newest != NULL)
+            log->newest->newer = e;
+        else
+            log->oldest = e;
+        log->newest = e;
+        log->count++;
+    }
+    mem_free(MEM_NODE, n, sizeof *n + n->len);
+}
+
+static const struct conn *conn_of(const struct worker *w, const struct for_conn *of)
+{
+    const struct conn *c = of->index < w->conns_cap ? w->conns[of->index] : NULL;
+    return c != NULL && c->id == of->id ? c : NULL;
+}
+
+void slowlog__take_notes(struct worker *w)
+{
+    struct inbox_link *link = inbox_take(&w->slow_notes);
+    while (link != NULL) {
+        struct slow_note *n = container_of(link, struct slow_note, link);
+        link = link->next;
+        keep_note(w, conn_of(w, &n->of), n);
+    }
+}
+
+static void keep(struct worker *w, const struct request *rq, uint64_t duration_us)
+{
+    if (rq->spec->flags & CMD_SKIP_SLOWLOG) return;
+    struct slow_note *n = note_new(rq, duration_us);
+    n->of = w->running_for;
+    if (w->running != NULL || n->of.id == 0)
+        keep_note(w, w->running, n);
+    else if (n->of.home == w->index)
+        keep_note(w, conn_of(w, &n->of), n);
     else
-        log->oldest = e;
-    log->newest = e;
-    log->count++;
+        inbox_add(&node.workers[n->of.home]->slow_notes, &n->link); /* its answer wakes it */
 }
 
 static void on_slow(struct core *core, const struct request *rq, uint64_t duration_us)
@@ -142,6 +200,7 @@ void slowlog_open(struct worker *w)
 void slowlog_close(struct worker *w)
 {
     w->core.on_slow = NULL;
+    slowlog_take_notes(w);
     trim(w->slowlog, 0);
     mem_free(MEM_NODE, w->slowlog, sizeof *w->slowlog);
     w->slowlog = NULL;

@@ -127,9 +127,10 @@ static void run_request(struct worker *w, struct txn *t, struct part *p)
     struct reply reply = {.out = out, .proto = t->proto};
     if (t->spec->spread == SPREAD_GATHER) (void)buf_room(out, p->argc * (size_t)GATHER_GUESS_BYTES);
     bool writes = t->spec->flags & CMD_WRITE;
-    w->running = NULL;
+    worker_runs_for(w, t->tx.coordinator, t->conn_index, t->conn_id);
     if (writes) core_tx_begin(&w->core, t->txid, t->mask);
     core_run_admitted(&w->core, &rq, time_of(t), &reply, p != t->part);
+    worker_runs_for_nobody(w);
     w->core.run.known = NULL;
     if (writes) core_tx_end(&w->core);
     if (w->core.gate_lsn > p->gate_lsn) p->gate_lsn = w->core.gate_lsn;

@@ -179,6 +179,7 @@ static void pass(void *ctx)
     look_at_cut(w);
     if (core_must_serve(&w->core))
         core_serve(&w->core); /* others worked here, or the log was full */
+    slowlog_take_notes(w);    /* those behind which an answer came are here */
     place__take_answers(w);
     place__retry_room(w);
     multi__go_on(w);

@@ -99,7 +99,11 @@ struct worker {
     struct queued *batch;
     uint32_t batch_count;
     uint64_t batch_id;
-    const struct conn *running;                 /* whose request runs now; NULL: that of a peer's */
+    const struct conn *running; /* whose request runs now; NULL: for_conn's, or nobody's */
+    struct for_conn {           /* of any worker; id 0: nobody's */
+        uint64_t id;
+        uint32_t index, home;
+    } running_for;
     struct arena args;                          /* argv of the batch */
     struct buf part_reply;                      /* an answer to a peer while it is written */
     struct held_answer *held_head, **held_tail; /* answers waiting for the log */
@@ -111,6 +115,7 @@ struct worker {
     uint64_t map_version;
     uint16_t map_me;         /* this node in it */
     struct slowlog *slowlog; /* node/slowlog.c */
+    struct inbox slow_notes; /* of what other shards ran for connections of this one */
     struct ops_sample {      /* instantaneous_* of INFO, by cron */
         uint64_t commands, in_bytes, out_bytes;
         int64_t at_ms;
@@ -123,6 +128,17 @@ struct worker {
     _Atomic uint64_t replayed_bytes; /* load.c */
     enum worker_stage { WORKER_RUNS, WORKER_STOPS, WORKER_LEAVES } stage; /* stop.c */
 };
+
+/* From here on w runs something for that connection, which it may not look at; for the slow log. */
+static inline void worker_runs_for(struct worker *w, uint32_t home, uint32_t index, uint64_t id)
+{
+    w->running = NULL;
+    w->running_for = (struct for_conn){.id = id, .index = index, .home = home};
+}
+static inline void worker_runs_for_nobody(struct worker *w)
+{
+    worker_runs_for(w, 0, 0, 0);
+}
 
 /* The worker this thread runs; NULL on other threads. */
 struct worker *worker_self(void);
