@@ -84,6 +84,20 @@ void hold_answer(struct conn *c, uint32_t place, const struct hold *h, struct by
     w->holds = r;
 }
 
+void hold_reply(struct conn *c, const struct hold *h, struct reply *reply, size_t start)
+{
+    if (likely(h->shards == 0)) {
+        conn__reply_end(c, reply, start);
+        return;
+    }
+    struct buf out;
+    buf_init(&out, MEM_REPLY);
+    buf_add(&out, reply->out->data + start, reply->out->len - start);
+    reply->out->len = start;
+    hold_answer(c, conn__pend(c, 1, NULL), h, buf_bytes(&out));
+    buf_free(&out);
+}
+
 static void let_go(struct worker *w, struct held_reply *r, bool inside)
 {
     struct conn *c = r->conn_index < w->conns_cap ? w->conns[r->conn_index] : NULL;

@@ -28,6 +28,8 @@ static inline void hold_add(struct hold *h, const struct core *c)
 }
 /* Answers the place of c (on its worker's thread) once all of it lies inside the cut. */
 void hold_answer(struct conn *c, uint32_t place, const struct hold *h, struct bytes wire);
+/* The same for a reply that was begun: as conn__reply_end() if nothing of it has to wait. */
+void hold_reply(struct conn *c, const struct hold *h, struct reply *reply, size_t start);
 
 /* worker.c and stop.c: answers what may leave. */
 void hold__look(struct worker *w);

@@ -14,20 +14,21 @@
  *
  * A command over several shards (MGET, MSET …) is a transaction (txn.c), unless all of the shards but ours sleep and nothing
  * is under way on any: with their tokens in hand nobody can come between its parts, so they run one after the other
- * at one time, and it needs no intents. Of many keys it is left to the shards' threads, side by side.
+ * at one time, and it needs no intents. Their frames are written there and then: gates have nothing to wait for. Of many
+ * keys it is left to the shards' threads, side by side.
  *
  * What the shard's thread alone can do (background tasks, file operations, replies to its own connections) is
  * left for it, and it is woken. */
 #include "node/lend.h"
 
 #include "node/config.h"
+#include "node/hold.h"
 #include "node/park.h"
 #include "node/txn_priv.h"
 
 #define HOLD_NS_MAX 50000u /* what a wake takes */
-
-#define IN_PLACE_ARGS_MAX                                                                          \
-    256u /* of one command over several shards: more of it is quicker side by side */
+/* Of one command over several shards: more is done sooner side by side. */
+#define IN_PLACE_ARGS_MAX 256u
 
 static bool may_lend(const struct worker *owner)
 {
@@ -182,6 +183,19 @@ static void run_part(struct worker *w, const struct conn *c, const struct txn_pl
     leave(w, owner, own);
 }
 
+/* A part that its log alone knows of holds back all that is seen of its shard (docs/adr/0006). These are written at once,
+ * and with the last of them the cut has passed them all: nobody had to wait, nobody is woken. */
+static void write_logs(struct worker *w)
+{
+    uint64_t own = w->span.mask & UINT64_C(1) << w->index;
+    if (!w->span.core[__builtin_ctzll(w->span.mask)]->waits) return; /* nothing was logged */
+    for (uint64_t left = w->span.mask & ~own; left != 0; left &= left - 1)
+        core_pass_end(w->span.core[__builtin_ctzll(left)]);
+    if (own != 0) core_pass_end(&w->core);
+    for (uint64_t left = w->span.mask; left != 0; left &= left - 1)
+        (void)core_look_at_cut(w->span.core[__builtin_ctzll(left)]);
+}
+
 static void serve(struct worker *w)
 {
     for (uint64_t left = w->span.mask; left != 0; left &= left - 1) {
@@ -201,6 +215,7 @@ static void run_parts(struct worker *w, const struct conn *c, const struct txn_p
     for (uint64_t left = w->span.mask; left != 0; left &= left - 1)
         run_part(w, c, plan, (uint32_t)__builtin_ctzll(left), now_ms);
     if (writes) span_tx_end(&w->span);
+    write_logs(w);
     serve(w);
 }
 
@@ -211,11 +226,15 @@ static void reply_refusal(struct worker *w, const struct cmd_spec *spec, enum rc
     stat_bump(&w->core.cmd_stats[spec->id].rejected, 1);
 }
 
-static bool may_run_all(const struct worker *w, const struct txn_plan *plan)
+/* At once, unless a log could not be written: then nothing more is done on these cores. */
+static void answer(struct worker *w, struct conn *c, struct reply *reply, size_t start)
 {
-    const struct request *rq = plan->rq;
-    if (rq->argc > IN_PLACE_ARGS_MAX) return false;
-    return !(rq->spec->flags & CMD_WRITE) || w->core.journal == NULL;
+    struct hold hold;
+    hold.shards = 0;
+    for (uint64_t left = w->span.mask; left != 0; left &= left - 1)
+        hold_add(&hold, w->span.core[__builtin_ctzll(left)]);
+    hold_reply(c, &hold, reply, start);
+    if (unlikely(hold.shards != 0)) lend__give_back_all(w);
 }
 
 bool lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan)
@@ -225,7 +244,7 @@ bool lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan
     size_t start;
     for (uint32_t s = 0; s < w->core.count; s++)
         if (plan->argc[s] > 0) mask |= UINT64_C(1) << s;
-    if (!may_run_all(w, plan) || !take_all(w, mask)) return false;
+    if (plan->rq->argc > IN_PLACE_ARGS_MAX || !take_all(w, mask)) return false;
     set_span(w, mask);
     enum rc rc = admit(w, c, plan, &now_ms);
     if (rc == RC_OK && !is_forbidden(w, c, plan, now_ms)) run_parts(w, c, plan, now_ms);
@@ -237,7 +256,7 @@ bool lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan
     place__merge_drop(plan->merge);
     if (unlikely(reply.out->data[start] == '-'))
         core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
-    conn__reply_end(c, &reply, start);
+    answer(w, c, &reply, start);
     return true;
 }
 
@@ -249,18 +268,19 @@ bool lend__settle(struct worker *owner)
     if (unlikely(owner->owes_publish || owner->served_head != NULL)) place__publish_for(owner);
     return reactor_owed(&owner->core.reactor) || owner->dirty != NULL ||
            owner->ready_head != NULL || core_must_serve(&owner->core) ||
-           core_serves_later(&owner->core) || tx_is_owed(&owner->txn.shard);
+           core_serves_later(&owner->core) || tx_is_owed(&owner->txn.shard) ||
+           core_cut_moved(&owner->core) || (owner->holds != NULL && hold__pending(owner));
 }
 
 void lend__give_back_all(struct worker *w)
 {
-    for (uint64_t left = w->lent; left != 0; left &= left - 1) {
-        struct worker *owner = w->peers[__builtin_ctzll(left)].worker;
+    while (w->lent != 0) {
+        struct worker *owner = w->peers[__builtin_ctzll(w->lent)].worker;
         bool wake = lend__settle(owner);
+        w->lent &= w->lent - 1; /* from here on whoever moves its cut wakes it */
         reactor_give(&owner->core.reactor, TOKEN_FREE);
         if (wake) reactor_wake(&owner->core.reactor);
     }
-    w->lent = 0;
 }
 
 void lend__give_back_in_time(struct worker *w)

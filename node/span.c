@@ -124,16 +124,7 @@ void span__reply(struct worker *w, struct conn *c, struct reply *reply, size_t s
     if (unlikely(reply->errored))
         core_count_error(&w->core, reply->out->data + start, reply->out->len - start);
     span__end(w, w->span.mask, &hold);
-    if (hold.shards == 0) {
-        conn__reply_end(c, reply, start);
-        return;
-    }
-    struct buf out;
-    buf_init(&out, MEM_REPLY);
-    buf_add(&out, reply->out->data + start, reply->out->len - start);
-    reply->out->len = start;
-    hold_answer(c, conn__pend(c, 1, NULL), &hold, buf_bytes(&out));
-    buf_free(&out);
+    hold_reply(c, &hold, reply, start);
 }
 
 static void run(struct worker *w, struct conn *c, struct request *rq)

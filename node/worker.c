@@ -143,7 +143,8 @@ static void release(struct worker *w)
 void worker__log_moved(struct worker *w)
 {
     struct core *c = &w->core;
-    wake_shards(core_log_moved(c));
+    /* Those whose tokens we hold are looked at when they are given back (lend__settle). */
+    wake_shards(core_log_moved(c) & ~self->lent);
     if (unlikely(c->gated) && !journal_makes_wait(c->journal)) core_set_gated(c, false);
     release(w);
 }

@@ -8,9 +8,10 @@ import pytest
 from moonlib.faulty import fixture_faulty, fixture_library  # noqa: F401 (fixtures)
 from moonlib.pair import DEBUG, Pair, has_reply
 from moonlib.planted import fixture_plant  # noqa: F401 (fixture)
-from moonlib.resp import encode
+from moonlib.resp import ReplyError, encode
 
 POLICIES = ("always", "everysec")
+BY_MESSAGE = (*DEBUG, "--shard-lending", "no")
 SOON = 0.2
 
 
@@ -63,13 +64,13 @@ def half_is_dropped_for_good(f):
 
 @pytest.mark.parametrize("fsync", POLICIES)
 def test_half_a_transaction_is_dropped_for_good(faulty, fsync):
-    half_is_dropped_for_good(faulty(2, fsync, DEBUG))
+    half_is_dropped_for_good(faulty(2, fsync, BY_MESSAGE))
 
 
 @pytest.mark.parametrize("fsync", POLICIES)
 def test_what_was_dropped_does_not_come_back(faulty, fsync):
     """Nothing is written between the crashes."""
-    f = faulty(2, fsync, DEBUG)
+    f = faulty(2, fsync, BY_MESSAGE)
     pair, _ = leave_half(f)
     for shards in (2, 2, 4, 2):
         with started_again(f, shards) as c:
@@ -82,4 +83,58 @@ def test_what_was_dropped_does_not_come_back(faulty, fsync):
 def test_a_planted_mistake_is_found(plant, faulty, mistake, says):
     plant(mistake)
     with pytest.raises(AssertionError, match=says):
-        half_is_dropped_for_good(faulty(2, "always", DEBUG))
+        half_is_dropped_for_good(faulty(2, "always", BY_MESSAGE))
+
+
+# ---- one thread runs and writes all parts, as the other shards sleep
+
+def logs_with(f, word):
+    """Numbers of the logs that hold it."""
+    return [log for log in range(f.shards)
+            if any(word in file.read_bytes() for file in f.folder.rglob(f"log-*-{log:02d}-*"))]
+
+
+@pytest.mark.parametrize("log", [0, 1])
+def test_a_thread_that_is_killed_between_two_logs(faulty, log):
+    """The other shard's log is written first. Where its token is, nobody else reads what it did."""
+    f = faulty(2, "everysec", DEBUG)
+    pair = Pair(f.node)
+    writer, readers = pair.on(0), [pair.on(0), pair.on(1)]
+    assert writer.call("MSET", pair.a, "old", pair.b, "old") == b"OK"
+    time.sleep(SOON)
+    f.tell("stall", log=log)
+    writer.send(encode(["MSET", pair.a, "new", pair.b, "new"]))
+    time.sleep(SOON)
+    for reader, key in zip(readers, (pair.a, pair.b)):
+        reader.send(encode(["GET", key]))
+    time.sleep(SOON)
+    assert logs_with(f, b"old") == [0, 1] and logs_with(f, b"new") == ([1] if log == 0 else [])
+    assert not any(map(has_reply, [writer, *readers]))
+    f.node.kill()
+    f.heal()
+    pair.close()
+    for shards in (2, 1):
+        with started_again(f, shards) as c:
+            assert c.call("MGET", pair.a, pair.b) == [b"old", b"old"]
+
+
+@pytest.mark.parametrize("log", [0, 1])
+def test_one_of_two_logs_cannot_be_written(faulty, log):
+    f = faulty(2, "everysec", DEBUG)
+    pair = Pair(f.node)
+    writer, reader = pair.on(0), pair.on(1)
+    assert writer.call("MSET", pair.a, "old", pair.b, "old") == b"OK"
+    time.sleep(SOON)
+    f.tell("fail", log=log)
+    with pytest.raises(ReplyError, match="IOERR .* outcome is unknown"):
+        writer.call("MSET", pair.a, "new", pair.b, "new")
+    assert reader.call("MGET", pair.a, pair.b) == [b"new", b"new"]  # memory is newer than the disk
+    for c in (writer, reader):
+        with pytest.raises(ReplyError, match="MISCONF"):
+            c.call("MSET", pair.a, "newer", pair.b, "newer")
+    f.node.kill()
+    f.heal()
+    pair.close()
+    with started_again(f, 2) as c:
+        assert c.call("MGET", pair.a, pair.b) == [b"old", b"old"]
+        assert c.call("MSET", pair.a, "1", pair.b, "1") == b"OK"

@@ -46,10 +46,15 @@ class Pair:
                 return c
 
     def stop(self, shard):
-        """The shard does nothing for NAP seconds."""
-        c = self.on(shard)
+        """The shard does nothing for NAP seconds. Until its thread has woken for that it is lent, and asked again."""
+        c, probe = self.on(shard), self.on(1 - shard)
         c.send(encode(["DEBUG", "SLEEP", str(NAP)]))
-        time.sleep(0.05)
+        asked = True
+        while asked:
+            probe.send(encode(["GET", (self.a, self.b)[shard]]))
+            asked = has_reply(probe, 0.05)
+            if asked:
+                probe.read_raw()
         return c
 
     def close(self):

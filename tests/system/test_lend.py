@@ -117,6 +117,25 @@ def test_commands_over_several_shards_wake_nobody(node):
     assert told["wakes"] <= done / 10
 
 
+@pytest.mark.parametrize("fsync", ["everysec", "no"])
+@pytest.mark.parametrize("io", IOS)
+def test_nor_do_they_with_a_log(io, fsync, tmp_path):
+    """All parts are written by one thread, and acknowledged then: each kill finds them whole."""
+    keys = [key_on(s, 3, "all") for s in range(3)]
+    for round_ in range(3):
+        node = start_moon(shards=3, io=io, appendonly="yes", folder=str(tmp_path), args=["--appendfsync", fsync])
+        with node.client() as c:
+            assert c.call("MGET", *keys) == [b"last%d" % (round_ - 1) if round_ > 0 else None] * 3
+            settle()
+            before = counters(c)
+            done = sum(over_all_shards(c, keys, i) for i in range(20))
+            told = spent(c, before)
+            assert c.call("MSET", *(x for key in keys for x in (key, f"last{round_}"))) == b"OK"
+        node.kill()
+        assert told["lends"] >= done * 2 * 0.9
+        assert told["wakes"] <= done / 10
+
+
 def calls_of(client, name):
     found = re.search(rb"cmdstat_%s:calls=(\d+),usec=(\d+).*?rejected_calls=(\d+)" % name, client.call("INFO", "commandstats"))
     return [int(n) for n in found.groups()]
@@ -282,6 +301,8 @@ def test_gated_shards_are_not_lent(io, tmp_path):
         for i in range(50):
             assert c.call("SET", f"k{i}", str(i)) == b"OK"
             assert c.call("GET", f"k{i}") == str(i).encode()
+            assert c.call("MSET", f"k{i}", "a", f"k{i + 1}", "b", f"k{i + 2}", "c") == b"OK"
+            assert c.call("MGET", f"k{i}", f"k{i + 1}", f"k{i + 2}") == [b"a", b"b", b"c"]
         assert spent(c, before)["lends"] == 0
         c.call("CONFIG", "SET", "appendfsync", "everysec")
         settle()
