@@ -201,6 +201,13 @@ class Client:
         self.at = end
         return raw
 
+    def read_bytes(self, count):
+        deadline = time.monotonic() + self.timeout
+        while len(self.buffer) < self.at + count:
+            self.fill(deadline)
+        self.at += count
+        return bytes(self.buffer[self.at - count:self.at])
+
     def read_all(self):
         """What the server still says until it closes."""
         deadline = time.monotonic() + self.timeout

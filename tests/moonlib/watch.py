@@ -46,13 +46,28 @@ class Watch:
 
 def schedstat_files(pid):
     folder = f"/proc/{pid}/task"
-    paths = [f"{folder}/{task}/schedstat" for task in os.listdir(folder)] + ["/proc/self/schedstat"]
+    paths = [f"{folder}/{task}/schedstat" for task in os.listdir(folder)] + ["/proc/thread-self/schedstat"]
     return [open(path, "rb", buffering=0) for path in paths if os.path.exists(path)]
 
 
 def starved_ns(files):
     """Per thread: how long it was ready and did not run, so far."""
     return [int(os.pread(f.fileno(), 100, 0).split()[1]) for f in files]
+
+
+class Stopwatch:
+    """For work that the server's threads and this one do in turn: seconds without those for which one of them was ready
+    to run and waited for a CPU."""
+
+    def __init__(self, pid):
+        self.files = schedstat_files(pid)
+        self.began = self.now()
+
+    def now(self):
+        return time.monotonic() - sum(starved_ns(self.files)) / 1e9
+
+    def seconds(self):
+        return self.now() - self.began
 
 
 def connect(port, password):

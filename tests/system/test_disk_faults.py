@@ -11,9 +11,9 @@ import pytest
 from moonlib.faulty import fixture_faulty, fixture_library  # noqa: F401 (fixtures)
 from moonlib.resp import encode, reply_end
 from moonlib.server import moon_binary, start_moon
+from moonlib.setups import IOS, meeting
 from test_flow import key_on
 
-IOS = ("epoll", "uring")
 POLICIES = ("always", "everysec", "no")
 SHARDS = (1, 2, 4)
 SEGMENT = 16 << 20  # of a log; three of them are there before one is needed
@@ -88,9 +88,7 @@ def write_until_refused(node, key, model, value):
     return held
 
 
-@pytest.mark.parametrize("fsync", POLICIES)
-@pytest.mark.parametrize("shards", SHARDS)
-@pytest.mark.parametrize("io", IOS)
+@pytest.mark.parametrize("shards, fsync, io", meeting(SHARDS, POLICIES))
 def test_a_full_disk(small_disk, io, shards, fsync):
     where = small_disk(shards * 6 * SEGMENT)
     data = where / "data"

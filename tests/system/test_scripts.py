@@ -11,12 +11,11 @@ import redis
 
 from moonlib.resp import ReplyError
 from moonlib.server import start_moon
+from moonlib.setups import alternating, name_of
 from moonlib.slots import key_on, shards_of, tags
 
-SETUPS = [(shards, io) for shards in (1, 2, 4) for io in ("epoll", "uring")]
 
-
-@pytest.fixture(name="node", params=SETUPS, ids=lambda s: f"{s[0]}-{s[1]}")
+@pytest.fixture(name="node", params=alternating(1, 2, 4), ids=name_of)
 def fixture_node(request, nodes):
     return nodes.get(*request.param)
 

@@ -10,9 +10,9 @@ import pytest
 
 from moonlib.resp import Client, Disconnected, ReplyError, encode, parse, reply_end
 from moonlib.server import moon_binary, start_moon
+from moonlib.setups import IOS, meeting
 from moonlib.slots import key_on
 
-IOS = ("epoll", "uring")
 DEPTH = 200
 COUNTERS = 5  # keys of one client: on several shards
 
@@ -72,9 +72,7 @@ class Pipeliner(threading.Thread):
         return [len(self.replies[k::COUNTERS]) for k in range(COUNTERS)]
 
 
-@pytest.mark.parametrize("fsync", ("everysec", "always"))
-@pytest.mark.parametrize("shards", (1, 2, 4))
-@pytest.mark.parametrize("io", IOS)
+@pytest.mark.parametrize("shards, fsync, io", meeting((1, 2, 4), ("everysec", "always")))
 def test_what_was_executed_is_answered_and_kept(tmp_path, io, shards, fsync):
     args = ["--appendfsync", fsync]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):

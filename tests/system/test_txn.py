@@ -12,10 +12,9 @@ import pytest
 from moonlib.pair import NAP, has_reply
 from moonlib.resp import encode, parse, to_python
 from moonlib.server import start_moon
+from moonlib.setups import alternating, name_of
 from moonlib.slots import key_on
 
-IOS = ("epoll", "uring")
-SETUPS = [(1, "epoll"), *[(shards, io) for shards in (2, 4) for io in IOS], (8, "epoll")]
 SOON = NAP / 3
 
 
@@ -163,7 +162,7 @@ def client_of(node, work, timeout=30):
     return run
 
 
-@pytest.fixture(name="node", params=SETUPS, ids=lambda s: f"{s[0]}-{s[1]}")
+@pytest.fixture(name="node", params=alternating(1, 2, 4, 8), ids=name_of)
 def fixture_node(request):
     with start_moon(shards=request.param[0], io=request.param[1]) as node:
         yield node
