@@ -189,15 +189,19 @@ def test_a_client_that_does_not_read_does_not_hold_the_stop(io):
             assert time.monotonic() - begin < 4
 
 
+SEND_SECONDS = 2  # STOP_SEND_MS: who has not read by then is closed without the rest
+
+
 def read_to_the_end(s):
+    """How the replies begin, and whether the last is whole. They are taken apart when all is there: the node does not
+    wait for long."""
     data, at, replies = bytearray(), 0, []
     while piece := s.recv(1 << 20):
         data += piece
-        while (end := reply_end(data, at)) > 0:
-            replies.append(bytes(data[at:end]))
-            at = end
-    assert at == len(data), "ends within a reply"
-    return replies
+    while (end := reply_end(data, at)) > 0:
+        replies.append(bytes(data[at:at + 10]))
+        at = end
+    return replies, at == len(data)
 
 
 @pytest.mark.parametrize("reads", (True, False))
@@ -219,11 +223,13 @@ def test_requests_that_a_shard_gave_back_are_run_and_kept_or_not_run(tmp_path, i
         time.sleep(0.1)
         if reads:
             with ThreadPoolExecutor() as pool:
-                pushed = [sum(r.startswith(b":") for r in replies) for replies in pool.map(read_to_the_end, socks)]
+                ends = list(pool.map(read_to_the_end, socks))
+            pushed = [sum(r.startswith(b":") for r in replies) for replies, _ in ends]
         assert node.process.wait(10) == 0
-        assert time.monotonic() - begin < 8
-        if not reads:
-            assert "did not read their replies" in node.log_tail()
+        took = time.monotonic() - begin
+        assert took < 8
+        late = "did not read their replies" in node.log_tail()
+        assert late == (not reads) or took >= SEND_SECONDS  # too busy a machine to read 240 MB
         for s in socks:
             s.close()
     finally:
@@ -231,10 +237,12 @@ def test_requests_that_a_shard_gave_back_are_run_and_kept_or_not_run(tmp_path, i
     assert log_is_whole(tmp_path)
     if not reads:
         return
+    assert late or all(is_whole for _, is_whole in ends), "ends within a reply"
     assert sum(pushed) > 20
     with start_moon(shards=2, io=io, appendonly="yes", folder=str(tmp_path)) as again, again.client() as c:
         held = [c.call("LRANGE", key, 0, -1) for key in numbers]
-        assert [held[i // 2].count(b"%d" % i) for i in range(4)] == pushed
+        kept = [held[i // 2].count(b"%d" % i) for i in range(4)]
+        assert all(k >= p for k, p in zip(kept, pushed)) if late else kept == pushed
 
 
 @pytest.mark.parametrize("io", IOS)

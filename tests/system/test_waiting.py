@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from moonlib.pair import shard_of_conn
 from moonlib.resp import encode
 from moonlib.server import start_moon
 from moonlib.slots import key_on
@@ -50,15 +51,11 @@ def rss_bytes(pid):
 
 def by_shard(node):
     """Two connections, the first on shard 0, the second on shard 1: they are dealt out in turn."""
-    a, b = node.client(timeout=20), node.client(timeout=20)
-    b.call("PING")
-    a.send(encode(["DEBUG", "SLEEP", "0.3"]))
-    time.sleep(0.05)
-    start = time.monotonic()
-    b.call("GET", key_on(0, 2))
-    waited = time.monotonic() - start > 0.1
-    assert a.read_raw() == b"+OK\r\n"
-    return (a, b) if waited else (b, a)
+    conns = [node.client(timeout=20) for _ in range(4)]
+    for c in conns:
+        c.call("PING")  # it has arrived
+    a, b = conns[:2]
+    return (a, b) if shard_of_conn(a, conns[1::2], 2) == 0 else (b, a)
 
 
 def reader(c, count, errors):
