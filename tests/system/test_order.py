@@ -10,6 +10,7 @@ import pytest
 
 from moonlib.pair import has_reply, shard_of_conn
 from moonlib.resp import encode
+from moonlib.setups import meeting
 from moonlib.slots import key_on, shards_of
 
 SETUPS = [(shards, io) for shards in (1, 2, 4) for io in ("epoll", "uring")]
@@ -206,10 +207,10 @@ class Talker:
         raise AssertionError(f"more than was asked: {data[:200]!r}")
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_pipelines_are_answered_as_by_one_thread(node, seed):
+@pytest.mark.parametrize("shards, seed, io", meeting((1, 2, 4), SEEDS))
+def test_pipelines_are_answered_as_by_one_thread(nodes, shards, seed, io):
     """Five connections at once, each in databases of its own; some read late."""
-    rng = random.Random(seed)
+    node, rng = nodes.get(shards, io), random.Random(seed)
     talkers = [Talker(node, seed * 100 + i, list(range(3 * i, 3 * i + 3))) for i in range(5)]
     until = time.monotonic() + 60
     while not all(t.is_done for t in talkers):
