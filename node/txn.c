@@ -256,14 +256,16 @@ void txn__publish(struct worker *w)
 
 /* ---- keys of a connection's own transactions */
 
-static struct open_key **chain_of(const struct worker *w, uint64_t hash)
+/* By key and connection: by key alone, 1,000 connections that want the same one were a chain to be walked to its end. */
+static struct open_key **chain_of(const struct worker *w, uint64_t hash, uint64_t conn_id)
 {
-    return (struct open_key **)(uintptr_t)&w->txn.keys[(hash >> 8) & (TXN_KEY_CHAINS - 1)];
+    uint64_t at = (hash >> 8) + conn_id;
+    return (struct open_key **)(uintptr_t)&w->txn.keys[at & (TXN_KEY_CHAINS - 1)];
 }
 
 bool txn__has_key(const struct worker *w, const struct conn *c, uint64_t hash)
 {
-    for (const struct open_key *k = *chain_of(w, hash); k != NULL; k = k->next)
+    for (const struct open_key *k = *chain_of(w, hash, c->id); k != NULL; k = k->next)
         if (k->hash == hash && k->conn_id == c->id) return true;
     return c->txns_global > 0;
 }
@@ -288,7 +290,7 @@ bool txn__is_full(const struct worker *w, const struct conn *c)
 static void open_keys(struct worker *w, struct txn *t)
 {
     for (uint32_t i = 0; i < t->keys_count; i++) {
-        struct open_key **chain = chain_of(w, t->keys[i].hash);
+        struct open_key **chain = chain_of(w, t->keys[i].hash, t->conn_id);
         t->keys[i].conn_id = t->conn_id;
         t->keys[i].next = *chain;
         *chain = &t->keys[i];
@@ -299,7 +301,7 @@ static void open_keys(struct worker *w, struct txn *t)
 static void close_keys(struct worker *w, struct txn *t)
 {
     for (uint32_t i = t->keys_count; i-- > 0;) {
-        struct open_key **link = chain_of(w, t->keys[i].hash);
+        struct open_key **link = chain_of(w, t->keys[i].hash, t->conn_id);
         while (*link != &t->keys[i])
             link = &(*link)->next;
         *link = t->keys[i].next;
