@@ -96,7 +96,7 @@ struct conn {
     uint64_t *far_bytes;     /* counted answers by shard; NULL: none so far */
     struct blocked *blocked; /* with CONN_WAIT_KEYS */
     struct conn *ready_next, *dirty_next, *gated_next, *room_next;
-    uint8_t room_for;          /* CONN_WAIT_ROOM: a shard, or ROOM_LOG */
+    uint8_t room_for;          /* CONN_WAIT_ROOM: as place__wait_room() was told */
     struct conn *touched_next; /* had input in this pass: settled at its end */
     uint64_t
         skip_batch; /* the rest of its requests in this batch are not run: parsed again later */

@@ -14,6 +14,8 @@
 #include "shard/rt/sock.h"
 
 #define CREDIT_MAX (MAILBOX_BYTES / 2 / (sizeof(struct msg_answer) + ANSWER_INLINE_MAX))
+/* Of it, for parts of transactions: they wait for others, and commands that need not shall find room. */
+#define CREDIT_TXNS_MAX (CREDIT_MAX / 4 * 3)
 /* Of such blocks on their way to one shard, and one more of any size. */
 #define REQUEST_BLOCKS_MAX (8u << 20)
 /* Of peers per batch: a request taken must run, so what a batch may add to the log is bounded. */
@@ -21,11 +23,16 @@
 
 /* ---- sending requests */
 
-static bool peer_has_room(const struct peer *p)
+static bool peer_takes(const struct peer *p, uint32_t outstanding_max)
 {
-    return p->outstanding < CREDIT_MAX &&
+    return p->outstanding < outstanding_max &&
            atomic_load_explicit(&p->block_bytes, memory_order_seq_cst) < REQUEST_BLOCKS_MAX &&
            mailbox_room(p->requests_out) >= sizeof(struct msg_request) + REQUEST_INLINE_MAX;
+}
+
+static bool peer_has_room(const struct peer *p)
+{
+    return peer_takes(p, CREDIT_MAX);
 }
 
 bool place__has_room(const struct worker *w, uint32_t to)
@@ -146,6 +153,8 @@ void place__wait_room(struct worker *w, struct conn *c, uint32_t wanted)
     if (c->consumed == 0) w->room_front = &c->room_next;
     if (wanted == ROOM_LOG)
         w->room_log = true;
+    else if (wanted & ROOM_TXN)
+        w->room_txns |= UINT64_C(1) << (wanted & ~ROOM_TXN);
     else
         w->room_shards |= UINT64_C(1) << wanted;
 }
@@ -160,33 +169,86 @@ void place__leave_room(struct worker *w, struct conn *c)
     if (w->room_front == &c->room_next) w->room_front = link;
 }
 
+/* Of the shards in the mask. */
+static uint64_t have_room(const struct worker *w, uint64_t mask, size_t outstanding_max)
+{
+    uint64_t have = 0;
+    for (uint64_t left = mask; left != 0; left &= left - 1) {
+        uint32_t s = (uint32_t)__builtin_ctzll(left);
+        if (peer_takes(&w->peers[s], (uint32_t)outstanding_max)) have |= UINT64_C(1) << s;
+    }
+    return have;
+}
+
+/* What is waited for and is there now. */
+struct room {
+    uint64_t shards, txns;
+    bool log;
+};
+
+static struct room room_that_came(const struct worker *w)
+{
+    return (struct room){.shards = have_room(w, w->room_shards, CREDIT_MAX),
+                         .txns = have_room(w, w->room_txns, CREDIT_TXNS_MAX),
+                         .log = w->room_log && !log_behind(w)};
+}
+
+static bool is_any(const struct room *r)
+{
+    return r->shards != 0 || r->txns != 0 || r->log;
+}
+
 static bool room_came(const struct worker *w)
 {
-    if (w->room_log && !log_behind(w)) return true;
-    for (uint64_t left = w->room_shards; left != 0; left &= left - 1)
-        if (peer_has_room(&w->peers[__builtin_ctzll(left)])) return true;
-    return false;
+    struct room r = room_that_came(w);
+    return is_any(&r);
+}
+
+/* Takes what c waits for. As many go on as there are places: of 1,000 that wait each would else be parsed again for
+ * each place. */
+static bool takes_room(const struct worker *w, struct room *r, const struct conn *c,
+                       uint32_t *promised)
+{
+    if (c->room_for == ROOM_LOG) return r->log;
+    bool txn = c->room_for & ROOM_TXN;
+    uint32_t s = c->room_for & ~ROOM_TXN;
+    uint64_t *have = txn ? &r->txns : &r->shards;
+    if (!(*have >> s & 1)) return false;
+    promised[s]++;
+    if (w->peers[s].outstanding + promised[s] >= (txn ? CREDIT_TXNS_MAX : CREDIT_MAX))
+        *have &= ~(UINT64_C(1) << s);
+    return true;
 }
 
 void place__retry_room(struct worker *w)
 {
-    if (likely(w->room == NULL) || !room_came(w)) return;
-    struct conn *list = w->room;
+    if (likely(w->room == NULL)) return;
+    struct room came = room_that_came(w);
+    if (!is_any(&came)) return;
+    struct room asked = {.shards = w->room_shards, .txns = w->room_txns, .log = w->room_log};
+    uint32_t promised[SHARDS_MAX] = {0};
+    struct conn *list = w->room, **tail = w->room_tail;
     w->room = NULL;
     w->room_tail = w->room_front = &w->room;
-    w->room_shards = 0;
+    w->room_shards = w->room_txns = 0;
     w->room_log = false;
-    while (list != NULL) {
+    while (list != NULL && is_any(&came)) {
         struct conn *c = list;
         list = c->room_next;
         c->flags &= ~(uint32_t)CONN_WAIT_ROOM;
-        if (c->room_for == ROOM_LOG ? log_behind(w) : !peer_has_room(&w->peers[c->room_for])) {
+        if (!takes_room(w, &came, c, promised)) {
             place__wait_room(w, c, c->room_for);
             continue;
         }
         conn__unblock(c, CONN_WAIT_ROOM);
         if (unlikely(c->returned_count > 0)) place__resend(c);
     }
+    if (list == NULL) return;
+    *w->room_tail = list; /* nothing is left for these; what they wait for is not looked at */
+    w->room_tail = w->room_front = tail;
+    w->room_shards |= asked.shards;
+    w->room_txns |= asked.txns;
+    w->room_log |= asked.log;
 }
 
 void place__stall(struct worker *w, struct conn *c, uint32_t flag)
@@ -268,21 +330,25 @@ static void run_on(struct worker *w, struct conn *c, struct request *rq, uint32_
         run_there(w, c, rq, shard);
 }
 
-/* NULL: all shards. True: c waits for one that has no room. */
-bool place__must_wait_for_room(struct worker *w, struct conn *c, const uint32_t *arguments)
+bool place__must_wait(struct worker *w, struct conn *c)
 {
     for (uint32_t s = 0; s < w->core.count; s++) {
-        if (s == w->index || (arguments != NULL && arguments[s] == 0)) continue;
-        if (likely(peer_has_room(&w->peers[s]))) continue;
+        if (s == w->index || likely(peer_has_room(&w->peers[s]))) continue;
         stall_for_room(w, c, s);
         return true;
     }
     return false;
 }
 
-bool place__must_wait(struct worker *w, struct conn *c)
+bool place__must_wait_for_parts(struct worker *w, struct conn *c, const uint32_t *arguments)
 {
-    return place__must_wait_for_room(w, c, NULL);
+    for (uint32_t s = 0; s < w->core.count; s++) {
+        if (s == w->index || (arguments != NULL && arguments[s] == 0)) continue;
+        if (likely(peer_takes(&w->peers[s], CREDIT_TXNS_MAX))) continue;
+        stall_for_room(w, c, s | ROOM_TXN);
+        return true;
+    }
+    return false;
 }
 
 /* True and *shard_out if all keys lie on one shard: keys found by their specs (numkeys, keywords). */
@@ -410,7 +476,7 @@ static void run_conn(struct worker *w, struct conn *c, struct request *rq)
         return;
     }
     lend__give_back(w); /* it may take long, or want the others to stand */
-    if (place__must_wait_for_room(w, c, NULL)) return;
+    if (place__must_wait(w, c)) return;
     if (unlikely(rq->spec->run_conn == multi__exec) && !ready_for_exec(w, c)) return;
     size_t start;
     struct reply reply = conn__reply_begin(c, &start);

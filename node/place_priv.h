@@ -135,6 +135,7 @@ bool place__has_room(const struct worker *w, uint32_t to); /* for a request to t
 /* c has a request that found no room in the mailbox of that shard (or, ROOM_LOG, in the log): it is seen to
  * again when there is some. */
 #define ROOM_LOG SHARDS_MAX
+#define ROOM_TXN 0x80u /* beside the shard: room for a part of a transaction */
 static_assert(SHARDS_MAX <= 64, "worker.room_shards has a bit for each");
 void place__wait_room(struct worker *w, struct conn *c, uint32_t wanted);
 /* A reply that core_run() made for c. */

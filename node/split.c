@@ -73,7 +73,7 @@ bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t 
     count_elements(w, rq, &d);
     *shard_out = d.only;
     if (d.used <= 1) return false;
-    if (place__must_wait_for_room(w, c, d.keys)) return true;
+    if (place__must_wait_for_parts(w, c, d.keys)) return true;
     deal_elements(w, rq, &d);
     if (txn__is_full(w, c) || (c->txns > 0 && meets_own(w, c, &d))) {
         place__stall(w, c, CONN_WAIT_ORDER);
@@ -96,7 +96,7 @@ bool split__everywhere(struct worker *w, struct conn *c, struct request *rq)
 {
     struct deal d = {.used = 0};
     if (w->core.count == 1) return false;
-    if (place__must_wait_for_room(w, c, NULL)) return true;
+    if (place__must_wait_for_parts(w, c, NULL)) return true;
     if (c->txns > 0) { /* it shares keys with all of them */
         place__stall(w, c, CONN_WAIT_ORDER);
         return true;

@@ -67,7 +67,8 @@ COLD bool wait__peer(struct worker *w, const struct queued *q);
 
 /* ---- place.c */
 void place__stall(struct worker *w, struct conn *c, uint32_t flag);
-bool place__must_wait_for_room(struct worker *w, struct conn *c, const uint32_t *arguments);
+/* For parts of a transaction on all shards with arguments (NULL: on all). True: c waits for one that has no room. */
+bool place__must_wait_for_parts(struct worker *w, struct conn *c, const uint32_t *arguments);
 void place__run_peer(struct worker *w, struct queued *q);
 
 #endif

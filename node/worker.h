@@ -93,9 +93,10 @@ struct worker {
     struct conn *gated;
     struct conn *room, **room_tail; /* CONN_WAIT_ROOM, who waits longest first */
     struct conn **room_front;       /* behind those who got nothing in this pass */
-    uint64_t room_shards;           /* bits: those whose mailbox somebody waits for */
-    bool room_log;                  /* somebody waits for the disk */
-    struct conn *resting;           /* their EXECs want room with everybody; by room_next */
+    uint64_t room_shards,
+        room_txns;        /* bits: those whose mailbox somebody waits for; with a transaction */
+    bool room_log;        /* somebody waits for the disk */
+    struct conn *resting; /* their EXECs want room with everybody; by room_next */
     struct queued *batch;
     uint32_t batch_count;
     uint64_t batch_id;

@@ -124,6 +124,28 @@ def test_and_behind_one_that_waits_for_its_own_connection_alone(homes, home):
     assert [homes[home].read_raw() for _ in range(3)][1:] == [b"+OK\r\n", b"*2\r\n$1\r\n1\r\n$-1\r\n"]
 
 
+def test_transactions_that_wait_leave_room_for_others():
+    """More of them than a mailbox takes wait for a shard that stands, and their other parts lie on one that does not."""
+    with start_moon(shards=SHARDS, args=(*DEBUG, "--shard-lending", "no")) as node:
+        homes = by_home(node)
+        writers = [node.client() for _ in range(10 * SHARDS)]
+        pairs = [(key_on(1, SHARDS, f"{n}-"), key_on(2, SHARDS, f"{n}-")) for n in range(200)]
+        for c in writers:
+            for pair in pairs[:5]:
+                c.call("MGET", *pair)  # how many it may have open grows by small replies
+        homes[2].send(encode(["DEBUG", "SLEEP", "1.5"]))
+        time.sleep(0.05)
+        for c in writers:
+            c.send(b"".join(encode(["MGET", *pair]) for pair in pairs))
+        time.sleep(0.3)
+        began = time.monotonic()
+        for home in (0, 3):
+            assert homes[home].call("SET", key_on(1, SHARDS, "beside"), "v") == b"OK"
+        assert time.monotonic() - began < 0.6
+        for c in writers:
+            assert [c.read_raw() for _ in pairs] == [b"*2\r\n$-1\r\n$-1\r\n"] * len(pairs)
+
+
 @pytest.mark.parametrize("held", ["of none", "long"])
 @pytest.mark.parametrize("command", ["MGET", "RENAME"])
 def test_a_key_without_a_name_is_not_taken_for_the_one_behind_it(homes, command, held):
