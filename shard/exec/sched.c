@@ -79,7 +79,7 @@ static enum sched_mode on_all(enum sched_mode mode)
 #define TICKET_FIRST 1u
 
 #ifdef MOON_TEST
-uint64_t sched_steps;
+_Thread_local uint64_t sched_steps;
 #define STEP() (void)sched_steps++
 #else
 #define STEP() (void)0

@@ -111,8 +111,7 @@ bool sched_has_granted(const struct sched *s, bool (*is_such)(const struct sched
 bool sched_holds(const struct sched *s, uint64_t fingerprint);
 
 #ifdef MOON_TEST
-extern uint64_t
-    sched_steps; /* comparisons and intents looked at in queues, all threads together: no atomic */
+extern _Thread_local uint64_t sched_steps; /* comparisons and intents looked at in queues */
 #endif
 
 #endif
