@@ -370,7 +370,7 @@ static void section_shards(struct info_writer *w, const struct sums *t)
         info_fmt(
             w, name,
             "keys=%llu,clients=%u,commands=%llu,turns=%llu,sleeps=%llu,wakes=%llu,spin_usec=%llu,"
-            "lends=%llu,refused=%llu,"
+            "lends=%llu,refused=%llu,optimistic_reads=%llu,optimistic_retries=%llu,"
             "pass_p99_usec=%.1f,pass_max_usec=%.1f,pass_p999_usec=%.1f,passes_measured=%llu",
             (unsigned long long)keys, stat_get32(&s->conns_count),
             (unsigned long long)stat_get(&s->core.stats.commands),
@@ -378,6 +378,8 @@ static void section_shards(struct info_writer *w, const struct sums *t)
             (unsigned long long)stat_get(&r->wakes_sent),
             (unsigned long long)stat_get(&r->spin_ns) / 1000,
             (unsigned long long)stat_get(&s->lends), (unsigned long long)stat_get(&s->refused),
+            (unsigned long long)stat_get(&s->txn.collects),
+            (unsigned long long)stat_get(&s->txn.redone),
             (double)stat_percentile(&pass_cpu, 99) / 1000, (double)pass_cpu.max_ns / 1000,
             (double)stat_percentile(&pass_cpu, 99.9) / 1000, (unsigned long long)pass_cpu.count);
     }

@@ -161,19 +161,27 @@ static void let_go(struct worker *w, const struct held_answer *h)
         answer__push(w, h->to, &h->answer, bytes_view(NULL, 0));
 }
 
+static bool fits_ring(const struct worker *w, uint32_t to, const struct msg_answer *a)
+{
+    if (likely(a->len <= ANSWER_INLINE_MAX)) return true;
+    return a->len <= ANSWER_SPARE_MAX &&
+           mailbox_has_spare(w->peers[to].answers_out, sizeof *a + a->len);
+}
+
 void answer__send(struct worker *w, const struct queued *q, struct buf *out)
 {
     struct msg_answer a = {.conn_id = q->conn_id,
                            .conn_index = q->conn_index,
                            .pend = q->pend,
                            .part = q->part,
+                           .kind = q->known.hashes != NULL ? ANSWER_COLLECT : ANSWER_REPLY,
                            .len = out->len};
-    if (unlikely(out->len >= COUNTED_BYTES_MIN)) {
+    if (unlikely(out->len >= COUNTED_BYTES_MIN) && a.kind == ANSWER_REPLY) {
         a.counted = out->len;
         count_answer(&w->peers[q->from], q, out->len);
     }
     bool held = must_hold(w);
-    if (out->len > ANSWER_INLINE_MAX || held) {
+    if (held || !fits_ring(w, q->from, &a)) {
         a.block = out->data != NULL ? out->data : mem_alloc(MEM_REPLY, 1);
         a.block_bytes = out->data != NULL ? out->cap : 1;
         buf_init(out, MEM_REPLY);
@@ -226,6 +234,7 @@ static void fail_answer(struct worker *w, const struct held_answer *h, struct by
     }
     mem_free(MEM_REPLY, a.block, a.block_bytes);
     a.block = NULL;
+    if (a.kind == ANSWER_COLLECT) error = collect__failed(error);
     a.len = error.len;
     answer__push(w, h->to, &a, error);
 }
@@ -334,6 +343,8 @@ static bool answer_conn(struct worker *w, uint32_t from, const struct msg_answer
     if (unlikely(a->counted > 0)) count_taken(c, from, a->counted);
     if (unlikely(a->kind == ANSWER_RETURNED))
         keep_returned(c, p, (struct returned *)(void *)a->block);
+    else if (a->kind == ANSWER_COLLECT)
+        return collect__part(w, c, p->collect, from, a);
     else if (p->merge != NULL)
         merge__part(c, a->pend, p->merge, a->part, wire);
     else if (unlikely(p->join != NULL))
@@ -403,6 +414,7 @@ void place__take_answers(struct worker *w)
             w->outstanding--;
             take_answer(w, s, a);
         }
+        if (unlikely(w->txn.collected != NULL)) collect__settle(w);
         if (any) mailbox_release(p->answers_in);
     }
 }

@@ -46,6 +46,7 @@ struct conn *conn__open(struct worker *w, int fd, bool is_unix)
 {
     struct conn *c = mem_zalloc(MEM_CONN, sizeof *c);
     c->stream.events = &conn_events;
+    c->collects_tail = &c->collects;
     c->worker = w;
     c->flags = is_unix ? CONN_UNIX : 0;
     c->id = atomic_fetch_add_explicit(&node.next_client_id, 1, memory_order_relaxed);
@@ -112,6 +113,7 @@ void conn_close_now(struct conn *c)
     struct worker *w = c->worker;
     if (c->flags & CONN_DIRTY) UNLINK(w->dirty, c, dirty_next);
     if (c->flags & CONN_GATED) UNLINK(w->gated, c, gated_next);
+    if (c->is_collected) UNLINK(w->txn.collected, c, collected_next);
     if (c->flags & CONN_WAIT_ROOM) place__leave_room(w, c);
     if (c->flags & CONN_WAIT_KEYS) block__close(c);
     /* The ready list and the batch may be under way: they skip what is closing; settle unlinks it. */
@@ -124,6 +126,7 @@ void conn_close_now(struct conn *c)
         p->join = NULL;
         place__drop_returned(p->returned);
     }
+    collect__drop_all(c);
     multi__close(c);
     w->returned -= c->returned_count;
     c->pends_count = c->returned_count = 0;
@@ -474,26 +477,13 @@ static void append_out(struct conn *c, const uint8_t *data, size_t len)
     conn__dirty(c);
 }
 
-void conn__answer(struct conn *c, uint32_t number, struct bytes wire)
+/* Its answer is in out, and so is all that only waited for it. */
+static void leave_head(struct conn *c)
 {
-    struct pend *p = conn__pend_at(c, number);
-    if (p == NULL) return;
-    assert(p->parts_left > 0);
-    p->parts_left = 0;
-    p->merge = NULL;
-    if (p->muted) wire.len = 0;
-    if (number != c->pends_head) {
-        p->off = c->held.len;
-        p->len = wire.len;
-        p->gated = is_gated(c);
-        buf_add(&c->held, wire.data, wire.len);
-        return;
-    }
-    append_out(c, wire.data, wire.len);
     c->pends_head++;
     c->pends_count--;
     while (c->pends_count > 0) {
-        p = &c->pends[c->pends_head & (c->pends_cap - 1)];
+        const struct pend *p = &c->pends[c->pends_head & (c->pends_cap - 1)];
         if (p->parts_left > 0) return;
         append_out(c, c->held.data + p->off, p->len);
         c->pends_head++;
@@ -503,6 +493,38 @@ void conn__answer(struct conn *c, uint32_t number, struct bytes wire)
     /* A muted answer left nothing to send that would lead to the close. */
     if (unlikely(c->flags & CONN_CLOSE_AFTER_REPLY)) conn__dirty(c);
     if (c->flags & CONN_WAIT_ORDER) conn__unblock(c, CONN_WAIT_ORDER);
+}
+
+void conn__answer(struct conn *c, uint32_t number, struct bytes wire)
+{
+    struct pend *p = conn__pend_at(c, number);
+    if (p == NULL) return;
+    assert(p->parts_left > 0);
+    p->parts_left = 0;
+    p->merge = NULL;
+    p->collect = NULL;
+    if (p->muted) wire.len = 0;
+    if (number != c->pends_head) {
+        p->off = c->held.len;
+        p->len = wire.len;
+        p->gated = is_gated(c);
+        buf_add(&c->held, wire.data, wire.len);
+        return;
+    }
+    append_out(c, wire.data, wire.len);
+    leave_head(c);
+}
+
+bool conn__is_next(struct conn *c, uint32_t number)
+{
+    return number == c->pends_head && !conn__pend_at(c, number)->muted;
+}
+
+void conn__answered(struct conn *c, size_t start)
+{
+    if (unlikely(c->worker->core.waits)) mark_gate(c, start);
+    conn__dirty(c);
+    leave_head(c);
 }
 
 /* ---- output */

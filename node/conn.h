@@ -15,6 +15,7 @@ struct merge;
 struct join;
 struct multi;
 struct returned;
+struct collect;
 
 /* One place in the order of replies. While an answer of another shard is outstanding, every later reply
  * of the connection waits behind it in `held`. */
@@ -24,7 +25,8 @@ struct pend {
     bool muted;          /* CLIENT REPLY OFF or SKIP was in force: the answer is dropped */
     bool gated; /* ready, and when it was put here the own log was not safe up to conn.gate_lsn */
     struct merge *merge; /* several shards answer: how they become one reply; NULL: one answer */
-    struct join *join;   /* of an EXEC: its data commands, then what this core says (multi.c) */
+    struct collect *collect; /* reads of several shards (collect.c) */
+    struct join *join;       /* of an EXEC: its data commands, then what this core says (multi.c) */
     struct returned *returned; /* requests that other shards gave back (answer.c) */
 };
 /* Output up to `end` (counted in bytes since the connection began) waits for the log to reach lsn. */
@@ -89,6 +91,11 @@ struct conn {
     uint32_t txns, txns_global, txn_window, waits;
     uint64_t
         alone_refused; /* of `commands`: the one that found no memory to have everything to itself */
+    struct collect *collects,
+        **collects_tail; /* of the former, reads without intents (collect.c) */
+    uint32_t collects_count;
+    bool is_collected;
+    struct conn *collected_next;
     uint32_t
         returned_count; /* given back, to be sent again in this order before anything is parsed */
     uint32_t round;

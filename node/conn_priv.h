@@ -31,6 +31,9 @@ uint32_t conn__pend(struct conn *c, uint32_t parts, struct merge *merge);
 struct pend *conn__pend_at(struct conn *c, uint32_t number); /* NULL: gone */
 /* The answer of a place: moves everything that is in order now to out. */
 void conn__answer(struct conn *c, uint32_t number, struct bytes wire);
+/* The answer of a place that is the next to leave may be written to out where it is, from `start` on. */
+bool conn__is_next(struct conn *c, uint32_t number);
+void conn__answered(struct conn *c, size_t start);
 /* The log's durable position moved. */
 void conn__durable(struct worker *w, uint64_t lsn);
 /* What waits for the log will not become durable: each such reply becomes OUTCOME_UNKNOWN. */
@@ -64,6 +67,9 @@ void place__fail_held(struct worker *w);
 /* Hands a socket to another worker; false: its ring is full, keep it. */
 bool place__hand_over(struct worker *w, struct worker *to, int fd, bool is_unix);
 void place__merge_drop(struct merge *m); /* the connection is gone */
+
+/* ---- collect.c */
+void collect__drop_all(struct conn *c); /* the connection ends */
 
 /* ---- multi.c */
 void multi__reset(struct conn *c); /* DISCARD, and UNWATCH */

@@ -237,15 +237,24 @@ static void answer(struct worker *w, struct conn *c, struct reply *reply, size_t
     if (unlikely(hold.shards != 0)) lend__give_back_all(w);
 }
 
-bool lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan)
+static uint64_t shards_of(const struct worker *w, const uint32_t *keys)
 {
     uint64_t mask = 0;
+    for (uint32_t s = 0; s < w->core.count; s++)
+        if (keys[s] > 0) mask |= UINT64_C(1) << s;
+    return mask;
+}
+
+bool lend__take_all(struct worker *w, const struct request *rq, const uint32_t *keys)
+{
+    return rq->argc <= IN_PLACE_ARGS_MAX && take_all(w, shards_of(w, keys));
+}
+
+void lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan)
+{
     int64_t now_ms;
     size_t start;
-    for (uint32_t s = 0; s < w->core.count; s++)
-        if (plan->argc[s] > 0) mask |= UINT64_C(1) << s;
-    if (plan->rq->argc > IN_PLACE_ARGS_MAX || !take_all(w, mask)) return false;
-    set_span(w, mask);
+    set_span(w, shards_of(w, plan->keys));
     enum rc rc = admit(w, c, plan, &now_ms);
     if (rc == RC_OK && !is_forbidden(w, c, plan, now_ms)) run_parts(w, c, plan, now_ms);
     struct reply reply = conn__reply_begin(c, &start);
@@ -257,7 +266,6 @@ bool lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan
     if (unlikely(reply.out->data[start] == '-'))
         core_count_error(&w->core, reply.out->data + start, reply.out->len - start);
     answer(w, c, &reply, start);
-    return true;
 }
 
 /* ---- the end */

@@ -21,10 +21,12 @@ static inline struct core *lend__core(const struct worker *w, uint32_t shard)
     return &w->peers[shard].worker->core;
 }
 void lend__run(struct worker *w, uint32_t shard, const struct request *rq, struct reply *reply);
-/* A command that was dealt to several shards (txn_priv.h): all of it in place and at one time, if all of them but ours sleep
- * and nothing is under way on any. True: it was replied, and plan->merge is gone. */
+/* A command over several shards (keys: how many of it each has): true: it may run in place and at one time, for all of them
+ * but ours sleep and nothing is under way on any. */
+MUST_CHECK bool lend__take_all(struct worker *w, const struct request *rq, const uint32_t *keys);
+/* Then, at once: when it was dealt (txn_priv.h). Takes plan->merge. */
 struct txn_plan;
-MUST_CHECK bool lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan);
+void lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan);
 
 /* What was done there is written, and its thread woken if something is left for it. */
 void lend__give_back_all(struct worker *w);

@@ -30,7 +30,7 @@ void place__merge_drop(struct merge *m)
     merge_free(m); /* answers find the connection gone, never the merge */
 }
 
-static int64_t wire_integer(const struct buf *wire)
+static int64_t wire_integer(const struct bytes *wire)
 {
     int64_t v = 0;
     size_t i = 1;
@@ -41,14 +41,14 @@ static int64_t wire_integer(const struct buf *wire)
 }
 
 /* Bytes of an aggregate's header line; *count_out its count. */
-static size_t wire_header(const struct buf *wire, int64_t *count_out)
+static size_t wire_header(const struct bytes *wire, int64_t *count_out)
 {
     *count_out = wire_integer(wire);
     const uint8_t *end = memchr(wire->data, '\n', wire->len);
     return end == NULL ? wire->len : (size_t)(end - wire->data) + 1;
 }
 
-static void merge_sum(const struct merge *m, struct reply *reply)
+static void merge_sum(const struct merge_parts *m, struct reply *reply)
 {
     int64_t sum = 0;
     for (uint32_t i = 0; i < m->shards; i++)
@@ -56,7 +56,7 @@ static void merge_sum(const struct merge *m, struct reply *reply)
     reply_i64(reply, sum);
 }
 
-static void merge_concat(const struct merge *m, struct reply *reply)
+static void merge_concat(const struct merge_parts *m, struct reply *reply)
 {
     int64_t total = 0, count;
     for (uint32_t i = 0; i < m->shards; i++) {
@@ -84,42 +84,44 @@ static size_t wire_bytes_of(const uint8_t *value, size_t len)
     return (size_t)bytes;
 }
 
-static void merge_gather(const struct merge *m, struct reply *reply)
+static void merge_gather(const struct merge_parts *m, struct reply *reply)
 {
     size_t at[SHARDS_MAX] UNINITIALIZED;
     int64_t count;
     for (uint32_t i = 0; i < m->shards; i++)
         if (m->part[i].len > 0) at[i] = wire_header(&m->part[i], &count);
     reply_array(reply, m->elements);
-    for (uint32_t e = 0; e < m->elements; e++) {
+    for (uint32_t e = 0; e < m->elements;) {
         uint8_t s = m->shard_of[e];
-        const struct buf *part = &m->part[s];
-        size_t bytes = wire_bytes_of(part->data + at[s], part->len - at[s]);
-        assert(bytes <= part->len - at[s]);
-        reply_raw(reply, bytes_view(part->data + at[s], bytes));
-        at[s] += bytes;
+        const struct bytes *part = &m->part[s];
+        size_t from = at[s];
+        for (; e < m->elements && m->shard_of[e] == s; e++) {
+            at[s] += wire_bytes_of(part->data + at[s], part->len - at[s]);
+            assert(at[s] <= part->len);
+        }
+        reply_raw(reply, bytes_view(part->data + from, at[s] - from));
     }
 }
 
-static const struct buf *merge_error(const struct merge *m)
+static const struct bytes *merge_error(const struct merge_parts *m)
 {
     for (uint32_t i = 0; i < m->shards; i++)
         if (m->part[i].len > 0 && m->part[i].data[0] == '-') return &m->part[i];
     return NULL;
 }
 
-static bool any_part(const struct merge *m)
+static bool any_part(const struct merge_parts *m)
 {
     for (uint32_t i = 0; i < m->shards; i++)
         if (m->part[i].len > 0) return true;
     return false;
 }
 
-void merge__reply(const struct merge *m, struct reply *reply)
+void merge__views(const struct merge_parts *m, struct reply *reply)
 {
-    const struct buf *error = merge_error(m);
+    const struct bytes *error = merge_error(m);
     if (error != NULL) {
-        reply_raw(reply, buf_bytes(error));
+        reply_raw(reply, *error);
         return;
     }
     switch (m->spread) {
@@ -150,6 +152,19 @@ void merge__reply(const struct merge *m, struct reply *reply)
         break;
     }
     assert(false);
+}
+
+void merge__reply(const struct merge *m, struct reply *reply)
+{
+    struct bytes part[SHARDS_MAX] UNINITIALIZED;
+    for (uint32_t i = 0; i < m->shards; i++)
+        part[i] = buf_bytes(&m->part[i]);
+    struct merge_parts parts = {.spread = m->spread,
+                                .shards = m->shards,
+                                .elements = m->elements,
+                                .shard_of = m->shard_of,
+                                .part = part};
+    merge__views(&parts, reply);
 }
 
 void merge__finish(struct merge *m, struct reply *reply)

@@ -827,6 +827,10 @@ static void run_queued_peer(struct worker *w, struct queued *q)
         txn__arrive(w, q);
         return;
     }
+    if (q->known.hashes != NULL) {
+        collect__serve(w, q);
+        return;
+    }
     if (unlikely(w->peers[q->from].over > 0) && answer__gave_back(w, q)) return;
     if (unlikely(!sched_is_empty(&w->core.sched)) && wait__peer(w, q)) return;
     place__run_peer(w, q);
@@ -881,6 +885,8 @@ static void prefetch_group(struct worker *w, const struct queued *q, uint32_t n)
     struct keyspace *ks[GROUP];
     uint32_t here[GROUP], overflow[GROUP], keys = 0, more = 0;
     for (uint32_t i = 0; i < n; i++) {
+        if (q[i].conn == NULL && q[i].known.hashes != NULL)
+            continue; /* collect.c loads more of them at once */
         ks[keys] = keyspace_of(w, &q[i].rq);
         if (ks[keys] == NULL) {
             if (q[i].conn == NULL && q[i].rq.argc == 0) txn__prefetch(q[i].part_here);
@@ -999,6 +1005,9 @@ void place__take_requests(struct worker *w)
             case MSG_BLOCK:
                 take_request(w, s, m);
                 block_bytes += m->block_bytes;
+                break;
+            case MSG_COLLECT:
+                collect__take(w, s, m);
                 break;
             case MSG_TXN:
                 take_txn(w, s, m->tx_part);

@@ -14,6 +14,7 @@ enum msg_kind {
     MSG_SOCKET,
     MSG_EVERYWHERE,
     MSG_TXN,
+    MSG_COLLECT, /* a request; but first its keys' hashes and slots (collect.c) */
     MSG_EXEC,
     MSG_WATCH,
     MSG_UNWATCH,
@@ -51,6 +52,7 @@ enum answer_kind {
     ANSWER_RETURNED,
     ANSWER_EVERYWHERE,
     ANSWER_TXN,
+    ANSWER_COLLECT,
     ANSWER_SERVED, /* only while held: block.c sends it */
 };
 struct msg_answer {
@@ -106,6 +108,14 @@ struct txn;
 /* ---- merge.c */
 void merge__reply(const struct merge *m, struct reply *reply);
 struct merge *merge__new(enum cmd_spread spread, uint32_t shards, uint32_t elements, uint8_t proto);
+/* The same of parts that lie elsewhere, by shard. */
+struct merge_parts {
+    enum cmd_spread spread;
+    uint32_t shards, elements;
+    const uint8_t *shard_of;
+    const struct bytes *part;
+};
+void merge__views(const struct merge_parts *m, struct reply *reply);
 /* One part is here; the last one writes the reply and frees the merge. */
 void merge__part(struct conn *c, uint32_t number, struct merge *m, uint32_t part,
                  struct bytes wire);

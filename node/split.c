@@ -3,16 +3,6 @@
 #include "node/lend.h"
 #include "node/txn_priv.h"
 
-struct deal {
-    struct bytes *argv[SHARDS_MAX];
-    uint64_t *hashes[SHARDS_MAX];
-    uint16_t *slots[SHARDS_MAX];
-    uint32_t argc[SHARDS_MAX], keys[SHARDS_MAX];
-    uint8_t *shard_of;
-    uint16_t *slot_of;
-    uint32_t elements, used, only;
-};
-
 static void count_elements(struct worker *w, const struct request *rq, struct deal *d)
 {
     uint32_t first = (uint32_t)rq->spec->keys.first, step = (uint32_t)rq->spec->keys.step;
@@ -62,6 +52,20 @@ static bool meets_own(const struct worker *w, const struct conn *c, const struct
     return false;
 }
 
+static struct txn_plan plan_of(const struct worker *w, const struct conn *c,
+                               const struct request *rq, const struct deal *d)
+{
+    struct merge *m = merge__new(rq->spec->spread, w->core.count, d->elements, c->session.proto);
+    if (m->shard_of != NULL) memcpy(m->shard_of, d->shard_of, d->elements);
+    return (struct txn_plan){.rq = rq,
+                             .argv = d->argv,
+                             .argc = d->argc,
+                             .hashes = d->hashes,
+                             .slots = d->slots,
+                             .keys = d->keys,
+                             .merge = m};
+}
+
 bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t *shard_out)
 {
     const struct cmd_spec *spec = rq->spec;
@@ -74,22 +78,38 @@ bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t 
     *shard_out = d.only;
     if (d.used <= 1) return false;
     if (place__must_wait_for_parts(w, c, d.keys)) return true;
-    deal_elements(w, rq, &d);
-    if (txn__is_full(w, c) || (c->txns > 0 && meets_own(w, c, &d))) {
+    if (txn__is_full(w, c)) {
         place__stall(w, c, CONN_WAIT_ORDER);
         return true;
     }
-    struct merge *m = merge__new(spec->spread, w->core.count, d.elements, c->session.proto);
-    if (m->shard_of != NULL) memcpy(m->shard_of, d.shard_of, d.elements);
-    struct txn_plan plan = {.rq = rq,
-                            .argv = d.argv,
-                            .argc = d.argc,
-                            .hashes = d.hashes,
-                            .slots = d.slots,
-                            .keys = d.keys,
-                            .merge = m};
-    if (!lend__run_all(w, c, &plan)) txn__start(w, c, &plan);
+    bool lent = lend__take_all(w, rq, d.keys), reads = collect__may(rq);
+    if (!lent && reads && c->txns == c->collects_count) {
+        collect__start(w, c, rq, &d);
+        return true;
+    }
+    deal_elements(w, rq, &d);
+    if (c->txns > 0 && meets_own(w, c, &d)) {
+        place__stall(w, c, CONN_WAIT_ORDER);
+    } else if (!lent && reads) {
+        collect__start(w, c, rq, &d);
+    } else {
+        struct txn_plan plan = plan_of(w, c, rq, &d);
+        if (lent)
+            lend__run_all(w, c, &plan);
+        else
+            txn__start(w, c, &plan);
+    }
     return true;
+}
+
+void split__again(struct worker *w, struct conn *c, const struct request *rq, uint32_t pend)
+{
+    struct deal d UNINITIALIZED;
+    count_elements(w, rq, &d);
+    deal_elements(w, rq, &d);
+    struct txn_plan plan = plan_of(w, c, rq, &d);
+    plan.pend = &pend;
+    txn__start(w, c, &plan);
 }
 
 bool split__everywhere(struct worker *w, struct conn *c, struct request *rq)

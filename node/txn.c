@@ -20,8 +20,7 @@
 #define OPEN_MAX                                                                                   \
     256u /* of one connection; it begins with OPEN_FIRST and shrinks by large replies */
 #define OPEN_FIRST 32u
-#define GATHER_GUESS_BYTES 80u /* of one value in a reply: growing step by step costs more */
-#define JOINED_KEEP_BYTES (64u << 10)
+#define GATHER_GUESS_BYTES 80u      /* of one value in a reply: growing step by step costs more */
 #define OPEN_REPLY_BYTES (2u << 20) /* of one connection on their way, judged by the last one */
 #define OPEN_BYTES_MAX (8u << 20)   /* of requests of one worker; and one more of any size */
 
@@ -200,6 +199,7 @@ static const struct tx_ops ops = {.now_ms = now_ms,
 void txn__init(struct worker *w)
 {
     sched_init(&w->core.sched);
+    w->core.sched.stamps = w->core.stamps;
     tx_shard_init(&w->txn.shard, w->index, &w->core.sched, &ops, w);
     w->core.parts = &w->txn.shard;
     w->txn.retry_tail = &w->txn.retry;
@@ -267,7 +267,7 @@ bool txn__has_key(const struct worker *w, const struct conn *c, uint64_t hash)
 {
     for (const struct open_key *k = *chain_of(w, hash, c->id); k != NULL; k = k->next)
         if (k->hash == hash && k->conn_id == c->id) return true;
-    return c->txns_global > 0;
+    return c->txns_global > 0 || (c->collects_count > 0 && collect__has_key(c, hash));
 }
 
 bool txn__holds_back(struct worker *w, struct conn *c, const struct request *rq)
@@ -320,7 +320,7 @@ static void free_txn(struct worker *w, struct txn *t)
 }
 
 /* Replies of any size may come; how many at a time is judged by the last one. */
-static void adapt_window(struct conn *c, size_t reply_bytes)
+void txn__adapt_window(struct conn *c, size_t reply_bytes)
 {
     uint32_t window = c->txn_window == 0 ? OPEN_FIRST : c->txn_window;
     size_t fit = OPEN_REPLY_BYTES / (reply_bytes + 1);
@@ -372,12 +372,13 @@ static void finish(struct worker *w, struct txn *t, bool ran)
         }
         c->txns--;
         c->txns_global -= t->global;
-        adapt_window(c, joined->len);
+        txn__adapt_window(c, joined->len);
         conn__answer(c, t->pend, buf_bytes(joined));
         joined->len = 0;
         buf_shrink(joined, JOINED_KEEP_BYTES);
     }
     free_txn(w, t);
+    if (c != NULL && unlikely(c->collects != NULL)) collect__go_on(w, c);
 }
 
 /* ---- rounds */
@@ -614,8 +615,13 @@ void txn__start(struct worker *w, struct conn *c, const struct txn_plan *plan)
     open_keys(w, t);
     c->txns++;
     c->txns_global += t->global;
-    t->pend = conn__pend(c, 1, NULL);
-    begin(w, t);
+    if (plan->pend == NULL) {
+        t->pend = conn__pend(c, 1, NULL);
+        begin(w, t);
+    } else {
+        t->pend = *plan->pend;
+        try_later(w, t); /* when there is room */
+    }
 }
 
 static struct txn *barrier_new(struct worker *w)

@@ -4,6 +4,8 @@
 
 #include "node/place_priv.h"
 
+#define JOINED_KEEP_BYTES (64u << 10) /* of w->txn.joined */
+
 /* ---- txn.c: the record */
 void txn__init(struct worker *w);
 /* For a command that is dealt to several shards. Arguments and keys are views, copied here; shard_of: by element, as
@@ -15,7 +17,8 @@ struct txn_plan {
     uint64_t *const *hashes; /* NULL: about all keys */
     uint16_t *const *slots;
     const uint32_t *keys;
-    struct merge *merge; /* taken */
+    struct merge *merge;  /* taken */
+    const uint32_t *pend; /* its place in the order of replies; NULL: a new one */
 };
 void txn__start(struct worker *w, struct conn *c, const struct txn_plan *plan);
 /* SCHED of a peer's, in the order of its other requests. */
@@ -32,6 +35,7 @@ void txn__publish(struct worker *w);       /* wakes those that were posted to */
 bool txn__has_key(const struct worker *w, const struct conn *c, uint64_t hash);
 COLD bool txn__holds_back(struct worker *w, struct conn *c, const struct request *rq);
 bool txn__is_full(const struct worker *w, const struct conn *c); /* enough of c's are under way */
+void txn__adapt_window(struct conn *c, size_t reply_bytes);      /* by the size of the last reply */
 
 /* For requests that run on the data of all shards while their threads stand (span.c). Is nothing under way
  * anywhere? The others stand, so their schedulers can be looked at. */
@@ -47,12 +51,43 @@ __attribute__((noinline)) bool split__keys(struct worker *w, struct conn *c, str
 __attribute__((noinline)) bool split__everywhere(struct worker *w, struct conn *c,
                                                  struct request *rq);
 
+struct
+    deal { /* a command's elements (a key, and what belongs to it) among the shards; in w->args */
+    struct bytes *argv[SHARDS_MAX];
+    uint64_t *hashes[SHARDS_MAX];
+    uint16_t *slots[SHARDS_MAX];
+    uint32_t argc[SHARDS_MAX], keys[SHARDS_MAX];
+    uint8_t *shard_of; /* by element */
+    uint16_t *slot_of;
+    uint32_t elements, used, only; /* used: shards with any; only: one of them */
+};
+/* As a transaction, at a place that c has already. */
+COLD void split__again(struct worker *w, struct conn *c, const struct request *rq, uint32_t pend);
+
+/* ---- collect.c: reads over several shards, without intents while nothing interferes */
+/* False: such a request is for a transaction. d: counted, not dealt. */
+bool collect__may(const struct request *rq);
+void collect__start(struct worker *w, struct conn *c, const struct request *rq,
+                    const struct deal *d);
+COLD bool collect__has_key(const struct conn *c, uint64_t hash);
+void collect__take(struct worker *w, uint32_t from, const struct msg_request *m);
+void collect__serve(struct worker *w, struct queued *q);
+struct collect;
+/* True: its block is taken. Its bytes in the ring are looked at until collect__settle(), which comes soon. */
+bool collect__part(struct worker *w, struct conn *c, struct collect *k, uint32_t from,
+                   const struct msg_answer *a);
+void collect__settle(struct worker *w);
+/* A transaction of c has ended. */
+void collect__go_on(struct worker *w, struct conn *c);
+/* The answer of a part that says so; good until the next call. */
+struct bytes collect__failed(struct bytes error);
+
 /* ---- wait.c: commands of one shard that meet a transaction */
 /* Runs job when it is granted; refused: there was no memory to wait in. Takes job. */
 typedef void wait_run(struct worker *w, void *job, bool refused);
 struct wait {
     enum sched_mode mode;
-    uint64_t *hashes; /* in w->args */
+    const uint64_t *hashes; /* in w->args */
     uint32_t count;
     uint64_t conn_id; /* whose order it keeps */
 };

@@ -300,6 +300,7 @@ static void cron(struct timer *t)
     struct worker *w = container_of(t, struct worker, cron);
     int64_t now_ms = reactor_now_ms(&w->core.reactor);
     sample_ops(w, now_ms);
+    stamps_rest(w->core.stamps);
     worker_each_conn(w, cron_conn, &now_ms);
     flush_dirty(w);
     if (w->index == 0) cluster_cron(w);

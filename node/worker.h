@@ -47,6 +47,7 @@ struct queued { /* one request of a batch */
             uint64_t taken;
             uint32_t conn_index, pend, part, round;
             struct tx_part *part_here; /* SCHED: rq.argc is 0 */
+            struct exec_known known;   /* collect.c: of all keys; else NULL */
             uint32_t from;
             uint8_t proto;
             void *block; /* the request's bytes, if too large for the ring; freed after the run */
@@ -63,8 +64,10 @@ struct txn_work {            /* transactions over several shards: txn.c */
     size_t bytes;         /* of the former */
     struct txn *alone;    /* a barrier that is held for a request of one of its connections */
     uint32_t alone_passes;
-    uint64_t posted;   /* bits: workers to be woken */
-    struct buf joined; /* scratch: the reply of one whose parts are all in */
+    uint64_t posted;           /* bits: workers to be woken */
+    struct buf joined;         /* scratch: the reply of one whose parts are all in */
+    struct conn *collected;    /* those that had parts in this drain of a mailbox (collect.c) */
+    uint64_t collects, redone; /* reads without intents; of them, as transactions in the end */
     struct open_key *keys[TXN_KEY_CHAINS];
     _Alignas(64) struct inbox posts; /* of struct tx_part, by any worker */
 };

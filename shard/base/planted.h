@@ -20,6 +20,9 @@
     X(NEVER_RECALL, "never-recall", "what was granted is not taken back for a smaller ticket") \
     X(RECALL_BEGUN, "recall-begun", "a grant is taken back although all shards have granted") \
     X(OVERTAKE_OWN, "overtake-own", "a transaction goes before its connection's own commands") \
+    X(COLLECT_UNCHECKED, "collect-unchecked", "reads of several shards do not look whether anything has changed") \
+    X(COLLECT_BLIND, "collect-blind", "reads of several shards look past intents") \
+    X(INTENT_UNSTAMPED, "intent-unstamped", "exclusive intents stamp no key") \
     X(OWN_GATE, "own-gate", "replies wait for the end of their own log, not for the cut") \
     X(LOSE_PART, "lose-part", "recovery loses a part of a transaction now and then") \
     X(KEEP_HALVES, "keep-halves", "recovery replays transactions that lack a part") \

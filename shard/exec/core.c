@@ -395,6 +395,7 @@ void core_init(struct core *c, const struct core_opts *opts, struct io *io,
     reactor_init(&c->reactor, opts->index, io, clock, handler);
     c->ks = keyspace_new(opts->databases);
     arena_init(&c->scratch);
+    c->stamps = mem_zalloc(MEM_EXEC, sizeof *c->stamps);
     waits_init(&c->waiters);
     buf_init(&c->served, MEM_REPLY);
     rng_seed_random(&c->rng);
@@ -414,6 +415,7 @@ void core_fini(struct core *c)
     core__upkeep_fini(c);
     core__serve_fini(c);
     if (sched_is_empty(&c->sched)) sched_fini(&c->sched); /* else a stop was cut short */
+    mem_free(MEM_EXEC, c->stamps, sizeof *c->stamps);
     watches_free(&c->watches);
     journal_tail_close(&c->tail);
     waits_free(&c->waiters);

@@ -90,6 +90,7 @@ struct core {
     struct journal_tail tail; /* parts of transactions in this log, and the cut */
     struct core_tx tx;
     struct sched sched;     /* transactions over several shards that are under way here */
+    struct stamps *stamps;  /* of changes of keys */
     uint64_t ticks;         /* clock_ticks() at the end of the last command */
     struct watches watches; /* keys of this shard that transactions wait on */
     struct waits waiters;   /* keys that blocking commands wait for: block.h */
@@ -161,7 +162,7 @@ void core_start_upkeep(struct core *c);
  * position that must be durable before the reply may leave (0: none). */
 void core_run(struct core *c, const struct request *rq, struct reply *reply);
 /* The same for a part of a call that another shard counts: its time is added, and it is no call. */
-COLD void core_run_part(struct core *c, const struct request *rq, struct reply *reply);
+void core_run_part(struct core *c, const struct request *rq, struct reply *reply);
 /* Between the two, all that is logged here is one group (exec_log_group_… nest in it and do nothing), each
  * unit naming txid and the shards that have a part: recovery replays all parts of it or none. Every shard
  * of the mask must begin and end it, once; if it changed nothing there a marker stands for its part. With

@@ -172,17 +172,30 @@ void exec_keys_begin(struct exec_keys *k, uint32_t first, uint32_t step)
     k->known = k->at = 0;
 }
 
-static void load_keys(const struct exec *x, const struct db_key *key, uint32_t n)
+/* Their slots were asked for. */
+static void load_keys(const struct keyspace *ks, const struct db_key *key, uint32_t n, bool writes)
 {
     uint32_t late[EXEC_KEYS_AHEAD], more = 0;
     for (uint32_t i = 0; i < n; i++) {
-        db_prefetch_bucket(x->ks, &key[i]);
-        if (x->spec->flags & CMD_WRITE) db_prefetch_counters(x->ks, &key[i]);
+        db_prefetch_bucket(ks, &key[i]);
+        if (writes) db_prefetch_counters(ks, &key[i]);
     }
     for (uint32_t i = 0; i < n; i++)
-        if (db_prefetch_record(x->ks, &key[i])) late[more++] = i;
+        if (db_prefetch_record(ks, &key[i])) late[more++] = i;
     for (uint32_t i = 0; i < more; i++)
-        db_prefetch_overflow(x->ks, &key[late[i]]);
+        db_prefetch_overflow(ks, &key[late[i]]);
+}
+
+void exec_load(const struct keyspace *ks, const struct db_key *keys, uint32_t count, bool writes)
+{
+    for (; count > 0;) {
+        uint32_t n = count < EXEC_KEYS_AHEAD ? count : EXEC_KEYS_AHEAD;
+        for (uint32_t i = 0; i < n; i++)
+            db_prefetch_slot(ks, &keys[i]);
+        load_keys(ks, keys, n, writes);
+        keys += n;
+        count -= n;
+    }
 }
 
 static struct db_key key_at(const struct exec *x, uint32_t arg)
@@ -198,14 +211,15 @@ static struct db_key key_at(const struct exec *x, uint32_t arg)
 
 static void keys_ahead(const struct exec *x, struct exec_keys *k)
 {
+    bool loaded = x->known != NULL && x->known->loaded;
     k->at = k->known = 0;
     for (uint32_t i = k->next; i < x->argc && k->known < EXEC_KEYS_AHEAD; i += k->step) {
         struct db_key *key = &k->ahead[k->known++];
         *key = key_at(x, i);
-        db_prefetch_slot(x->ks, key);
+        if (!loaded) db_prefetch_slot(x->ks, key);
     }
-    if (k->known > 1 && x->span == NULL)
-        load_keys(x, k->ahead, k->known); /* a lone key came loaded */
+    if (k->known > 1 && !loaded && x->span == NULL) /* a lone key came loaded */
+        load_keys(x->ks, k->ahead, k->known, x->spec->flags & CMD_WRITE);
 }
 
 bool exec_keys_next(struct exec *x, struct exec_keys *k)
@@ -255,15 +269,16 @@ bool exec_open_as(struct exec *x, struct bytes name, enum value_type type, struc
     return false;
 }
 
-static inline void touch_watched(struct exec *x, const struct db_key *key, bool is_there)
+static inline void note_change(struct exec *x, const struct db_key *key, bool is_there)
 {
     struct watches *ws = &x->core->watches;
+    stamps_note(x->core->stamps, key->hash);
     if (unlikely(ws->count != 0)) watch_touch(ws, key, is_there);
 }
 
 void exec_touch_removed(struct exec *x, const struct db_key *key)
 {
-    touch_watched(x, key, false);
+    note_change(x, key, false);
 }
 
 static bool is_empty_collection(const struct record *r)
@@ -290,7 +305,7 @@ bool exec_commit(struct exec *x, struct change *c, enum notify_class cls, const 
     /* Replay knows no time: what it builds counts as never used. */
     if ((added || !x->no_touch) && !x->replay) db_touch(r, x->now_ms, x->rng);
     stat_bump(&x->core->stats.dirty, 1);
-    touch_watched(x, &c->key, true);
+    note_change(x, &c->key, true);
     if (unlikely(x->core->waiters.count != 0)) waits_ready(&x->core->waiters, &c->key);
     if (added) tell(x, &c->key, NOTIFY_NEW, "new");
     tell(x, &c->key, cls, event);
@@ -330,7 +345,7 @@ void exec_delete(struct exec *x, struct change *c, enum notify_class cls, const 
         told.key.name.data = copy;
     }
     if (c->e.was != NULL) {
-        touch_watched(x, &c->key, false); /* the name may lie in the record */
+        note_change(x, &c->key, false); /* the name may lie in the record */
         db_move_bytes(x->ks, &c->key, -(int64_t)value_bytes(r)); /* freed after the commit */
         c->e.record = NULL;
         bool ok = db_commit(x->ks, &c->key, &c->e);

@@ -49,6 +49,7 @@ struct span; /* exec/span.h */
 struct exec_known {
     const uint64_t *hashes;
     const uint16_t *slots;
+    bool loaded; /* exec_load() was called for them, a moment ago */
 };
 
 struct exec {
@@ -109,6 +110,9 @@ struct exec_keys {
     uint32_t step, next, known, at;
     struct db_key ahead[EXEC_KEYS_AHEAD];
 };
+/* Brings keys near, sweep by sweep: their slots, buckets, records. So many at a time are best (EXEC_KEYS_AHEAD), whatever
+ * commands they belong to. Their names are not looked at. */
+void exec_load(const struct keyspace *ks, const struct db_key *keys, uint32_t count, bool writes);
 void exec_keys_begin(struct exec_keys *k, uint32_t first, uint32_t step);
 bool exec_keys_next(struct exec *x, struct exec_keys *k);
 

@@ -416,6 +416,14 @@ static void enter_key(struct sched *s, struct sched_entry *e, enum sched_mode mo
     push(s, &slot->head, n);
 }
 
+static void stamp(struct stamps *stamps, enum sched_mode mode, const uint64_t *fingerprints,
+                  uint32_t count)
+{
+    if (mode == SCHED_ALL_WRITE) stamps_note_all(stamps);
+    for (uint32_t i = 0; i < count; i++)
+        stamps_note(stamps, fingerprints[i]);
+}
+
 static void enter(struct sched *s, struct sched_entry *e, enum sched_mode mode,
                   const uint64_t *fingerprints, uint32_t count, uint64_t order)
 {
@@ -434,6 +442,8 @@ static void enter(struct sched *s, struct sched_entry *e, enum sched_mode mode,
     for (uint32_t i = first; i < count; i++)
         enter_key(s, e, on_key(mode), fingerprints[i]);
     if (order != 0) enter_key(s, e, SCHED_ALL_WRITE, order);
+    if (s->stamps != NULL && !e->lone && writes(mode) && !planted(INTENT_UNSTAMPED))
+        stamp(s->stamps, mode, fingerprints, count);
 }
 
 /* Commands that its connection sent before wait here with larger tickets; whether for the same keys is not looked at. */

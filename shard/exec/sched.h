@@ -1,5 +1,5 @@
 /* shard/exec/sched.h: who may touch which keys of one shard now, while transactions over several shards are
- * under way (cluster.md §7). Pure: no clock, no message, no atomic of its own; one thread.
+ * under way (cluster.md §7). Pure: no clock, no message, no atomic but the stamps; one thread.
  *
  * Whoever is under way here has an entry, with an intent on each of its keys. An entry is granted when all its
  * intents are. It keeps them until sched_leave().
@@ -16,6 +16,9 @@
  *
  * Who serves those that wait for a key (block.h) goes in front of all but those that have begun.
  *
+ * Who reads keys of several shards need have no intent: he looks whether he would have to wait, and in the end whether
+ * anything was changed (stamps.h).
+ *
  * A key is known by its 64-bit hash; two keys of one hash merely wait for each other. The database is no part
  * of it: MOVE and COPY touch one name in two of them. */
 #ifndef MOON_EXEC_SCHED_H
@@ -26,6 +29,7 @@
 #include <stdint.h>
 
 #include "shard/base/attr.h"
+#include "shard/exec/stamps.h"
 
 /* What an entry wants: of its keys, or (ALL) of every key there is. Those that serve go together: they run one at a
  * time, whoever runs them. */
@@ -69,6 +73,8 @@ struct sched {
     struct sched_chunk *chunks;
     uint32_t free_count, nodes_count;
     struct sched_entry *ready, **ready_tail; /* listed */
+    struct stamps *
+        stamps; /* the owner's to set; exclusive intents of transactions stamp their keys; NULL: nobody looks */
 };
 
 void sched_init(struct sched *s);

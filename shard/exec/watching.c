@@ -58,6 +58,7 @@ static enum watch_verdict judge_db(void *ctx, const struct db_key *key, bool exp
 
 void exec_touch_db(struct exec *x, uint8_t db, int32_t with)
 {
+    stamps_note_all(x->core->stamps);
     if (x->core->watches.count == 0) return;
     struct judge j = {.ks = x->ks, .now_ms = x->now_ms, .with = with};
     watch_judge_db(&x->core->watches, db, judge_db, &j);

@@ -21,6 +21,7 @@
 
 #define LINE 128 /* pairs of lines are fetched together */
 #define HEAD_BYTES 8u
+#define AHEAD_BYTES 1024u
 #define SKIP UINT32_MAX
 
 struct mailbox {
@@ -108,6 +109,9 @@ void mailbox_push(struct mailbox *m, size_t bytes)
     uint32_t used = (uint32_t)ring_bytes(bytes);
     *head_at(m, m->reserved_at) = (struct head){.bytes = (uint32_t)bytes, .used = used};
     m->tail = m->reserved_at + used;
+    /* The consumer has had these lines: we fetch those of the next message before it is written. */
+    for (uint64_t ahead = 0; ahead < used && ahead < AHEAD_BYTES; ahead += 64)
+        __builtin_prefetch((uint8_t *)head_at(m, m->tail + ahead), 1);
     m->reserved_at = 0; /* a second push without a reserve is caught above */
     m->reserved_bytes = 0;
 }
@@ -135,6 +139,12 @@ size_t mailbox_room(const struct mailbox *m)
     size_t room = room_from(m, m->taken_seen); /* asked per message: spares the other core's line */
     if (room == m->size / 4) return room;
     return room_from(m, atomic_load_explicit(&m->taken, memory_order_seq_cst));
+}
+
+bool mailbox_has_spare(struct mailbox *m, size_t bytes)
+{
+    uint64_t span = with_skip(m, ring_bytes(bytes)), keep = m->size / 8 * 5;
+    return m->size - (m->tail - m->taken_seen) >= span + keep || room_fresh(m) >= span + keep;
 }
 
 bool mailbox_next(struct mailbox *m, void **message_out, size_t *bytes_out)

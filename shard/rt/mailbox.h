@@ -20,6 +20,9 @@ void mailbox_push(struct mailbox *m, size_t bytes);
 bool mailbox_publish(struct mailbox *m);
 size_t
 mailbox_room(const struct mailbox *m); /* largest message that surely fits now, producer side */
+/* With a message of `bytes` more, at least 5/8 of the ring would be free: for messages without which nobody would
+ * wait, in a ring of which half is promised to others. */
+bool mailbox_has_spare(struct mailbox *m, size_t bytes);
 
 /* Consumer. Next message or false; valid until mailbox_release(). */
 MUST_CHECK bool mailbox_next(struct mailbox *m, void **message_out, size_t *bytes_out);

@@ -1,0 +1,588 @@
+/* Reads over several shards (MGET, EXISTS, TOUCH). Each shard runs its part when the request comes, nothing is spoken
+ * for, and this worker's own part runs when all others have answered. Then the replies are one moment's, if
+ *
+ *   no key of a part has been changed since that part ran, and no transaction has spoken for one to write it (the
+ *   stamps of the other shards say so: shard/exec/stamps.h),
+ *   no part met such an intent, or stood behind an earlier command of its connection that waits: it is refused,
+ *   and no key lives at the time of its part and not at that of the reply, the latest of all.
+ *
+ * The moment is the one at which the stamps are looked at: whatever changed earlier, and could have been heard of, is
+ * seen in them. If not, the request comes again as a transaction (txn.c), which nothing disturbs. Of one connection they
+ * end in their order; those behind one that comes again that share a key with it do so too, when it has ended, since
+ * they must not be older.
+ *
+ *   request   struct msg_request, the keys' hashes, their slots (padded to 8), their lengths, their bytes
+ *   answer    struct collect_answer, the part's reply */
+#include "node/txn_priv.h"
+
+struct collect_answer {
+    uint64_t since; /* stamps_begin() */
+    int64_t now_ms; /* its time */
+    int64_t
+        alive_till_ms; /* of its keys that are there the first to expire does then; INT64_MAX: none */
+    uint64_t refused;
+};
+struct collect_part {
+    uint32_t shard, first, count; /* hashes[first …] */
+    struct collect_answer answer;
+    bool in_ring;      /* so is wire, until the drain of the mailbox ends */
+    struct bytes wire; /* its reply, without what comes before it in … */
+    uint8_t *block;    /* … when it is not in the ring */
+    size_t block_bytes;
+};
+struct collect { /* then its parts, argv, hashes, slots, the arguments' bytes, shard_of */
+    struct collect *next;
+    const struct cmd_spec *spec;
+    const struct bytes *argv;
+    uint64_t *hashes; /* by shard */
+    uint16_t *slots;
+    uint8_t *shard_of; /* by element */
+    size_t bytes;
+    uint32_t argc, elements, pend, wire_bytes, parts, left;
+    uint8_t proto, db;
+    bool no_touch;
+    bool loaded;              /* the keys of the own part */
+    bool again;               /* it is behind one that comes again */
+    struct collect_part *own; /* this shard's; NULL: it has none */
+    struct collect_part part[];
+};
+
+/* Enough to look through, for a command that may share a key with them. */
+#define OPEN_KEYS_MAX 1024u
+
+bool collect__may(const struct request *rq)
+{
+    const struct cmd_spec *spec = rq->spec;
+    return (spec->flags & CMD_READONLY) && spec->keys.first == 1 && spec->keys.step == 1 &&
+           (spec->spread == SPREAD_GATHER || spec->spread == SPREAD_SUM) &&
+           rq->wire_bytes + rq->argc * 16u <= REQUEST_INLINE_MAX;
+}
+
+static size_t padded(size_t bytes)
+{
+    return (bytes + 7) & ~(size_t)7;
+}
+
+/* ---- asking */
+
+/* From the first to the end of the last, if they lie in one piece of input, as they mostly do; else 0. */
+static size_t piece_bytes(const struct request *rq)
+{
+    uintptr_t begin = (uintptr_t)rq->argv[0].data;
+    const struct bytes *last = &rq->argv[rq->argc - 1];
+    size_t bytes = (uintptr_t)last->data + last->len - begin;
+    bool together = bytes <= rq->wire_bytes;
+    for (uint32_t i = 0; i < rq->argc; i++)
+        together &= (uintptr_t)rq->argv[i].data - begin + rq->argv[i].len <= bytes;
+    return together ? bytes : 0;
+}
+
+static void keep_args(struct bytes *argv, uint8_t *to, const struct request *rq, size_t piece)
+{
+    if (likely(piece > 0)) memcpy(to, rq->argv[0].data, piece);
+    for (uint32_t i = 0; i < rq->argc; i++) {
+        struct bytes from = rq->argv[i];
+        if (likely(piece > 0)) {
+            argv[i] = bytes_view(to + (from.data - rq->argv[0].data), from.len);
+            continue;
+        }
+        if (from.len > 0) memcpy(to, from.data, from.len);
+        argv[i] = bytes_view(to, from.len);
+        to += from.len;
+    }
+}
+
+static struct collect *collect_new(const struct worker *w, const struct request *rq,
+                                   const struct deal *d)
+{
+    size_t piece = piece_bytes(rq), data = piece, parts = d->used * sizeof(struct collect_part);
+    for (uint32_t i = 0; i < rq->argc && piece == 0; i++)
+        data += rq->argv[i].len;
+    size_t views = rq->argc * sizeof(struct bytes), hashes = d->elements * sizeof(uint64_t),
+           slots = d->elements * sizeof(uint16_t);
+    size_t bytes = sizeof(struct collect) + parts + views + hashes + slots + data + d->elements;
+    struct collect *k = mem_alloc(MEM_REPLY, bytes);
+    uint8_t *at = (uint8_t *)&k->part[d->used];
+    struct bytes *argv = (struct bytes *)(void *)at;
+    *k = (struct collect){.spec = rq->spec,
+                          .argv = argv,
+                          .hashes = (uint64_t *)(void *)(at + views),
+                          .slots = (uint16_t *)(void *)(at + views + hashes),
+                          .shard_of = at + views + hashes + slots + data,
+                          .bytes = bytes,
+                          .argc = rq->argc,
+                          .elements = d->elements,
+                          .wire_bytes = rq->wire_bytes};
+    keep_args(argv, at + views + hashes + slots, rq, piece);
+    memcpy(k->shard_of, d->shard_of, d->elements);
+    uint32_t first = 0;
+    for (uint32_t s = 0; s < w->core.count; s++) {
+        if (d->keys[s] == 0) continue;
+        struct collect_part *p = &k->part[k->parts++];
+        *p = (struct collect_part){.shard = s, .first = first};
+        first += d->keys[s];
+        if (s == w->index) k->own = p;
+    }
+    return k;
+}
+
+/* The one of that shard, which has one. */
+static struct collect_part *part_of(struct collect *k, uint32_t shard)
+{
+    struct collect_part *p = k->part;
+    while (p->shard != shard)
+        p++;
+    return p;
+}
+
+static void fill_keys(struct collect *k, const struct deal *d)
+{
+    struct collect_part *by_shard[SHARDS_MAX] UNINITIALIZED;
+    for (uint32_t i = 0; i < k->parts; i++)
+        by_shard[k->part[i].shard] = &k->part[i];
+    for (uint32_t e = 0; e < k->elements; e++) {
+        struct collect_part *p = by_shard[k->shard_of[e]];
+        uint32_t at = p->first + p->count++;
+        k->hashes[at] = hash_bytes(k->argv[1 + e]);
+        k->slots[at] = d->slot_of[e];
+    }
+}
+
+static void send(struct conn *c, const struct collect *k, const struct collect_part *p)
+{
+    struct worker *w = c->worker;
+    struct peer *peer = &w->peers[p->shard];
+    size_t hashes = p->count * sizeof *k->hashes, slots = p->count * sizeof *k->slots;
+    size_t bytes =
+        sizeof(struct msg_request) + hashes + padded(slots) + p->count * sizeof(uint32_t);
+    for (uint32_t e = 0; e < k->elements; e++)
+        if (k->shard_of[e] == p->shard) bytes += k->argv[1 + e].len;
+    struct msg_request *m = mailbox_reserve(peer->requests_out, bytes);
+    assert(m != NULL); /* the caller looked, and collect__may() */
+    *m = (struct msg_request){.kind = MSG_COLLECT,
+                              .db = k->db,
+                              .proto = k->proto,
+                              .no_touch = k->no_touch,
+                              .argc = p->count,
+                              .conn_index = c->index,
+                              .conn_id = c->id,
+                              .pend = k->pend,
+                              .wire_bytes = k->wire_bytes,
+                              .spec = k->spec,
+                              .round = c->round};
+    uint8_t *to = (uint8_t *)(m + 1);
+    memcpy(to, k->hashes + p->first, hashes);
+    memcpy(to + hashes, k->slots + p->first, slots);
+    uint32_t *lengths = (uint32_t *)(void *)(to + hashes + padded(slots));
+    uint8_t *data = (uint8_t *)(lengths + p->count);
+    for (uint32_t e = 0; e < k->elements; e++) {
+        struct bytes key = k->argv[1 + e];
+        if (k->shard_of[e] != p->shard) continue;
+        *lengths++ = (uint32_t)key.len;
+        if (key.len > 0) memcpy(data, key.data, key.len);
+        data += key.len;
+    }
+    mailbox_push(peer->requests_out, bytes);
+    peer->outstanding++;
+    w->outstanding++;
+    c->due++;
+}
+
+void collect__start(struct worker *w, struct conn *c, const struct request *rq,
+                    const struct deal *d)
+{
+    struct collect *k = collect_new(w, rq, d);
+    k->db = c->session.db;
+    k->proto = c->session.proto;
+    k->no_touch = c->session.no_touch;
+    fill_keys(k, d);
+    stat_bump(&w->txn.collects, 1);
+    *c->collects_tail = k;
+    c->collects_tail = &k->next;
+    c->collects_count++;
+    c->txns++;
+    w->txn.bytes += k->bytes;
+    k->pend = conn__pend(c, 1, NULL);
+    conn__pend_at(c, k->pend)->collect = k;
+    for (uint32_t i = 0; i < k->parts; i++) {
+        if (k->part[i].shard == w->index) continue;
+        k->left++;
+        send(c, k, &k->part[i]);
+    }
+}
+
+bool collect__has_key(const struct conn *c, uint64_t hash)
+{
+    uint32_t seen = 0;
+    for (const struct collect *k = c->collects; k != NULL; k = k->next) {
+        seen += k->elements;
+        if (seen > OPEN_KEYS_MAX) return true;
+        for (uint32_t i = 0; i < k->elements; i++)
+            if (k->hashes[i] == hash) return true;
+    }
+    return false;
+}
+
+/* ---- on another shard */
+
+void collect__take(struct worker *w, uint32_t from, const struct msg_request *m)
+{
+    struct queued *q = &w->batch[w->batch_count++];
+    const uint64_t *hashes = (const uint64_t *)(const void *)(m + 1);
+    const uint16_t *slots = (const uint16_t *)(const void *)(hashes + m->argc);
+    *q = (struct queued){
+        .conn_id = m->conn_id,
+        .conn_index = m->conn_index,
+        .pend = m->pend,
+        .from = from,
+        .round = m->round,
+        .proto = m->proto,
+        .known = {.hashes = hashes, .slots = slots},
+        .rq = {.spec = m->spec,
+               .argc = m->argc + 1,
+               .wire_bytes = m->wire_bytes,
+               .no_touch = m->no_touch},
+    };
+    struct bytes *argv = arena_alloc(&w->args, (m->argc + 1) * sizeof *argv);
+    argv[0] = bytes_of(m->spec->name);
+    place__read_args((const uint8_t *)slots + padded(m->argc * sizeof *slots), argv + 1, m->argc);
+    q->rq.argv = argv;
+    q->rq.key = (struct db_key){.name = argv[1], .hash = hashes[0], .slot = slots[0], .db = m->db};
+}
+
+static uint32_t add_keys(struct db_key *keys, uint32_t n, const struct exec_known *known,
+                         uint32_t count, uint8_t db)
+{
+    for (uint32_t i = 0; i < count; i++)
+        keys[n++] = (struct db_key){.hash = known->hashes[i], .slot = known->slots[i], .db = db};
+    return n;
+}
+
+/* This one's, and of those behind it in the batch as many as are best loaded at once. */
+static void load_batch(struct worker *w, struct queued *q)
+{
+    struct db_key keys[EXEC_KEYS_AHEAD];
+    uint32_t n = 0;
+    for (struct queued *end = w->batch + w->batch_count; q < end && n < EXEC_KEYS_AHEAD; q++) {
+        if (q->conn != NULL || q->known.hashes == NULL) continue;
+        if (n + q->rq.argc - 1 > EXEC_KEYS_AHEAD) break;
+        n = add_keys(keys, n, &q->known, q->rq.argc - 1, q->rq.key.db);
+        q->known.loaded = true;
+    }
+    exec_load(w->core.ks, keys, n, false);
+}
+
+static bool must_refuse(struct worker *w, const struct queued *q)
+{
+    if (unlikely(w->peers[q->from].over > 0) &&
+        answer__gives_back(w, q->from, q->conn_index, q->conn_id, q->round))
+        return true;
+    if (likely(sched_is_empty(&w->core.sched)) || planted(COLLECT_BLIND)) return false;
+    struct wait wait = {.mode = SCHED_READ,
+                        .hashes = q->known.hashes,
+                        .count = q->rq.argc - 1,
+                        .conn_id = q->conn_id};
+    return wait__must(w, &wait);
+}
+
+static int64_t alive_till(const struct keyspace *ks, const struct queued *q)
+{
+    int64_t till_ms = INT64_MAX;
+    if (likely(db_count_expires(ks, q->rq.key.db) == 0)) return till_ms;
+    for (uint32_t i = 0; i + 1 < q->rq.argc; i++) {
+        struct db_key key = {.name = q->rq.argv[1 + i],
+                             .hash = q->known.hashes[i],
+                             .slot = q->known.slots[i],
+                             .db = q->rq.key.db};
+        const struct record *r = db_find(ks, &key);
+        if (r == NULL || !(r->flags & RECORD_EXPIRES)) continue;
+        if (record_expire_ms(r) < till_ms) till_ms = record_expire_ms(r);
+    }
+    return till_ms;
+}
+
+void collect__serve(struct worker *w, struct queued *q)
+{
+    struct core *core = &w->core;
+    struct buf *out = &w->part_reply;
+    struct collect_answer answer = {.refused = must_refuse(w, q)};
+    buf_add(out, &answer, sizeof answer);
+    core->gate_lsn = 0;
+    if (likely(!answer.refused)) {
+        struct reply reply = {.out = out, .proto = q->proto};
+        if (!q->known.loaded) load_batch(w, q);
+        answer.since = stamps_begin(core->stamps);
+        answer.now_ms = core->run.now_ms;
+        w->running = NULL;
+        core->run.known = &q->known;
+        core_run_part(core, &q->rq, &reply);
+        core->run.known = NULL;
+        answer.alive_till_ms = alive_till(core->ks, q);
+        memcpy(out->data, &answer, sizeof answer);
+    }
+    answer__send(w, q, out);
+}
+
+struct bytes collect__failed(struct bytes error)
+{
+    static _Thread_local uint8_t wire[sizeof(struct collect_answer) + 128];
+    struct collect_answer answer = {.since = UINT64_MAX, .alive_till_ms = INT64_MAX};
+    assert(error.len <= sizeof wire - sizeof answer);
+    memcpy(wire, &answer, sizeof answer);
+    memcpy(wire + sizeof answer, error.data, error.len);
+    return bytes_view(wire, sizeof answer + error.len);
+}
+
+/* ---- the end of one */
+
+static void drop(struct worker *w, struct collect *k)
+{
+    w->txn.bytes -= k->bytes;
+    for (uint32_t i = 0; i < k->parts; i++)
+        mem_free(MEM_REPLY, k->part[i].block, k->part[i].block_bytes);
+    mem_free(MEM_REPLY, k, k->bytes);
+}
+
+static struct collect *pop(struct conn *c)
+{
+    struct collect *k = c->collects;
+    c->collects = k->next;
+    if (c->collects == NULL) c->collects_tail = &c->collects;
+    c->collects_count--;
+    c->txns--;
+    return k;
+}
+
+void collect__drop_all(struct conn *c)
+{
+    while (c->collects != NULL)
+        drop(c->worker, pop(c));
+}
+
+static struct stamps *stamps_of(const struct worker *w, const struct collect_part *p)
+{
+    return w->peers[p->shard].worker->core.stamps;
+}
+
+static struct exec_known known_of(const struct collect *k, const struct collect_part *p)
+{
+    return (struct exec_known){
+        .hashes = k->hashes + p->first, .slots = k->slots + p->first, .loaded = k->loaded};
+}
+
+/* Nothing of this shard's own part has to wait. */
+static bool is_free_here(struct worker *w, const struct conn *c, const struct collect *k)
+{
+    if (k->own == NULL || likely(sched_is_empty(&w->core.sched)) || planted(COLLECT_BLIND))
+        return true;
+    struct wait wait = {.mode = SCHED_READ,
+                        .hashes = k->hashes + k->own->first,
+                        .count = k->own->count,
+                        .conn_id = c->id};
+    return !wait__must(w, &wait);
+}
+
+/* What the parts have read is there now, at *now_ms_out. */
+static bool holds(struct worker *w, const struct conn *c, struct collect *k, int64_t *now_ms_out)
+{
+    int64_t now_ms = w->core.run.now_ms;
+    if (unlikely(!is_free_here(w, c, k))) return false;
+    for (uint32_t i = 0; i < k->parts; i++)
+        if (k->part[i].answer.now_ms > now_ms) now_ms = k->part[i].answer.now_ms;
+    for (uint32_t i = 0; i < k->parts; i++) {
+        const struct collect_part *p = &k->part[i];
+        if (p == k->own) continue;
+        if (unlikely(p->answer.refused) || unlikely(p->answer.alive_till_ms <= now_ms) ||
+            unlikely(
+                stamps_changed(stamps_of(w, p), p->answer.since, k->hashes + p->first, p->count)))
+            return false;
+    }
+    *now_ms_out = now_ms;
+    return true;
+}
+
+/* Its own keys, and those of the next that are ready as many as are best loaded at once; and the stamps. */
+static void load_ready(struct worker *w, struct collect *k)
+{
+    struct db_key keys[EXEC_KEYS_AHEAD];
+    uint32_t n = 0;
+    for (; k != NULL && k->left == 0; k = k->next) {
+        uint32_t own = k->own != NULL ? k->own->count : 0;
+        if (n + own > EXEC_KEYS_AHEAD) break;
+        if (own > 0) {
+            struct exec_known known = known_of(k, k->own);
+            n = add_keys(keys, n, &known, own, k->db);
+        }
+        for (uint32_t i = 0; i < k->parts; i++)
+            if (&k->part[i] != k->own)
+                stamps_load(stamps_of(w, &k->part[i]), k->hashes + k->part[i].first,
+                            k->part[i].count);
+        k->loaded = true;
+    }
+    exec_load(w->core.ks, keys, n, false);
+}
+
+static struct bytes run_own(struct worker *w, struct conn *c, const struct collect *k,
+                            int64_t now_ms)
+{
+    struct core *core = &w->core;
+    struct arena_mark mark = arena_mark(&w->args);
+    struct bytes *argv = arena_alloc(&w->args, (k->own->count + 1) * sizeof *argv);
+    uint32_t argc = 1;
+    argv[0] = k->argv[0];
+    for (uint32_t e = 0; e < k->elements; e++)
+        if (k->shard_of[e] == w->index) argv[argc++] = k->argv[1 + e];
+    struct exec_known known = known_of(k, k->own);
+    struct request rq = {
+        .spec = k->spec,
+        .argv = argv,
+        .argc = argc,
+        .wire_bytes = k->wire_bytes,
+        .no_touch = k->no_touch,
+        .key = {.name = argv[1], .hash = known.hashes[0], .slot = known.slots[0], .db = k->db}};
+    struct reply reply = {.out = &w->part_reply, .proto = k->proto};
+    w->running = c;
+    core->run.known = &known;
+    core_run_admitted(core, &rq, now_ms, &reply, false);
+    core->run.known = NULL;
+    w->running = NULL;
+    if (unlikely(core->gate_lsn > c->gate_lsn)) c->gate_lsn = core->gate_lsn;
+    arena_rewind(&w->args, mark);
+    return buf_bytes(&w->part_reply);
+}
+
+/* A call of which no part ran here. */
+static void count_call(struct worker *w, const struct cmd_spec *spec)
+{
+    stat_bump(&w->core.stats.commands, 1);
+    core_count_call(&w->core.cmd_stats[spec->id], 0, 0);
+}
+
+/* One reply of all parts. */
+static void join(struct worker *w, const struct collect *k, struct bytes own, struct buf *out)
+{
+    struct bytes part[SHARDS_MAX] UNINITIALIZED;
+    struct reply reply = {.out = out, .proto = k->proto};
+    size_t start = out->len;
+    for (uint32_t s = 0; s < w->core.count; s++)
+        part[s] = bytes_view(NULL, 0);
+    for (uint32_t i = 0; i < k->parts; i++)
+        part[k->part[i].shard] = &k->part[i] == k->own ? own : k->part[i].wire;
+    struct merge_parts parts = {.spread = k->spec->spread,
+                                .shards = w->core.count,
+                                .elements = k->elements,
+                                .shard_of = k->shard_of,
+                                .part = part};
+    merge__views(&parts, &reply);
+    if (unlikely(out->data[start] == '-'))
+        core_count_error(&w->core, out->data + start, out->len - start);
+}
+
+static void reply_to(struct worker *w, struct conn *c, const struct collect *k, int64_t now_ms)
+{
+    struct bytes own = bytes_view(NULL, 0);
+    if (likely(k->own != NULL))
+        own = run_own(w, c, k, now_ms);
+    else
+        count_call(w, k->spec);
+    bool next = conn__is_next(c, k->pend);
+    struct buf *out = next ? &c->out : &w->txn.joined;
+    size_t start = out->len;
+    join(w, k, own, out);
+    w->part_reply.len = 0;
+    txn__adapt_window(c, out->len - start);
+    if (next) {
+        conn__answered(c, start);
+        return;
+    }
+    conn__answer(c, k->pend, buf_bytes(out));
+    out->len = 0;
+    buf_shrink(out, JOINED_KEEP_BYTES);
+}
+
+static bool share_key(const struct collect *a, const struct collect *b)
+{
+    for (uint32_t i = 0; i < a->elements; i++)
+        for (uint32_t j = 0; j < b->elements; j++)
+            if (a->hashes[i] == b->hashes[j]) return true;
+    return false;
+}
+
+static void redo(struct worker *w, struct conn *c, const struct collect *k)
+{
+    struct arena_mark mark = arena_mark(&w->args);
+    struct request rq = {
+        .spec = k->spec, .argv = k->argv, .argc = k->argc, .wire_bytes = k->wire_bytes};
+    for (struct collect *behind = c->collects; behind != NULL; behind = behind->next)
+        behind->again = behind->again || share_key(k, behind);
+    stat_bump(&w->txn.redone, 1);
+    split__again(w, c, &rq, k->pend);
+    arena_rewind(&w->args, mark);
+}
+
+/* Those at the head of its connection that have all their parts. */
+static void settle(struct worker *w, struct conn *c)
+{
+    while (c->collects != NULL && c->collects->left == 0) {
+        int64_t now_ms;
+        if (c->collects->again && c->txns > c->collects_count) return; /* collect__go_on() */
+        if (!c->collects->loaded) load_ready(w, c->collects);
+        struct collect *k = pop(c);
+        if (likely(!k->again) && likely(holds(w, c, k, &now_ms)))
+            reply_to(w, c, k, now_ms);
+        else
+            redo(w, c, k);
+        drop(w, k);
+    }
+}
+
+void collect__go_on(struct worker *w, struct conn *c)
+{
+    settle(w, c);
+}
+
+/* The ring is given back, and others have to come first. */
+static void keep_parts(const struct conn *c)
+{
+    for (struct collect *k = c->collects; k != NULL; k = k->next)
+        for (uint32_t i = 0; i < k->parts; i++) {
+            struct collect_part *p = &k->part[i];
+            if (!p->in_ring) continue;
+            p->in_ring = false;
+            if (p->wire.len == 0) continue;
+            p->block_bytes = p->wire.len;
+            p->block = mem_alloc(MEM_REPLY, p->block_bytes);
+            memcpy(p->block, p->wire.data, p->wire.len);
+            p->wire.data = p->block;
+        }
+}
+
+void collect__settle(struct worker *w)
+{
+    while (w->txn.collected != NULL) {
+        struct conn *c = w->txn.collected;
+        w->txn.collected = c->collected_next;
+        c->is_collected = false;
+        settle(w, c);
+        keep_parts(c);
+    }
+}
+
+bool collect__part(struct worker *w, struct conn *c, struct collect *k, uint32_t from,
+                   const struct msg_answer *a)
+{
+    struct collect_part *p = part_of(k, from);
+    const uint8_t *wire = a->block != NULL ? a->block : (const uint8_t *)(a + 1);
+    memcpy(&p->answer, wire, sizeof p->answer);
+    p->wire = bytes_view(wire + sizeof p->answer, a->len - sizeof p->answer);
+    p->in_ring = a->block == NULL;
+    p->block = a->block;
+    p->block_bytes = a->block_bytes;
+    k->left--;
+    if (!c->is_collected) {
+        c->is_collected = true;
+        c->collected_next = w->txn.collected;
+        w->txn.collected = c;
+    }
+    return a->block != NULL;
+}
