@@ -8,8 +8,7 @@
  *
  * The moment is the one at which the stamps are looked at: whatever changed earlier, and could have been heard of, is
  * seen in them. If not, the request comes again as a transaction (txn.c), which nothing disturbs. Of one connection they
- * end in their order; those behind one that comes again that share a key with it do so too, when it has ended, since
- * they must not be older.
+ * end in their order: those behind one that comes again are looked at when it has ended, so none is older.
  *
  *   request   struct msg_request, the keys' hashes, their slots (padded to 8), their lengths, their bytes
  *   answer    struct collect_answer, the part's reply */
@@ -42,7 +41,6 @@ struct collect { /* then its parts, argv, hashes, slots, the arguments' bytes, s
     uint8_t proto, db;
     bool no_touch;
     bool loaded;              /* the keys of the own part */
-    bool again;               /* it is behind one that comes again */
     struct collect_part *own; /* this shard's; NULL: it has none */
     struct collect_part part[];
 };
@@ -285,7 +283,8 @@ static bool must_refuse(struct worker *w, const struct queued *q)
     return wait__must(w, &wait);
 }
 
-static int64_t alive_till(const struct keyspace *ks, const struct queued *q)
+/* What has expired by now is absent, and stays so. */
+static int64_t alive_till(const struct keyspace *ks, const struct queued *q, int64_t now_ms)
 {
     int64_t till_ms = INT64_MAX;
     if (likely(db_count_expires(ks, q->rq.key.db) == 0)) return till_ms;
@@ -296,7 +295,8 @@ static int64_t alive_till(const struct keyspace *ks, const struct queued *q)
                              .db = q->rq.key.db};
         const struct record *r = db_find(ks, &key);
         if (r == NULL || !(r->flags & RECORD_EXPIRES)) continue;
-        if (record_expire_ms(r) < till_ms) till_ms = record_expire_ms(r);
+        int64_t expire_ms = record_expire_ms(r);
+        if (expire_ms > now_ms && expire_ms < till_ms) till_ms = expire_ms;
     }
     return till_ms;
 }
@@ -311,13 +311,13 @@ void collect__serve(struct worker *w, struct queued *q)
     if (likely(!answer.refused)) {
         struct reply reply = {.out = out, .proto = q->proto};
         if (!q->known.loaded) load_batch(w, q);
-        answer.since = stamps_begin(core->stamps);
         answer.now_ms = core->run.now_ms;
-        w->running = NULL;
+        worker_runs_for(w, q->from, q->conn_index, q->conn_id);
         core->run.known = &q->known;
         core_run_part(core, &q->rq, &reply);
         core->run.known = NULL;
-        answer.alive_till_ms = alive_till(core->ks, q);
+        answer.since = stamps_begin(core->stamps); /* what it removed itself, expired, was absent */
+        answer.alive_till_ms = alive_till(core->ks, q, answer.now_ms);
         memcpy(out->data, &answer, sizeof answer);
     }
     answer__send(w, q, out);
@@ -500,35 +500,26 @@ static void reply_to(struct worker *w, struct conn *c, const struct collect *k, 
     buf_shrink(out, JOINED_KEEP_BYTES);
 }
 
-static bool share_key(const struct collect *a, const struct collect *b)
-{
-    for (uint32_t i = 0; i < a->elements; i++)
-        for (uint32_t j = 0; j < b->elements; j++)
-            if (a->hashes[i] == b->hashes[j]) return true;
-    return false;
-}
-
 static void redo(struct worker *w, struct conn *c, const struct collect *k)
 {
     struct arena_mark mark = arena_mark(&w->args);
     struct request rq = {
         .spec = k->spec, .argv = k->argv, .argc = k->argc, .wire_bytes = k->wire_bytes};
-    for (struct collect *behind = c->collects; behind != NULL; behind = behind->next)
-        behind->again = behind->again || share_key(k, behind);
+    c->redoing = true;
+    c->redo_pend = k->pend;
     stat_bump(&w->txn.redone, 1);
     split__again(w, c, &rq, k->pend);
     arena_rewind(&w->args, mark);
 }
 
-/* Those at the head of its connection that have all their parts. */
+/* Those at the head of its connection that have all their parts, unless one comes again. */
 static void settle(struct worker *w, struct conn *c)
 {
-    while (c->collects != NULL && c->collects->left == 0) {
+    while (c->collects != NULL && c->collects->left == 0 && !c->redoing) {
         int64_t now_ms;
-        if (c->collects->again && c->txns > c->collects_count) return; /* collect__go_on() */
         if (!c->collects->loaded) load_ready(w, c->collects);
         struct collect *k = pop(c);
-        if (likely(!k->again) && likely(holds(w, c, k, &now_ms)))
+        if (likely(holds(w, c, k, &now_ms)))
             reply_to(w, c, k, now_ms);
         else
             redo(w, c, k);
@@ -536,8 +527,11 @@ static void settle(struct worker *w, struct conn *c)
     }
 }
 
-void collect__go_on(struct worker *w, struct conn *c)
+/* Of those behind it parts have run before it did; but what it found expired is not to be there again. */
+void collect__go_on(struct worker *w, struct conn *c, int64_t now_ms)
 {
+    c->redoing = false;
+    if (now_ms > w->core.run.now_ms) w->core.run.now_ms = now_ms;
     settle(w, c);
 }
 

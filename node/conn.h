@@ -94,6 +94,8 @@ struct conn {
     struct collect *collects,
         **collects_tail; /* of the former, reads without intents (collect.c) */
     uint32_t collects_count;
+    bool redoing; /* one of them comes again, as the transaction at redo_pend */
+    uint32_t redo_pend;
     bool is_collected;
     struct conn *collected_next;
     uint32_t

@@ -377,8 +377,10 @@ static void finish(struct worker *w, struct txn *t, bool ran)
         joined->len = 0;
         buf_shrink(joined, JOINED_KEEP_BYTES);
     }
+    bool redone = c != NULL && unlikely(c->redoing) && c->redo_pend == t->pend;
+    int64_t at_ms = time_of(t);
     free_txn(w, t);
-    if (c != NULL && unlikely(c->collects != NULL)) collect__go_on(w, c);
+    if (redone) collect__go_on(w, c, at_ms);
 }
 
 /* ---- rounds */

@@ -77,8 +77,8 @@ struct collect;
 bool collect__part(struct worker *w, struct conn *c, struct collect *k, uint32_t from,
                    const struct msg_answer *a);
 void collect__settle(struct worker *w);
-/* A transaction of c has ended. */
-void collect__go_on(struct worker *w, struct conn *c);
+/* One of c's that came again has ended, at that time. */
+COLD void collect__go_on(struct worker *w, struct conn *c, int64_t now_ms);
 /* The answer of a part that says so; good until the next call. */
 struct bytes collect__failed(struct bytes error);
 

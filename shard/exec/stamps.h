@@ -9,7 +9,8 @@
  * the others lie its intents: whoever read before the intent finds its stamp, whoever comes later finds the intent.
  *
  * Written by whoever works on the shard, read by any thread: a change that happened before (by messages, by a
- * client that was told) is always seen. Nothing is stamped until somebody reads. */
+ * client that was told) is always seen. Two that did not, by two shards, two readers may see in different orders as far
+ * as C tells; x86 and ARMv8 do not let them. Nothing is stamped until somebody reads. */
 #ifndef MOON_EXEC_STAMPS_H
 #define MOON_EXEC_STAMPS_H
 
@@ -24,10 +25,11 @@
 
 /* A stamp is the low half of a number that rises; the high half is counted by `all`. */
 struct stamps {
-    bool on, used;        /* the shard's; used: since stamps_rest() */
-    uint64_t now;         /* the shard's: how many have read; the stamp of a change */
-    _Atomic uint64_t all; /* of the last change of all keys */
+    bool on, used;     /* the shard's; used: since stamps_rest() */
+    uint64_t now;      /* the shard's: how many have read; the stamp of a change */
+    uint8_t apart[64]; /* what others read lies on lines of its own */
     _Atomic uint32_t of[STAMPS];
+    _Atomic uint64_t all; /* of the last change of all keys */
 };
 
 static inline _Atomic uint32_t *stamp_of(struct stamps *s, uint64_t hash)

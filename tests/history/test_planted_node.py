@@ -18,6 +18,9 @@ MISTAKES = {
     "skip-lock": ({"tuple", "versions"}, (2, 4)),
     "run-before-grant": ({"tuple", "rename"}, (2, 4)),
     "leave-early": ({"tuple", "rename"}, (2, 4)),
+    "collect-unchecked": ({"tuple", "versions"}, (2, 4)),
+    "collect-blind": ({"tuple", "versions"}, (2, 4)),
+    "intent-unstamped": ({"tuple", "versions"}, (2, 4)),
     "lose-part": ({"owned"}, (2, 4)),
     "watch-unchecked": ({"bank", "counter"}, (1, 4)),
 }

@@ -5,6 +5,9 @@
  * A write may make a key that somebody waits for: his element is moved to a key of another shard, later but before
  * anybody else comes to the first key, while all shards stand (a step of this program). He may give up before.
  *
+ * Some that only read collect what they read (node/collect.c): no intents, in the end a look at the stamps, and a
+ * transaction if that says no. What they read counts where it was read, not where it was found to be still so.
+ *
  * Every run of an operation on a key is written down in its true order. The verdict: a graph of the operations
  * with an edge for each pair that conflicts on a key, for what was answered before another was asked for, and
  * for what one client may count on, has no circle. That is strict serializability, since the order of all
@@ -48,7 +51,11 @@ struct op {
     uint32_t id, client, shards;
     enum shape shape;
     bool writes, open, ended, ran, dropped;
+    bool collects, reads, refused; /* may be collected; is so now; by a shard */
     bool touches[KEYS];
+    uint32_t left;              /* while it reads: shards that have not answered */
+    uint64_t since[SHARDS];     /* stamps_begin() */
+    uint32_t read_at[KEYS];     /* its event there */
     uint32_t began, finished;   /* steps */
     uint32_t rounds_lost, away; /* of the former: turned away */
     struct sched_entry entry;   /* LONE, while it waits */
@@ -57,7 +64,7 @@ struct op {
     struct sim_part part[SHARDS]; /* by shard; LONE: that of its shard */
     uint32_t lone_shard;
 };
-enum kind { MSG_SCHED, MSG_LONE, MSG_ANSWER, MSG_LONE_ANSWER };
+enum kind { MSG_SCHED, MSG_LONE, MSG_READ, MSG_ANSWER, MSG_LONE_ANSWER, MSG_READ_ANSWER };
 struct message {
     enum kind kind;
     struct op *op;
@@ -69,7 +76,7 @@ struct channel {
 };
 struct event {
     uint32_t op;
-    bool write;
+    bool write, vain; /* vain: read, but it came again */
 };
 struct move {                          /* BLMOVE of one who waited */
     struct sched_entry source, target; /* intents; the target's when it is not free */
@@ -80,6 +87,7 @@ struct move {                          /* BLMOVE of one who waited */
 struct client {
     uint32_t home, window, issued, todo;
     bool gone;
+    const struct op *redo; /* one of its reads that came again */
     struct op *ops[OPS];
 };
 struct sim {
@@ -88,6 +96,7 @@ struct sim {
     uint64_t tickets;
     struct sched sched[SHARDS];
     struct tx_shard shard[SHARDS];
+    struct stamps stamps[SHARDS];
     struct channel channel[SHARDS][SHARDS];
     struct inbox_link *posts[SHARDS];
     struct op *retries[OPS];
@@ -96,13 +105,15 @@ struct sim {
     struct op op[OPS];
     struct event event[KEYS][EVENTS];
     uint32_t events[KEYS];
-    uint32_t read_share, all_share, move_share, away_share, moves_count, moved, lost;
+    uint32_t rest_steps, read_share, collect_share, all_share, move_share, away_share, moves_count;
+    uint32_t moved, lost;
     struct move move[MOVES];
     bool bad;
     bool edge[IDS][IDS];
 };
 static struct sim sim;
 static bool loud;
+static uint64_t collected, redone; /* of all seeds */
 
 static uint32_t draw(uint32_t bound)
 {
@@ -117,12 +128,6 @@ static void fail(const char *why)
 
 /* ---- what happens on keys */
 
-static void touch(uint32_t id, uint32_t key, bool write)
-{
-    if (sim.events[key] < EVENTS)
-        sim.event[key][sim.events[key]++] = (struct event){.op = id, .write = write};
-}
-
 static uint32_t shard_of(uint32_t key)
 {
     return key % sim.shards;
@@ -131,6 +136,18 @@ static uint32_t shard_of(uint32_t key)
 static uint64_t fingerprint(uint32_t key)
 {
     return (uint64_t)key << 20;
+}
+
+static uint64_t order_of(uint32_t client)
+{
+    return (UINT64_C(1) << 40) + ((uint64_t)client << 20);
+}
+
+static void touch(uint32_t id, uint32_t key, bool write)
+{
+    if (write) stamps_note(&sim.stamps[shard_of(key)], fingerprint(key));
+    assert(sim.events[key] < EVENTS);
+    sim.event[key][sim.events[key]++] = (struct event){.op = id, .write = write};
 }
 
 static bool is_waited_for(uint32_t key)
@@ -197,11 +214,6 @@ static bool may_try(const struct move *m)
     return m->open && m->source_due && (!m->has_target || m->target_due);
 }
 
-static uint64_t order_of(uint32_t client)
-{
-    return (UINT64_C(1) << 40) + ((uint64_t)client << 20);
-}
-
 /* ---- the shards' side */
 
 static uint32_t index_of(void *ctx)
@@ -261,11 +273,23 @@ static void send(uint32_t from, uint32_t to, enum kind kind, struct op *o, struc
     c->m[c->tail++] = (struct message){.kind = kind, .op = o, .part = p};
 }
 
+/* Of c a transaction is under way. */
+static bool has_open(const struct client *c)
+{
+    for (uint32_t i = 0; i < c->issued; i++) {
+        const struct op *o = c->ops[i];
+        if (!o->ended && o->shape != LONE && !o->reads) return true;
+    }
+    return false;
+}
+
 static void end(struct op *o)
 {
+    struct client *c = &sim.client[o->client];
     assert(!o->ended);
     o->ended = true;
     o->finished = sim.steps;
+    if (c->redo == o) c->redo = NULL;
 }
 
 static void part_came_back(struct op *o)
@@ -352,6 +376,34 @@ static void take_lone(uint32_t me, struct op *o)
     assert(v == SCHED_WAITS);
 }
 
+/* ---- reads without intents: on a shard */
+
+static bool must_refuse(uint32_t me, const struct op *o)
+{
+    const struct sim_part *p = &o->part[me];
+    return !planted(COLLECT_BLIND) && sched_must_wait(&sim.sched[me], SCHED_READ, p->fingerprints,
+                                                      p->count, order_of(o->client));
+}
+
+static void read_part(uint32_t me, struct op *o)
+{
+    const struct sim_part *p = &o->part[me];
+    o->since[me] = stamps_begin(&sim.stamps[me]);
+    for (uint32_t i = 0; i < p->count; i++) {
+        o->read_at[p->keys[i]] = sim.events[p->keys[i]];
+        touch(o->id, p->keys[i], false);
+    }
+}
+
+static void take_read(uint32_t me, struct op *o)
+{
+    if (must_refuse(me, o))
+        o->refused = true;
+    else
+        read_part(me, o);
+    send(me, sim.client[o->client].home, MSG_READ_ANSWER, o, NULL);
+}
+
 /* ---- the coordinators' side */
 
 static void begin_round(struct op *o)
@@ -370,6 +422,74 @@ static void begin_round(struct op *o)
     for (uint32_t i = 0; i < t->count; i++)
         if (t->parts[i]->shard != home)
             send(home, t->parts[i]->shard, MSG_SCHED, o, (struct sim_part *)(void *)t->parts[i]);
+}
+
+/* The first of c's that read, if all have answered and none that came again is under way. */
+static struct op *to_settle(const struct client *c)
+{
+    if (c->redo != NULL) return NULL;
+    for (uint32_t i = 0; i < c->issued; i++) {
+        struct op *o = c->ops[i];
+        if (!o->ended && o->reads) return o->left == 0 ? o : NULL;
+    }
+    return NULL;
+}
+
+static bool holds(const struct op *o, uint32_t home)
+{
+    if (o->refused || (o->part[home].count > 0 && must_refuse(home, o))) return false;
+    for (uint32_t s = 0; s < sim.shards; s++) {
+        const struct sim_part *p = &o->part[s];
+        if (s != home && p->count > 0 &&
+            stamps_changed(&sim.stamps[s], o->since[s], p->fingerprints, p->count))
+            return false;
+    }
+    return true;
+}
+
+/* What has been read, has been in vain. */
+static void forget_reads(const struct op *o)
+{
+    for (uint32_t k = 0; k < sim.keys; k++) {
+        if (o->read_at[k] == EVENTS) continue;
+        struct event *e = &sim.event[k][o->read_at[k]];
+        assert(e->op == o->id);
+        e->vain = true;
+    }
+}
+
+static void settle(struct client *c, struct op *o)
+{
+    o->reads = false;
+    if (!c->gone && holds(o, c->home)) {
+        read_part(c->home, o);
+        o->ran = true;
+        collected++;
+        end(o);
+        return;
+    }
+    forget_reads(o);
+    if (c->gone) {
+        o->dropped = true;
+        end(o);
+        return;
+    }
+    c->redo = o;
+    redone++;
+    sim.retries[sim.retries_count++] = o;
+}
+
+static void begin_reads(struct op *o)
+{
+    uint32_t home = sim.client[o->client].home;
+    o->reads = true;
+    for (uint32_t k = 0; k < KEYS; k++)
+        o->read_at[k] = EVENTS;
+    for (uint32_t s = 0; s < sim.shards; s++) {
+        if (s == home || o->part[s].count == 0) continue;
+        o->left++;
+        send(home, s, MSG_READ, o, NULL);
+    }
 }
 
 static void draw_keys(struct op *o)
@@ -417,6 +537,7 @@ static void draw_op(struct op *o, uint32_t client)
     if (o->shape != ALL && o->shape != BARRIER) draw_keys(o);
     fill_parts(o);
     if (o->shards <= 1 && (o->shape == PARTS || o->shape == CHECKED)) o->shape = LONE;
+    o->collects = o->shape == PARTS && !o->writes && draw(100) < sim.collect_share;
     o->tx = (struct tx){.parts = o->parts,
                         .order = order_of(client),
                         .count = o->shards,
@@ -429,15 +550,17 @@ static void draw_op(struct op *o, uint32_t client)
                        : (o->writes ? SCHED_WRITE : SCHED_READ);
 }
 
-/* Until a transaction is answered, what shares a key with it waits at the connection: it may yet be refused. */
+/* Until a transaction is answered, what shares a key with it waits at the connection: it may yet be refused. Those that
+ * read pass each other. */
 static bool must_hold_back(const struct client *c, const struct op *o)
 {
     uint32_t open = 0;
+    bool among_reads = o->collects && !has_open(c);
     for (uint32_t i = 0; i < c->issued; i++) {
         const struct op *b = c->ops[i];
         if (b->ended) continue;
         open++;
-        if (b->shape == LONE) continue;
+        if (b->shape == LONE || among_reads) continue;
         for (uint32_t k = 0; k < sim.keys; k++)
             if (b->touches[k] && o->touches[k]) return true;
     }
@@ -451,7 +574,9 @@ static void issue(struct client *c)
     c->issued++;
     o->open = true;
     o->began = sim.steps;
-    if (o->shape != LONE)
+    if (o->collects)
+        begin_reads(o);
+    else if (o->shape != LONE)
         begin_round(o);
     else if (o->lone_shard == home)
         take_lone(home, o);
@@ -477,8 +602,14 @@ static void deliver(uint32_t from, uint32_t to)
     case MSG_LONE:
         take_lone(to, m.op);
         return;
+    case MSG_READ:
+        take_read(to, m.op);
+        return;
     case MSG_ANSWER:
         part_came_back(m.op);
+        return;
+    case MSG_READ_ANSWER:
+        m.op->left--;
         return;
     case MSG_LONE_ANSWER:
         end(m.op);
@@ -501,7 +632,7 @@ static void take_post(uint32_t shard)
 
 /* All that can happen next: one is drawn. */
 struct choice {
-    enum { DELIVER, POST, RETRY, ISSUE, MOVE, SETTLE } what;
+    enum { DELIVER, POST, RETRY, ISSUE, MOVE, SETTLE, READ } what;
     uint32_t a, b;
 };
 
@@ -525,7 +656,9 @@ static uint32_t choices(struct choice *out, uint32_t but)
     }
     for (uint32_t i = 0; i < sim.clients; i++) {
         struct client *c = &sim.client[i];
-        if (c->home == but || c->gone || c->issued == c->todo) continue;
+        if (c->home == but) continue;
+        if (to_settle(c) != NULL) out[n++] = (struct choice){READ, i, 0};
+        if (c->gone || c->issued == c->todo) continue;
         if (!must_hold_back(c, c->ops[c->issued])) out[n++] = (struct choice){ISSUE, i, 0};
     }
     return n;
@@ -533,7 +666,7 @@ static uint32_t choices(struct choice *out, uint32_t but)
 
 static bool step(void)
 {
-    struct choice c[SHARDS * SHARDS + 2 * SHARDS + OPS + CLIENTS + MOVES];
+    struct choice c[SHARDS * SHARDS + 2 * SHARDS + OPS + 2 * CLIENTS + MOVES];
     if (sim.steps >= sim.stalled_until) {
         sim.stalled = draw(4) == 0 ? draw(sim.shards) : SHARDS;
         sim.stalled_until = sim.steps + 1 + draw(60);
@@ -565,7 +698,11 @@ static bool step(void)
     case SETTLE:
         tx_settle(&sim.shard[it.a]);
         break;
+    case READ:
+        settle(&sim.client[it.a], to_settle(&sim.client[it.a]));
+        break;
     }
+    if (draw(sim.rest_steps) == 0) stamps_rest(&sim.stamps[draw(sim.shards)]);
     if (draw(400) == 0) sim.client[draw(sim.clients)].gone = true;
     return true;
 }
@@ -579,11 +716,14 @@ static void build(uint64_t seed)
     if (draw(4) == 0) sim.keys = sim.shards = 2; /* all want the same two */
     sim.clients = 2 + draw(CLIENTS - 1);
     sim.read_share = draw(80);
+    sim.collect_share = draw(3) == 0 ? 0 : 50 + draw(51);
+    sim.rest_steps = draw(4) == 0 ? 2 : 200;
     sim.all_share = draw(3) == 0 ? 8 : 0;
     sim.move_share = draw(2) == 0 ? 1 + draw(40) : 0;
     sim.away_share = draw(4) == 0 ? 1 + draw(10) : 0;
     for (uint32_t s = 0; s < sim.shards; s++) {
         sched_init(&sim.sched[s]);
+        sim.sched[s].stamps = &sim.stamps[s];
         tx_shard_init(&sim.shard[s], s, &sim.sched[s], &ops, &sim.shard[s]);
     }
     for (uint32_t i = 0; i < sim.clients; i++) {
@@ -606,7 +746,8 @@ static void add_edges_of_keys(void)
         for (uint32_t i = 0; i < sim.events[k]; i++)
             for (uint32_t j = i + 1; j < sim.events[k]; j++) {
                 struct event a = sim.event[k][i], b = sim.event[k][j];
-                if (a.op != b.op && (a.write || b.write)) sim.edge[a.op][b.op] = true;
+                if (a.vain || b.vain || a.op == b.op) continue;
+                if (a.write || b.write) sim.edge[a.op][b.op] = true;
             }
 }
 
@@ -628,7 +769,8 @@ static void add_edges_of_time(void)
                 continue; /* the order of a client is that of its ids */
             bool same_shard =
                 a->shape == LONE && b->shape == LONE && a->lone_shard == b->lone_shard;
-            if (same_shard || (share_key(a, b) && (a->writes || b->writes))) sim.edge[i][j] = true;
+            bool ordered = a->writes || b->writes || a->collects;
+            if (same_shard || (share_key(a, b) && ordered)) sim.edge[i][j] = true;
         }
 }
 
@@ -713,8 +855,9 @@ static uint32_t campaign(uint64_t from, uint32_t count)
 
 #ifdef MOON_TEST
 static const enum plant plants[] = {
-    PLANT_RUN_BEFORE_GRANT, PLANT_SKIP_LOCK,    PLANT_LONE_WITHOUT_TICKET, PLANT_LEAVE_EARLY,
-    PLANT_SERVE_BEHIND,     PLANT_NEVER_RECALL, PLANT_RECALL_BEGUN,        PLANT_OVERTAKE_OWN};
+    PLANT_RUN_BEFORE_GRANT,  PLANT_SKIP_LOCK,     PLANT_LONE_WITHOUT_TICKET, PLANT_LEAVE_EARLY,
+    PLANT_SERVE_BEHIND,      PLANT_NEVER_RECALL,  PLANT_RECALL_BEGUN,        PLANT_OVERTAKE_OWN,
+    PLANT_COLLECT_UNCHECKED, PLANT_COLLECT_BLIND, PLANT_INTENT_UNSTAMPED};
 
 static uint32_t plants_not_found(uint32_t *found_out)
 {
@@ -763,8 +906,9 @@ int main(int argc, char **argv)
     }
     clock_t start = clock();
     uint32_t failed = campaign(from, (uint32_t)count), found = 0;
-    printf("%u seeds in %.1f s\n", (uint32_t)count,
-           (double)(clock() - start) / (double)CLOCKS_PER_SEC);
+    printf("%u seeds in %.1f s: %llu reads held, %llu came again\n", (uint32_t)count,
+           (double)(clock() - start) / (double)CLOCKS_PER_SEC, (unsigned long long)collected,
+           (unsigned long long)redone);
     uint32_t missed = whole ? plants_not_found(&found) : 0;
     printf("sim: %u passed, %u failed\n", (uint32_t)count - failed + found, failed + missed);
     return failed + missed > 0;

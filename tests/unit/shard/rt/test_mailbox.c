@@ -138,6 +138,126 @@ static void test_a_producer_without_room_is_rung_for(void **state)
     mailbox_free(m);
 }
 
+/* ---- messages for which there need be no room */
+
+#define RING 4096u
+#define HEAD 8u
+
+static uint64_t ring_bytes(uint64_t bytes)
+{
+    return HEAD + ((bytes + 7) & ~UINT64_C(7));
+}
+
+/* What a message from `tail` on takes: what it leaves unused at the end of the ring, too. */
+static uint64_t span_of(uint64_t tail, uint64_t bytes)
+{
+    uint64_t to_end = RING - tail % RING, need = ring_bytes(bytes);
+    return need <= to_end ? need : to_end + need;
+}
+
+static void test_spare_is_what_leaves_five_eighths(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_seed(&rng, 23);
+    struct mailbox *m = mailbox_new(RING);
+    uint64_t tail = 0, published = 0, head = 0, taken = 0, yes = 0, skips = 0;
+    for (uint32_t step = 0; step < 200000; step++) {
+        size_t bytes = rng_below(&rng, 1025), len;
+        uint64_t span = span_of(tail, bytes);
+        bool spare = tail - taken + span <= RING / 8 * 3;
+        assert_int_equal(mailbox_has_spare(m, bytes), spare);
+        yes += spare;
+        if (spare) {
+            assert_non_null(mailbox_reserve(m, bytes));
+            skips += span > ring_bytes(bytes);
+            mailbox_push(m, bytes);
+            tail += span;
+        }
+        if (rng_below(&rng, 2) == 0) {
+            (void)mailbox_publish(m);
+            published = tail;
+        }
+        void *at;
+        if (rng_below(&rng, 2) == 0 && head < published) {
+            assert_true(mailbox_next(m, &at, &len));
+            head += span_of(head, len);
+        }
+        if (rng_below(&rng, 3) == 0) {
+            mailbox_release(m);
+            taken = head;
+        }
+    }
+    assert_true(yes > 10000);
+    assert_true(skips > 100);
+    mailbox_free(m);
+}
+
+static void test_spare_to_the_byte(void **state)
+{
+    (void)state;
+    struct mailbox *m = mailbox_new(RING);
+    void *at;
+    size_t len;
+    assert_true(mailbox_has_spare(m, 1024)); /* 1,032 of the 1,536 */
+    assert_non_null(mailbox_reserve(m, 1024));
+    mailbox_push(m, 1024);
+    assert_true(mailbox_has_spare(m, 496)); /* and 504: to the last of them */
+    assert_false(mailbox_has_spare(m, 497));
+    assert_non_null(mailbox_reserve(m, 1024)); /* for others there is room */
+    mailbox_push(m, 1024);
+    assert_false(mailbox_has_spare(m, 0));
+    assert_true(mailbox_publish(m));
+    while (mailbox_next(m, &at, &len))
+        ;
+    assert_false(mailbox_has_spare(m, 0)); /* taken, not released */
+    mailbox_release(m);
+    assert_true(
+        mailbox_has_spare(m, 1024)); /* the copy of the other side's position is refreshed */
+    assert_non_null(mailbox_reserve(m, 1000));
+    mailbox_push(m, 1000); /* 1,024 from the end */
+    assert_true(mailbox_publish(m));
+    assert_true(mailbox_next(m, &at, &len));
+    mailbox_release(m);
+    assert_true(mailbox_has_spare(m, 1016));  /* up to the end of the ring */
+    assert_false(mailbox_has_spare(m, 1017)); /* 1,024 left unused and 1,032 */
+    mailbox_free(m);
+}
+
+/* As answers are sent (node/place.c): half of the ring in credit, each a message of this size, and what is spare. */
+static void test_what_is_spare_is_nobodys_room(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 16, CREDIT_BYTES = 312, CREDIT = SIZE / 2 / CREDIT_BYTES };
+    struct rng rng;
+    rng_seed(&rng, 31);
+    struct mailbox *m = mailbox_new(SIZE);
+    uint32_t spare_sent = 0;
+    void *at;
+    size_t len;
+    for (uint32_t round = 0; round < 2000; round++) {
+        uint32_t owed =
+            CREDIT; /* all of it is asked for, then answered with nobody taking anything */
+        while (owed > 0) {
+            size_t bytes = rng_below(&rng, 4097);
+            if (rng_below(&rng, 4) > 0 && mailbox_has_spare(m, bytes)) {
+                assert_non_null(mailbox_reserve(m, bytes));
+                mailbox_push(m, bytes);
+                spare_sent++;
+            }
+            assert_non_null(mailbox_reserve(m, CREDIT_BYTES));
+            mailbox_push(m, CREDIT_BYTES);
+            owed--;
+        }
+        (void)mailbox_publish(m);
+        while (mailbox_next(m, &at, &len))
+            ;
+        mailbox_release(m);
+    }
+    assert_true(spare_sent > 2000);
+    mailbox_free(m);
+}
+
 /* ---- two threads */
 
 struct pair {
@@ -233,6 +353,9 @@ int main(void)
         cmocka_unit_test(test_random_lengths_and_batches),
         cmocka_unit_test(test_full_and_given_back),
         cmocka_unit_test(test_a_producer_without_room_is_rung_for),
+        cmocka_unit_test(test_spare_is_what_leaves_five_eighths),
+        cmocka_unit_test(test_spare_to_the_byte),
+        cmocka_unit_test(test_what_is_spare_is_nobodys_room),
         cmocka_unit_test(test_two_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
