@@ -1,6 +1,7 @@
 """INFO sums up what all shards did: exact when they are at rest, sane while they work."""
 import os
 import threading
+import time
 
 import pytest
 
@@ -132,14 +133,22 @@ def allocator_threads(node):
     return sum(name.startswith("jemalloc_bg") for name in names)
 
 
+def wait_until(what):
+    """A thread gives itself its name when it has begun, which on a busy machine is not at once."""
+    deadline = time.monotonic() + 10
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 def test_freed_memory_goes_back_by_the_allocators_threads():
     """Else a shard that allocates seldom gives back many pages at once, in the middle of a command."""
     with start_moon(shards=1) as node, node.client() as c:
         assert c.call("CONFIG", "GET", "jemalloc-bg-thread")[1] == b"yes"
         if info_of(c, "memory")["mem_allocator"] != "jemalloc":
             pytest.skip("a build under a sanitizer has its allocator")
-        assert allocator_threads(node) >= 1
+        wait_until(lambda: allocator_threads(node) >= 1)
         c.call("CONFIG", "SET", "jemalloc-bg-thread", "no")
-        assert allocator_threads(node) == 0
+        wait_until(lambda: allocator_threads(node) == 0)
         c.call("CONFIG", "SET", "jemalloc-bg-thread", "yes")
-        assert allocator_threads(node) >= 1
+        wait_until(lambda: allocator_threads(node) >= 1)
