@@ -339,12 +339,13 @@ static bool answer_conn(struct worker *w, uint32_t from, const struct msg_answer
     if (c == NULL || c->id != a->conn_id) return false;
     struct pend *p = conn__pend_at(c, a->pend);
     assert(p != NULL); /* places of a live connection wait for their answers */
+    bool kept = a->kind == ANSWER_RETURNED;
     c->due--;
     if (unlikely(a->counted > 0)) count_taken(c, from, a->counted);
     if (unlikely(a->kind == ANSWER_RETURNED))
         keep_returned(c, p, (struct returned *)(void *)a->block);
     else if (a->kind == ANSWER_COLLECT)
-        return collect__part(w, c, p->collect, from, a);
+        kept = collect__part(w, c, p->collect, from, a);
     else if (p->merge != NULL)
         merge__part(c, a->pend, p->merge, a->part, wire);
     else if (unlikely(p->join != NULL))
@@ -352,7 +353,7 @@ static bool answer_conn(struct worker *w, uint32_t from, const struct msg_answer
     else
         conn__answer(c, a->pend, wire);
     if (unlikely(c->returned_count > 0)) place__resend(c);
-    return a->kind == ANSWER_RETURNED;
+    return kept;
 }
 
 void answer__everywhere(struct worker *w, struct everywhere *e)

@@ -255,6 +255,22 @@ def test_one_that_comes_again_brings_none_of_those_behind_it(pair):
     assert reads == 6 and again <= 1  # none if the write's part here came before the answers
 
 
+def test_a_read_behind_requests_that_were_given_back_is_answered(node):
+    """Nobody reads: the other shard gives back GETs of large values, and must not run what came behind them. Its refusal is
+    the last that the connection hears before these are sent again."""
+    keys = spread_keys(node, 1, "big")
+    with node.client(timeout=60) as c:
+        for key in keys:
+            c.call("SET", key, b"v" * (1 << 20))
+        for key in keys:
+            c.send(encode(["GET", key]) * 30 + encode(["STRLEN", key]) + encode(["EXISTS", *keys]))
+            time.sleep(0.3)
+            assert [len(c.read_raw()) > 1 << 20 for _ in range(30)] == [True] * 30
+            assert c.read_raw() == b":%d\r\n" % (1 << 20)
+            assert c.read_raw() == b":%d\r\n" % len(keys)
+        c.call("DEL", *keys)
+
+
 # ---- one moment
 
 def test_pairs_are_never_torn_and_it_shows_that_reads_came_again(node):
