@@ -316,6 +316,7 @@ void collect__serve(struct worker *w, struct queued *q)
         core->run.known = &q->known;
         core_run_part(core, &q->rq, &reply);
         core->run.known = NULL;
+        worker_runs_for_nobody(w);
         answer.since = stamps_begin(core->stamps); /* what it removed itself, expired, was absent */
         answer.alive_till_ms = alive_till(core->ks, q, answer.now_ms);
         memcpy(out->data, &answer, sizeof answer);
@@ -445,17 +446,10 @@ static struct bytes run_own(struct worker *w, struct conn *c, const struct colle
     core->run.known = &known;
     core_run_admitted(core, &rq, now_ms, &reply, false);
     core->run.known = NULL;
-    w->running = NULL;
+    worker_runs_for_nobody(w);
     if (unlikely(core->gate_lsn > c->gate_lsn)) c->gate_lsn = core->gate_lsn;
     arena_rewind(&w->args, mark);
     return buf_bytes(&w->part_reply);
-}
-
-/* A call of which no part ran here. */
-static void count_call(struct worker *w, const struct cmd_spec *spec)
-{
-    stat_bump(&w->core.stats.commands, 1);
-    core_count_call(&w->core.cmd_stats[spec->id], 0, 0);
 }
 
 /* One reply of all parts. */
@@ -484,7 +478,7 @@ static void reply_to(struct worker *w, struct conn *c, const struct collect *k, 
     if (likely(k->own != NULL))
         own = run_own(w, c, k, now_ms);
     else
-        count_call(w, k->spec);
+        core_count_call_only(&w->core, k->spec);
     bool next = conn__is_next(c, k->pend);
     struct buf *out = next ? &c->out : &w->txn.joined;
     size_t start = out->len;

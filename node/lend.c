@@ -161,8 +161,7 @@ static bool is_forbidden(struct worker *w, const struct conn *c, const struct tx
         leave(w, owner, own);
     }
     if (!any) return false;
-    stat_bump(&w->core.stats.commands, 1);
-    core_count_call(&w->core.cmd_stats[spec->id], 0, 0);
+    core_count_call_only(&w->core, spec);
     return true;
 }
 
@@ -219,13 +218,6 @@ static void run_parts(struct worker *w, const struct conn *c, const struct txn_p
     serve(w);
 }
 
-static void reply_refusal(struct worker *w, const struct cmd_spec *spec, enum rc rc,
-                          struct reply *reply)
-{
-    core_reply_refused(reply, rc);
-    stat_bump(&w->core.cmd_stats[spec->id].rejected, 1);
-}
-
 /* At once, unless a log could not be written: then nothing more is done on these cores. */
 static void answer(struct worker *w, struct conn *c, struct reply *reply, size_t start)
 {
@@ -261,7 +253,7 @@ void lend__run_all(struct worker *w, struct conn *c, const struct txn_plan *plan
     if (rc == RC_OK)
         merge__reply(plan->merge, &reply);
     else
-        reply_refusal(w, plan->rq->spec, rc, &reply);
+        core_refuse(&w->core, plan->rq->spec, rc, &reply);
     place__merge_drop(plan->merge);
     if (unlikely(reply.out->data[start] == '-'))
         core_count_error(&w->core, reply.out->data + start, reply.out->len - start);

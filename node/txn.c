@@ -329,18 +329,11 @@ void txn__adapt_window(struct conn *c, size_t reply_bytes)
     c->txn_window = window;
 }
 
-static void reply_refusal(struct worker *w, struct txn *t, struct reply *reply)
-{
-    core_reply_refused(reply, (enum rc)atomic_load_explicit(&t->tx.error, memory_order_relaxed));
-    stat_bump(&w->core.cmd_stats[t->spec->id].rejected, 1);
-}
-
 /* MSETNX that found a key: a call of which no part ran. */
 static void count_forbidden(struct worker *w, const struct txn *t)
 {
     if (!atomic_load_explicit(&t->tx.forbidden, memory_order_relaxed)) return;
-    stat_bump(&w->core.stats.commands, 1);
-    core_count_call(&w->core.cmd_stats[t->spec->id], 0, 0);
+    core_count_call_only(&w->core, t->spec);
 }
 
 /* The connection's request comes again and is told so (span__begin). */
@@ -363,7 +356,8 @@ static void finish(struct worker *w, struct txn *t, bool ran)
         if (ran)
             merge__reply(t->merge, &reply);
         else
-            reply_refusal(w, t, &reply);
+            core_refuse(&w->core, t->spec,
+                        (enum rc)atomic_load_explicit(&t->tx.error, memory_order_relaxed), &reply);
         if (joined->len > 0 && unlikely(joined->data[0] == '-'))
             core_count_error(&w->core, joined->data, joined->len); /* once, for all parts */
         for (uint32_t i = 0; i < t->tx.count; i++) {

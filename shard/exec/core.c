@@ -75,6 +75,12 @@ void core_count_call(struct core_cmd_stats *s, uint64_t ticks, uint64_t ns)
     stat_add(s->latency, ns);
 }
 
+void core_count_call_only(struct core *c, const struct cmd_spec *spec)
+{
+    stat_bump(&c->stats.commands, 1);
+    core_count_call(&c->cmd_stats[spec->id], 0, 0);
+}
+
 /* `part`: of a call that another shard counts; the time of all is the sum. */
 HOT_INLINE void account(struct core *c, const struct request *rq, uint64_t spent, bool part)
 {
@@ -158,6 +164,12 @@ void core_reply_refused(struct reply *reply, enum rc rc)
         reply_error(reply, ERR_OOM);
     else
         exec__reply_refused(reply, rc);
+}
+
+void core_refuse(struct core *c, const struct cmd_spec *spec, enum rc rc, struct reply *reply)
+{
+    core_reply_refused(reply, rc);
+    stat_bump(&c->cmd_stats[spec->id].rejected, 1);
 }
 
 /* The time of a transaction may be behind what this shard has read by now (readers pass each other) or ahead of

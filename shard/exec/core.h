@@ -188,6 +188,8 @@ size_t core_log_bytes(const struct request *rq);
  * other function. Asked on every shard before any part runs; then core_run_admitted() does not refuse. */
 MUST_CHECK enum rc core_may_run(struct core *c, uint32_t flags, size_t log_bytes);
 void core_reply_refused(struct reply *reply, enum rc rc);
+/* The same, counted as that command's. */
+void core_refuse(struct core *c, const struct cmd_spec *spec, enum rc rc, struct reply *reply);
 void core_run_admitted(struct core *c, const struct request *rq, int64_t now_ms,
                        struct reply *reply, bool part);
 /* Is one of these keys there? In a transaction, at its time. Sets gate_lsn. */
@@ -233,6 +235,8 @@ uint64_t core_newest_lsn(const struct core *c);
 void core_count_error(struct core *c, const uint8_t *wire, size_t len);
 void core_reset_stats(struct core *c);
 void core_count_call(struct core_cmd_stats *s, uint64_t ticks, uint64_t ns);
+/* A call of which no part ran on this shard, which counts it. */
+void core_count_call_only(struct core *c, const struct cmd_spec *spec);
 /* Any thread; NULL: never called. */
 static inline const struct stat_histogram *core_latency(const struct core_cmd_stats *s)
 {
