@@ -9,14 +9,14 @@ import pytest
 
 from moonlib.resp import Client, Disconnected, ReplyError, encode, parse, to_python
 from moonlib.server import start_moon
+from moonlib.setups import IOS, alternating, name_of
 from moonlib.slots import key_on
+from moonlib.together import client_of, together
 
-SETUPS = [(shards, io) for shards in (2, 4) for io in ("epoll", "uring")]
-IDS = [f"{shards}-{io}" for shards, io in SETUPS]
 SIZES = (0, 1, 300, 5000, 1 << 20)  # in the answer, in the room that is spare, as a block
 
 
-@pytest.fixture(name="node", params=SETUPS, ids=IDS)
+@pytest.fixture(name="node", params=alternating(2, 4), ids=name_of)
 def fixture_node(request, nodes):
     """Shards that sleep are woken: else reads would run in place on them."""
     node = nodes.get(*request.param)
@@ -52,32 +52,6 @@ def counted_by(c):
     rows = [dict(field.split("=") for field in line.split(":", 1)[1].split(",")) for line in lines
             if line.startswith("shard") and "=" in line]
     return tuple(sum(int(row[name]) for row in rows) for name in ("optimistic_reads", "optimistic_retries"))
-
-
-def together(*functions):
-    """Runs them in threads; the first exception is raised here."""
-    failed = []
-
-    def guarded(function):
-        try:
-            function()
-        except BaseException as e:  # pylint: disable=broad-except
-            failed.append(e)
-
-    threads = [threading.Thread(target=guarded, args=(f,)) for f in functions]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    if failed:
-        raise failed[0]
-
-
-def client_of(node, work, timeout=30):
-    def run():
-        with node.client(timeout=timeout) as c:
-            work(c)
-    return run
 
 
 # ---- the same answers as on one shard
@@ -505,7 +479,8 @@ class Asker(threading.Thread):
 
 
 @pytest.mark.parametrize("how", ("SIGTERM", "SHUTDOWN"))
-@pytest.mark.parametrize("shards,io", SETUPS, ids=IDS)
+@pytest.mark.parametrize("io", IOS)
+@pytest.mark.parametrize("shards", (2, 4))
 def test_a_stop_answers_what_was_run(tmp_path, shards, io, how):
     args = ["--appendfsync", "always"]
     node = start_moon(shards=shards, io=io, appendonly="yes", folder=str(tmp_path), args=args)

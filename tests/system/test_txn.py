@@ -14,6 +14,7 @@ from moonlib.resp import encode, parse, to_python
 from moonlib.server import start_moon
 from moonlib.setups import alternating, name_of
 from moonlib.slots import key_on
+from moonlib.together import client_of, together
 
 SOON = NAP / 3
 
@@ -135,32 +136,6 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_locked(pair, how):
 
 
 # ---- many at once
-
-def together(*functions):
-    """Runs them in threads; the first exception is raised here."""
-    failed = []
-
-    def guarded(function):
-        try:
-            function()
-        except BaseException as e:  # pylint: disable=broad-except
-            failed.append(e)
-
-    threads = [threading.Thread(target=guarded, args=(f,)) for f in functions]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    if failed:
-        raise failed[0]
-
-
-def client_of(node, work, timeout=30):
-    def run():
-        with node.client(timeout=timeout) as c:
-            work(c)
-    return run
-
 
 @pytest.fixture(name="node", params=alternating(1, 2, 4, 8), ids=name_of)
 def fixture_node(request):
