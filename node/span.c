@@ -30,25 +30,21 @@ static bool logs_ready(struct worker *w, struct conn *c, uint64_t mask)
     return true;
 }
 
-static void begin_on(struct worker *w, struct core *home, uint64_t mask)
+static void begin_on(struct worker *w, struct core *home, uint64_t mask, bool alone)
 {
     struct span *s = &w->span;
     s->home = home;
     s->count = w->core.count;
     s->mask = mask;
+    s->alone = alone;
     for (uint32_t i = 0; i < s->count; i++)
         s->core[i] = &node.workers[i]->core;
     span_begin(s);
 }
 
-static void begin(struct worker *w, uint64_t mask)
-{
-    begin_on(w, &w->core, mask);
-}
-
 void span__begin_on(struct worker *w, struct core *home)
 {
-    begin_on(w, home, 0);
+    begin_on(w, home, 0, false);
 }
 
 static enum span_ready refuse(const char *why, const char **why_out)
@@ -68,7 +64,7 @@ enum span_ready span__begin(struct worker *w, struct conn *c, uint64_t mask, boo
         return SPAN_WAITS;
     }
     if (writes && !logs_ready(w, c, mask)) return SPAN_WAITS;
-    begin(w, mask);
+    begin_on(w, &w->core, mask, true);
     return SPAN_READY;
 }
 
@@ -102,7 +98,7 @@ bool span__serve_kept(struct worker *w)
 {
     struct hold none;
     if (!park_begin(w)) return false;
-    begin(w, 0);
+    begin_on(w, &w->core, 0, false);
     span_serve_kept(&w->span, &w->core);
     span__end(w, 0, &none);
     return true;

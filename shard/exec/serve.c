@@ -113,9 +113,16 @@ static bool is_same(const struct kept *k, const struct core *at, uint64_t hash)
     return k != NULL && k->at == at && k->hash == hash;
 }
 
+/* Who waits on several shards may look at a later key as soon as they go on: what was pushed is given before that. */
+static bool is_alone(const struct core *c)
+{
+    return c->stands != NULL && c->stands->alone;
+}
+
 /* May that key be changed now? Else it is kept, and comes. */
 static bool has_source(struct core *c, struct wait_key *key, uint64_t hash)
 {
+    if (is_alone(c)) return true;
     struct serving *s = serving_of(c, key);
     if (s == NULL || s->source == NULL) {
         if (!sched_must_wait(&c->sched, SCHED_SERVE, &hash, 1, 0)) return true;
@@ -127,6 +134,7 @@ static bool has_source(struct core *c, struct wait_key *key, uint64_t hash)
 
 static bool has_target(struct core *c, struct wait_key *key, struct core *at, uint64_t hash)
 {
+    if (is_alone(c)) return true;
     struct serving *s = serving_of(c, key);
     if (s == NULL || !is_same(s->target, at, hash)) {
         if (s != NULL) {

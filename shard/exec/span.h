@@ -12,10 +12,11 @@ struct span {
     struct core *core[SHARDS_MAX]; /* all of the node */
     uint32_t count;
     uint64_t mask; /* shards whose keys are named: they have a part of what is logged */
+    bool alone;    /* nothing else has begun on any shard: what is spoken for is spoken for this */
     bool in_tx;
 };
 
-/* home, core, count and mask are filled in. From here to span_end() the others stand, and home is in no
+/* home, core, count, mask and alone are filled in. From here to span_end() the others stand, and home is in no
  * command. One time is taken for all. */
 void span_begin(struct span *s);
 void span_end(struct span *s);

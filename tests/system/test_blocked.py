@@ -8,7 +8,7 @@ import time
 import pytest
 import redis
 
-from moonlib.resp import Disconnected, ReplyError, encode, parse
+from moonlib.resp import Disconnected, ReplyError, encode, parse, to_python
 from moonlib.server import start_moon
 from moonlib.setups import IOS, alternating
 from moonlib.slots import key_on
@@ -217,6 +217,25 @@ def test_nobody_comes_between_a_push_and_who_waits(nodes, shards, io):
 
 def encode_bulk(value):
     return b"$%d\r\n%s\r\n" % (len(str(value)), str(value).encode())
+
+
+def test_a_move_gives_to_who_waits_where_it_pushes(pair):
+    """BLPOP has found its first key empty, and its second is still to be tried on the other shard, when an element moves from
+    the second to the first, by a command that has the whole node to itself: so it is given at the first. Else the one behind
+    it would be taken at the second, as if the move had been and had not."""
+    mover = pair.on(1)
+    mover.call("CONFIG", "SET", "shard-lending", "no")
+    for _ in range(3):
+        mover.call("DEL", pair.a, pair.b)
+        mover.call("RPUSH", pair.b, "first", "second")
+        waiter, other = pair.on(0), pair.on(1)
+        sleeper = pair.stop(0)
+        waiter.send(encode(["BLPOP", pair.a, pair.b, 0]))
+        other.send(encode(["MSET", pair.a2, 1, pair.b2, 1]))
+        time.sleep(0.05)
+        mover.send(encode(["LMOVE", pair.b, pair.a, "LEFT", "RIGHT"]))  # waits for the MSET, with nobody beside it
+        answers = [to_python(parse(c.read_raw(timeout=20))) for c in (waiter, mover, other, sleeper)]
+        assert answers[:2] in ([[pair.a.encode(), b"first"], b"first"], [[pair.b.encode(), b"first"], b"second"]), answers
 
 
 @pytest.mark.parametrize("shards, io", alternating(2, 4))
