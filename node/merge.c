@@ -84,22 +84,35 @@ static size_t wire_bytes_of(const uint8_t *value, size_t len)
     return (size_t)bytes;
 }
 
+/* 0: before the header, which it goes over first. */
+static size_t first_element(const struct bytes *part, size_t at)
+{
+    int64_t count;
+    return at > 0 ? at : wire_header(part, &count);
+}
+
+size_t merge__skip_element(const struct bytes *part, size_t at)
+{
+    if (part->len == 0 || part->data[0] == '-') return 0;
+    at = first_element(part, at);
+    return at + wire_bytes_of(part->data + at, part->len - at);
+}
+
 static void merge_gather(const struct merge_parts *m, struct reply *reply)
 {
-    size_t at[SHARDS_MAX] UNINITIALIZED;
-    int64_t count;
     for (uint32_t i = 0; i < m->shards; i++)
-        if (m->part[i].len > 0) at[i] = wire_header(&m->part[i], &count);
+        if (m->part[i].len > 0) m->at[i] = first_element(&m->part[i], m->at[i]);
     reply_array(reply, m->elements);
     for (uint32_t e = 0; e < m->elements;) {
         uint8_t s = m->shard_of[e];
         const struct bytes *part = &m->part[s];
-        size_t from = at[s];
+        size_t from = m->at[s], to = from;
         for (; e < m->elements && m->shard_of[e] == s; e++) {
-            at[s] += wire_bytes_of(part->data + at[s], part->len - at[s]);
-            assert(at[s] <= part->len);
+            to += wire_bytes_of(part->data + to, part->len - to);
+            assert(to <= part->len);
         }
-        reply_raw(reply, bytes_view(part->data + from, at[s] - from));
+        m->at[s] = to;
+        reply_raw(reply, bytes_view(part->data + from, to - from));
     }
 }
 
@@ -157,13 +170,17 @@ void merge__views(const struct merge_parts *m, struct reply *reply)
 void merge__reply(const struct merge *m, struct reply *reply)
 {
     struct bytes part[SHARDS_MAX] UNINITIALIZED;
-    for (uint32_t i = 0; i < m->shards; i++)
+    size_t at[SHARDS_MAX] UNINITIALIZED;
+    for (uint32_t i = 0; i < m->shards; i++) {
         part[i] = buf_bytes(&m->part[i]);
+        at[i] = 0;
+    }
     struct merge_parts parts = {.spread = m->spread,
                                 .shards = m->shards,
                                 .elements = m->elements,
                                 .shard_of = m->shard_of,
-                                .part = part};
+                                .part = part,
+                                .at = at};
     merge__views(&parts, reply);
 }
 

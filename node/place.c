@@ -340,15 +340,28 @@ bool place__must_wait(struct worker *w, struct conn *c)
     return false;
 }
 
+/* Of those with arguments (NULL: of all) one that takes no part now, or their number. */
+static uint32_t first_full(const struct worker *w, const uint32_t *arguments)
+{
+    uint32_t s = 0;
+    for (; s < w->core.count; s++)
+        if (s != w->index && (arguments == NULL || arguments[s] > 0) &&
+            unlikely(!peer_takes(&w->peers[s], CREDIT_TXNS_MAX)))
+            break;
+    return s;
+}
+
+bool place__all_take_parts(const struct worker *w)
+{
+    return first_full(w, NULL) == w->core.count;
+}
+
 bool place__must_wait_for_parts(struct worker *w, struct conn *c, const uint32_t *arguments)
 {
-    for (uint32_t s = 0; s < w->core.count; s++) {
-        if (s == w->index || (arguments != NULL && arguments[s] == 0)) continue;
-        if (likely(peer_takes(&w->peers[s], CREDIT_TXNS_MAX))) continue;
-        stall_for_room(w, c, s | ROOM_TXN);
-        return true;
-    }
-    return false;
+    uint32_t s = first_full(w, arguments);
+    if (likely(s == w->core.count)) return false;
+    stall_for_room(w, c, s | ROOM_TXN);
+    return true;
 }
 
 /* True and *shard_out if all keys lie on one shard: keys found by their specs (numkeys, keywords). */

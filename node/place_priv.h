@@ -114,8 +114,10 @@ struct merge_parts {
     uint32_t shards, elements;
     const uint8_t *shard_of;
     const struct bytes *part;
+    size_t *at; /* SPREAD_GATHER: where its next element begins in each; 0: the first */
 };
 void merge__views(const struct merge_parts *m, struct reply *reply);
+size_t merge__skip_element(const struct bytes *part, size_t at); /* where the next begins */
 /* One part is here; the last one writes the reply and frees the merge. */
 void merge__part(struct conn *c, uint32_t number, struct merge *m, uint32_t part,
                  struct bytes wire);

@@ -3,7 +3,7 @@
 #include "node/lend.h"
 #include "node/txn_priv.h"
 
-static void count_elements(struct worker *w, const struct request *rq, struct deal *d)
+void split__count(struct worker *w, const struct request *rq, struct deal *d)
 {
     uint32_t first = (uint32_t)rq->spec->keys.first, step = (uint32_t)rq->spec->keys.step;
     d->elements = (rq->argc - first) / step;
@@ -74,7 +74,7 @@ bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t 
     *shard_out = w->index;
     /* A wrong number of arguments (MSET k) is the command's to refuse. */
     if ((rq->argc - first) % step != 0 || w->core.count == 1) return false;
-    count_elements(w, rq, &d);
+    split__count(w, rq, &d);
     *shard_out = d.only;
     if (d.used <= 1) return false;
     if (place__must_wait_for_parts(w, c, d.keys)) return true;
@@ -84,14 +84,14 @@ bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t 
     }
     bool lent = lend__take_all(w, rq, d.keys), reads = collect__may(rq);
     if (!lent && reads && c->txns == c->collects_count) {
-        collect__start(w, c, rq, &d);
+        collect__start(w, c, rq, &d, true);
         return true;
     }
     deal_elements(w, rq, &d);
     if (c->txns > 0 && meets_own(w, c, &d)) {
         place__stall(w, c, CONN_WAIT_ORDER);
     } else if (!lent && reads) {
-        collect__start(w, c, rq, &d);
+        collect__start(w, c, rq, &d, false);
     } else {
         struct txn_plan plan = plan_of(w, c, rq, &d);
         if (lent)
@@ -105,7 +105,7 @@ bool split__keys(struct worker *w, struct conn *c, struct request *rq, uint32_t 
 void split__again(struct worker *w, struct conn *c, const struct request *rq, uint32_t pend)
 {
     struct deal d UNINITIALIZED;
-    count_elements(w, rq, &d);
+    split__count(w, rq, &d);
     deal_elements(w, rq, &d);
     struct txn_plan plan = plan_of(w, c, rq, &d);
     plan.pend = &pend;

@@ -280,11 +280,16 @@ bool txn__holds_back(struct worker *w, struct conn *c, const struct request *rq)
     return false;
 }
 
+uint32_t txn__room(const struct conn *c)
+{
+    uint32_t window = c->txn_window == 0 ? OPEN_FIRST : c->txn_window;
+    return c->txns < window ? window - c->txns : 0;
+}
+
 bool txn__is_full(const struct worker *w, const struct conn *c)
 {
     if (c->pends_count == 0) return false; /* one of any size */
-    uint32_t window = c->txn_window == 0 ? OPEN_FIRST : c->txn_window;
-    return c->txns >= window || w->txn.bytes > OPEN_BYTES_MAX;
+    return txn__room(c) == 0 || w->txn.bytes > OPEN_BYTES_MAX;
 }
 
 static void open_keys(struct worker *w, struct txn *t)
@@ -453,6 +458,7 @@ static void begin(struct worker *w, struct txn *t)
 {
     const struct conn *c = conn_of(w, t);
     uint32_t count = t->tx.count;
+    bool all_here = count == 1 && t->tx.parts[0]->shard == w->index;
     uint64_t ticket = atomic_fetch_add_explicit(&node.tickets, 1, memory_order_relaxed) + 1;
     if (c != NULL) t->round = c->round;
     if (!tx_begin(&w->txn.shard, &t->tx, ticket)) {
@@ -462,7 +468,7 @@ static void begin(struct worker *w, struct txn *t)
             finish(w, t, false);
         return;
     }
-    if (count == 1) return; /* it may be over and gone */
+    if (all_here) return; /* it may be over and gone */
     for (uint32_t i = 0; i < count; i++)
         if (t->tx.parts[i]->shard != w->index) send_sched(w, t->tx.parts[i]);
 }

@@ -35,6 +35,7 @@ void txn__publish(struct worker *w);       /* wakes those that were posted to */
 bool txn__has_key(const struct worker *w, const struct conn *c, uint64_t hash);
 COLD bool txn__holds_back(struct worker *w, struct conn *c, const struct request *rq);
 bool txn__is_full(const struct worker *w, const struct conn *c); /* enough of c's are under way */
+uint32_t txn__room(const struct conn *c);                        /* until they are */
 void txn__adapt_window(struct conn *c, size_t reply_bytes);      /* by the size of the last reply */
 
 /* For requests that run on the data of all shards while their threads stand (span.c). Is nothing under way
@@ -61,14 +62,16 @@ struct
     uint16_t *slot_of;
     uint32_t elements, used, only; /* used: shards with any; only: one of them */
 };
+void split__count(struct worker *w, const struct request *rq, struct deal *d); /* not dealt */
 /* As a transaction, at a place that c has already. */
 COLD void split__again(struct worker *w, struct conn *c, const struct request *rq, uint32_t pend);
 
 /* ---- collect.c: reads over several shards, without intents while nothing interferes */
 /* False: such a request is for a transaction. d: counted, not dealt. */
 bool collect__may(const struct request *rq);
-void collect__start(struct worker *w, struct conn *c, const struct request *rq,
-                    const struct deal *d);
+/* rq: of a struct queued of the batch. together: those behind it that are of its kind come along. */
+void collect__start(struct worker *w, struct conn *c, struct request *rq, const struct deal *d,
+                    bool together);
 COLD bool collect__has_key(const struct conn *c, uint64_t hash);
 void collect__take(struct worker *w, uint32_t from, const struct msg_request *m);
 void collect__serve(struct worker *w, struct queued *q);
@@ -104,6 +107,7 @@ COLD bool wait__peer(struct worker *w, const struct queued *q);
 void place__stall(struct worker *w, struct conn *c, uint32_t flag);
 /* For parts of a transaction on all shards with arguments (NULL: on all). True: c waits for one that has no room. */
 bool place__must_wait_for_parts(struct worker *w, struct conn *c, const uint32_t *arguments);
+bool place__all_take_parts(const struct worker *w);
 void place__run_peer(struct worker *w, struct queued *q);
 
 #endif

@@ -63,8 +63,8 @@
 
 /* Mailboxes. */
 #define MAILBOX_BYTES (1u << 20)
-#define ANSWER_INLINE_MAX 256u /* larger answers travel as a block … */
-#define ANSWER_SPARE_MAX 4096u /* … or in the ring while it is nearly empty */
+#define ANSWER_INLINE_MAX 256u  /* larger answers travel as a block … */
+#define ANSWER_SPARE_MAX 16384u /* … or in the ring while it is nearly empty */
 
 /* Messages of the control plane, before they are unpacked (cluster/wire.h). */
 #define WIRE_MESSAGE_BYTES_MAX (1u << 20) /* a Raft batch is no larger either */

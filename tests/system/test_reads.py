@@ -1,6 +1,7 @@
 """MGET, EXISTS and TOUCH over several shards speak for no key while nothing interferes (node/collect.c): they must
 answer as one shard does, see one moment, and keep the order of their connection."""
 import random
+import re
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ from moonlib.setups import IOS, alternating, name_of
 from moonlib.slots import key_on
 from moonlib.together import client_of, together
 
-SIZES = (0, 1, 300, 5000, 1 << 20)  # in the answer, in the room that is spare, as a block
+SIZES = (0, 1, 300, 5000, 20000, 1 << 20)  # in the answer, in the room that is spare, as a block
 
 
 @pytest.fixture(name="node", params=alternating(2, 4), ids=name_of)
@@ -120,7 +121,8 @@ def test_silent_ones(node, one, resp):
     keys = some_keys()[3:9]
     commands = [["MGET", *keys], ["CLIENT", "REPLY", "SKIP"], ["MGET", *keys], ["EXISTS", *keys],
                 ["CLIENT", "REPLY", "OFF"], *[["MGET", *keys], ["SET", keys[0], "x"], ["TOUCH", *keys]] * 5,
-                ["CLIENT", "REPLY", "ON"], ["MGET", *keys[:2]], ["CLIENT", "REPLY", "SKIP"], ["TOUCH", *keys], ["PING", "end"]]
+                ["CLIENT", "REPLY", "ON"], ["MGET", *keys[:2]], ["CLIENT", "REPLY", "SKIP"], *[["MGET", *keys]] * 4,
+                ["CLIENT", "REPLY", "SKIP"], ["TOUCH", *keys], ["PING", "end"]]
     received = []
     for each in (node, one):
         with each.client(resp=resp) as c:
@@ -131,7 +133,7 @@ def test_silent_ones(node, one, resp):
                 replies.append(c.read_raw())
             received.append(replies)
     assert received[0] == received[1]
-    assert len(received[0]) == 5
+    assert len(received[0]) == 8
 
 
 def test_counters_count_each_once(node):
@@ -144,10 +146,95 @@ def test_counters_count_each_once(node):
             c.pipeline([["MGET", *keys, "missing1", "missing2"]] * 5 + [["EXISTS", *keys]] * 3 + [["TOUCH", *keys]] * 2)
         stats = c.call("INFO", "commandstats").decode()
         assert "cmdstat_mget:calls=50," in stats and "cmdstat_exists:calls=30," in stats and "cmdstat_touch:calls=20," in stats
+        assert re.search(rb"mget.{1,20}calls.{1,9}50\r", c.call_raw("LATENCY", "HISTOGRAM", "mget"), re.S)
         general = c.call("INFO", "stats").decode()
         assert f"keyspace_hits:{100 * len(keys)}\r" in general, general
         assert "keyspace_misses:100\r" in general
         assert tuple(a - b for a, b in zip(counted(node), before)) == (100, 0)
+
+
+# ---- those that a connection sends one behind the other
+
+def drawn_mgets(rng, keys, count):
+    """Of one key, of some on one shard, of most on several; of more than go together."""
+    return [["MGET", *rng.choices(keys, k=rng.choice((1, 2, 10, 10, 10, 40 if n % 7 else 300)))] for n in range(count)]
+
+
+@pytest.mark.parametrize("value_bytes", (1, 64, 3000))
+def test_many_in_a_row(node, value_bytes):
+    keys = spread_keys(node, 20 // shards_of(node), "row")
+    value_of = {k: f"{i}-".encode() * value_bytes for i, k in enumerate(keys[:-3])}
+    rng = random.Random(value_bytes)
+    with node.client(timeout=60) as c:
+        c.call("MSET", *[w for k, v in value_of.items() for w in (k, v)])
+        c.call("SADD", keys[-1], "not a string")
+        before = counted(node)[0]
+        for count in (2, 16, 33, 400):
+            commands = drawn_mgets(rng, keys, count)
+            for command, reply in zip(commands, c.pipeline(commands)):
+                assert reply == [value_of.get(k) for k in command[1:]]
+        assert counted(node)[0] - before > 200
+
+
+def test_what_stands_between_them(node):
+    """Errors, other databases, and a request that is no request: each where it was asked."""
+    keys = spread_keys(node, 2, "between")
+    get, rows = encode(["MGET", *keys]), []
+    with node.client(resp=2) as c:
+        c.call("MSET", *[w for k in keys for w in (k, "v")])
+        for between in ([b"MGET\r\n"], [encode(["GET"])], [encode(["SELECT", 1])], [encode(["PING"])],
+                        [b"mget " + " ".join(keys).encode() + b"\r\n"], [encode(["MULTI"]), get, encode(["EXEC"])]):
+            c.send(get * 5 + b"".join(between) + get * 5 + encode(["SELECT", 0]))
+            rows.append([c.read_raw() for _ in range(11 + len(between))])
+        whole, empty = [b"*%d\r\n" % len(keys) + v * len(keys) for v in (b"$1\r\nv\r\n", b"$-1\r\n")]
+        for row, middle in zip(rows, ([b"-ERR wrong"], [b"-ERR wrong"], [b"+OK"], [b"+PONG"], [whole],
+                                      [b"+OK", b"+QUEUED", b"*1\r\n" + whole])):
+            assert row[:5] == [whole] * 5 and row[-1] == b"+OK\r\n"
+            assert [r.startswith(m) for r, m in zip(row[5:], middle)] == [True] * len(middle), row
+            assert row[-6:-1] == [empty if b"+OK" == middle[0] and len(middle) == 1 else whole] * 5
+        c.send(get * 5 + b"*1\r\n:3\r\n" + get)
+        assert [c.read_raw() for _ in range(5)] == [whole] * 5
+        assert c.read_raw().startswith(b"-ERR Protocol error")
+        with pytest.raises(Disconnected):
+            c.read_raw()
+
+
+def test_each_comes_again_alone(node):
+    """Of a pipeline some meet a writer; what they see is whole and in order, what the others see is what is there. Those of
+    one shard have nobody to meet, but come along."""
+    shards = shards_of(node)
+    pair, quiet = spread_keys(node, 1, "met"), spread_keys(node, 2, "unmet")
+    one = [key_on(shards - 1, shards, "one1-"), key_on(shards - 1, shards, "one2-")]
+    with node.client() as c:
+        c.call("MSET", *[w for k in pair + quiet + one for w in (k, "0")])
+    until = time.monotonic() + 2
+
+    def write(c):
+        i = 0
+        while time.monotonic() < until:
+            i += 4
+            c.pipeline([["MSET", *[w for k in pair for w in (k, i + n)]] for n in range(4)]
+                       + [["MSET", *[w for k in one for w in (k, i)]]])
+
+    def read(c):
+        seen, seen_one = 0, 0
+        while time.monotonic() < until:
+            for k, reply in enumerate(c.pipeline([["MGET", *quiet], ["MGET", *pair], ["MGET", *one], ["MGET", *pair[::-1], *quiet]] * 4)):
+                if k % 4 == 0:
+                    assert reply == [b"0"] * len(quiet)
+                elif k % 4 == 2:
+                    assert reply[0] == reply[1] and int(reply[0]) >= seen_one, (reply, seen_one)
+                    seen_one = int(reply[0])
+                else:
+                    values = set(reply[:len(pair)])
+                    assert len(values) == 1 and reply[len(pair):] in ([], [b"0"] * len(quiet))
+                    assert int(reply[0]) >= seen, (reply, seen)
+                    seen = int(reply[0])
+
+    before = counted(node)
+    together(client_of(node, write), *[client_of(node, read)] * 2)
+    reads, again = (a - b for a, b in zip(counted(node), before))
+    assert 0 < again < reads, (reads, again)
 
 
 # ---- the order of a connection
