@@ -316,13 +316,13 @@ static void run_body(struct worker *w, struct buf *queue, struct reply *reply)
     struct core *core = &w->core;
     const struct body *b = body_of(queue);
     uint64_t gate = 0;
+    if (b->scripts) script__begin(w); /* others may work here until it returns */
     if (b->watches && core_unwatch_changed(core, b->watcher, core->run.now_ms) &&
         !planted(WATCH_UNCHECKED)) {
         reply_null_array(reply);
         gate = core_gate(core);
     } else if (admit_all(core, b, reply)) {
         reply_array(reply, b->data_count);
-        if (b->scripts) script__begin(w);
         if (b->flags & MAY_WRITE) core_tx_begin(core, 0, 0);
         for (size_t at = sizeof *b; at < queue->len; at += entry_at(queue, at)->bytes) {
             if (entry_at(queue, at)->spec->spread == SPREAD_CONN) continue;
@@ -330,8 +330,8 @@ static void run_body(struct worker *w, struct buf *queue, struct reply *reply)
             if (core->gate_lsn > gate) gate = core->gate_lsn;
         }
         if ((b->flags & MAY_WRITE) && !w->widened) core_tx_end(core);
-        if (b->scripts && script__end(w)) gate = core_gate(core);
     }
+    if (b->scripts && script__end(w)) gate = core_gate(core);
     core->gate_lsn = core->waits ? gate : 0;
 }
 

@@ -170,6 +170,21 @@ def test_a_key_without_a_name_is_not_taken_for_the_one_behind_it(homes, command,
         assert [c.call("GET", ""), c.call("GET", key)] == list(values.values())
 
 
+@pytest.mark.parametrize("home", [2, 3])
+def test_a_watched_key_that_changes_while_exec_waits_for_another_script(homes, home):
+    """EXEC with a script in it, which waits for one that runs on another shard and then wants the one of the key."""
+    watched, own = key_on(2, SHARDS, "watched"), key_on(2, SHARDS, "own")
+    script = "for i = 1, 30000000 do end return redis.call('set', ARGV[1], 'changed')"
+    for _ in range(2):
+        homes[home].call("WATCH", watched)
+        homes[home].pipeline([["MULTI"], ["EVAL", "return redis.call('incr', KEYS[1])", 1, own]])
+        homes[0].send(encode(["EVAL", script, 1, key_on(0, SHARDS), watched]))
+        time.sleep(0.05)
+        assert homes[home].call("EXEC") is None
+        assert homes[0].read_raw() == b"+OK\r\n"
+        assert homes[home].call("GET", own) is None
+
+
 @pytest.mark.parametrize("fsync", ["everysec", "no"])
 @pytest.mark.parametrize("io", ("epoll", "uring"))
 def test_exec_on_one_shard_with_a_watched_key_of_another_outlives_a_kill(tmp_path, io, fsync):
