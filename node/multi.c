@@ -507,6 +507,13 @@ static bool must_wait(struct worker *w, const struct buf *queue, uint64_t conn_i
     return wait__must(w, wait);
 }
 
+/* Of which the client has seen parts on other shards: those here come before. EXEC waits for its own keys, not for those that
+ * it watches. */
+static void hear_of_transactions(struct worker *w)
+{
+    txn__take_posts(w);
+}
+
 void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request *r)
 {
     struct queued q = {.conn_id = r->conn_id,
@@ -522,6 +529,7 @@ void multi__take_exec(struct worker *w, uint32_t from, const struct msg_request 
     struct arena_mark mark = arena_mark(&w->args);
     struct wait wait;
     *j = (struct exec_job){.q = q, .queue = queue};
+    hear_of_transactions(w);
     if (must_wait(w, &queue, q.conn_id, &wait))
         wait__queue(w, &wait, exec_of_peer, j);
     else
@@ -540,6 +548,7 @@ void multi__take_watch(struct worker *w, uint32_t from, const struct msg_request
 {
     struct arena_mark mark = arena_mark(&w->args);
     struct bytes *keys = arena_alloc(&w->args, r->argc * sizeof *keys);
+    hear_of_transactions(w);
     place__read_args(r->block, keys, r->argc);
     struct bytes answer = watch_here(w, r->hash, r->db, keys, r->argc);
     arena_rewind(&w->args, mark);

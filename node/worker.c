@@ -104,8 +104,9 @@ static void run_batches(struct worker *w, struct touched *touched)
         w->batch_count = 0;
         w->batch_id++;
         struct arena_mark mark = arena_mark(&w->args);
-        txn__take_posts(w);
         place__take_requests(w);
+        txn__take_posts(
+            w); /* after: who sent a request may have seen other parts of a transaction */
         fill_batch(w, touched);
         if (block__noted(w)) block__take(w);
         if (w->batch_count > 0) place__run(w);

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from moonlib.pair import DEBUG, NAP, Pair, shard_of_conn
+from moonlib.pair import DEBUG, NAP, Pair, has_reply, shard_of_conn
 from moonlib.resp import encode, parse, to_python
 from moonlib.server import start_moon
 from moonlib.slots import key_on
@@ -47,6 +47,12 @@ def by_home(node):
     conns = [node.client() for _ in range(SHARDS + 2)]  # dealt in turn: the last but one lives where the first does
     first = shard_of_conn(conns[0], [*conns[1:SHARDS], conns[-1]], SHARDS)
     return {(first + i) % SHARDS: c for i, c in enumerate(conns[:SHARDS])}
+
+
+def second_of_home(node, homes):
+    """One more of each, when by_home() was the last that connected."""
+    order = [*homes] * 2  # it made two more, and they are dealt in turn
+    return {home: node.client() for home in order[2:SHARDS + 2]}
 
 
 @pytest.fixture(name="homes")
@@ -183,6 +189,44 @@ def test_a_watched_key_that_changes_while_exec_waits_for_another_script(homes, h
         assert homes[home].call("EXEC") is None
         assert homes[0].read_raw() == b"+OK\r\n"
         assert homes[home].call("GET", own) is None
+
+
+def busy(client, key, seconds):
+    """Commands on a list that take that long on this machine and build."""
+    client.call("RPUSH", key, *range(300_000))
+    began = time.monotonic()
+    client.pipeline([["LPOS", key, "none"]] * 20)
+    return [["LPOS", key, "none"]] * int(20 * seconds / (time.monotonic() - began))
+
+
+@pytest.mark.parametrize("asks", ["EXEC", "WATCH", "SCAN"])
+def test_what_was_seen_of_a_transaction_has_happened_on_all_its_shards(asks):
+    """One shard is told that all have granted while it is in a long EXEC of another's; what comes by message behind that was
+    sent by who has seen the transaction, and names no key of it."""
+    with start_moon(shards=SHARDS, args=(*DEBUG, "--shard-lending", "no")) as node:
+        homes = by_home(node)
+        late = second_of_home(node, homes)[3]
+        a, a2, b = key_on(0, SHARDS, "a"), key_on(0, SHARDS, "other"), key_on(1, SHARDS, "b")
+        long = busy(homes[0], key_on(0, SHARDS, "items"), 3 * NAP)
+        homes[3].pipeline([["MULTI"], *long])
+        if asks == "EXEC":
+            late.pipeline([["WATCH", a], ["MULTI"], ["SET", a2, "set"]])
+        homes[1].send(encode(["DEBUG", "SLEEP", str(NAP)]))
+        time.sleep(0.05)
+        homes[2].send(encode(["MSET", a, "new", b, "new"]))
+        time.sleep(0.05)
+        homes[3].send(encode(["EXEC"]))
+        assert homes[1].read_raw() == b"+OK\r\n"
+        while homes[1].call("GET", b) != b"new":
+            continue
+        assert not has_reply(homes[3]), "it is long over, and the test says nothing"
+        if asks == "EXEC":
+            assert late.call("EXEC") is None
+        elif asks == "WATCH":
+            assert late.pipeline([["WATCH", a], ["MULTI"], ["SET", a2, "set"], ["EXEC"]])[-1] == [b"OK"]
+        else:
+            assert a.encode() in late.call("SCAN", "0", "COUNT", "1000")[1]  # begins with shard 0
+        assert homes[2].read_raw() == b"+OK\r\n" and len(parse(homes[3].read_raw()).held) == len(long)
 
 
 @pytest.mark.parametrize("fsync", ["everysec", "no"])
