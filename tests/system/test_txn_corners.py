@@ -229,6 +229,28 @@ def test_what_was_seen_of_a_transaction_has_happened_on_all_its_shards(asks):
         assert homes[2].read_raw() == b"+OK\r\n" and len(parse(homes[3].read_raw()).held) == len(long)
 
 
+@pytest.mark.parametrize("thief", ["LMOVE", "EXEC"])
+def test_who_has_everything_to_himself_takes_nothing_from_who_waits(thief):
+    """His first command makes a key that somebody waits for, his second would take it away."""
+    with start_moon(shards=SHARDS, args=(*DEBUG, "--shard-lending", "no")) as node:
+        homes = by_home(node)
+        waiter = second_of_home(node, homes)[0]
+        source, key, target = key_on(1, SHARDS, "source"), key_on(2, SHARDS, "key"), key_on(3, SHARDS, "target")
+        homes[1].call("RPUSH", source, "item")
+        waiter.send(encode(["BLPOP", key, 0]))
+        homes[1].send(encode(["DEBUG", "SLEEP", str(NAP)]))
+        time.sleep(0.05)
+        homes[3].send(encode(["MSET", key_on(0, SHARDS, "x"), "1", key_on(1, SHARDS, "y"), "1"]))  # granted on shard 0
+        time.sleep(0.05)
+        take = ["LMOVE", key, target, "LEFT", "LEFT"]
+        second = [take] if thief == "LMOVE" else [["MULTI"], take, ["EXEC"]]
+        homes[0].send(b"".join(encode(command) for command in [["LMOVE", source, key, "LEFT", "LEFT"], *second]))
+        assert homes[0].read_raw() == b"$4\r\nitem\r\n"
+        assert [homes[0].read_raw() for _ in second][-1] in (b"$-1\r\n", b"*1\r\n$-1\r\n")
+        assert to_python(parse(waiter.read_raw())) == [key.encode(), b"item"]
+        assert homes[1].read_raw() == b"+OK\r\n" and homes[3].read_raw() == b"+OK\r\n"
+
+
 @pytest.mark.parametrize("fsync", ["everysec", "no"])
 @pytest.mark.parametrize("io", ("epoll", "uring"))
 def test_exec_on_one_shard_with_a_watched_key_of_another_outlives_a_kill(tmp_path, io, fsync):
