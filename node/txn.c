@@ -661,12 +661,19 @@ void txn__make_alone(struct worker *w, struct conn *c)
     try_later(w, t);
 }
 
+/* Its connection was not reached in this pass: others were before it. */
+static bool has_its_turn_yet(const struct worker *w, const struct txn *t)
+{
+    const struct conn *c = conn_of(w, t);
+    return c != NULL && (c->flags & CONN_READY) && c->pass_commands == 0;
+}
+
 /* One whole pass is enough for the request to be parsed again, unless its connection has to wait for something
  * else; then it asks anew. */
 void txn__end_pass(struct worker *w)
 {
     struct txn *t = w->txn.alone;
-    if (likely(t == NULL) || ++w->txn.alone_passes < 2) return;
+    if (likely(t == NULL) || ++w->txn.alone_passes < 2 || has_its_turn_yet(w, t)) return;
     w->txn.alone = NULL;
     tx_end_barrier(&w->txn.shard, t->tx.parts[w->index]);
 }

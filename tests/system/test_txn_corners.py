@@ -251,6 +251,40 @@ def test_who_has_everything_to_himself_takes_nothing_from_who_waits(thief):
         assert homes[1].read_raw() == b"+OK\r\n" and homes[3].read_raw() == b"+OK\r\n"
 
 
+def repeat(stop, c, commands):
+    """A thread that does so, until it is stopped."""
+    def run():
+        while not stop.is_set():
+            c.pipeline(commands)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def test_who_waits_for_everything_to_himself_is_not_forgotten_behind_others():
+    """On his shard so many have something to be run that each comes to its turn in one pass out of several, and something is
+    always under way."""
+    with start_moon(shards=2, args=(*DEBUG, "--shard-lending", "no")) as node:
+        pair = Pair(node)
+        renamer, writers, sleepers = pair.on(0), [pair.on(1) for _ in range(4)], [pair.on(0) for _ in range(6)]
+        stop = threading.Event()
+        renamer.call("SET", pair.a2, "v")
+        naps = 1500
+        for c in sleepers:
+            c.socket.settimeout(60)
+            c.send(encode(["DEBUG", "SLEEP", "0.001"]) * naps)
+        threads = [repeat(stop, c, [["MSET", pair.a, "1", pair.b, "1"]]) for c in writers]
+        time.sleep(0.3)
+        renamer.send(encode(["RENAME", pair.a2, pair.b2]))
+        assert renamer.read_raw(timeout=60) == b"+OK\r\n"
+        left = sum(not has_reply(c) or len(c.socket.recv(1 << 20, socket.MSG_PEEK)) < naps * 5 for c in sleepers)
+        stop.set()
+        assert left == len(sleepers), "when the others were through"
+        for thread in threads:
+            thread.join(60)
+
+
 @pytest.mark.parametrize("fsync", ["everysec", "no"])
 @pytest.mark.parametrize("io", ("epoll", "uring"))
 def test_exec_on_one_shard_with_a_watched_key_of_another_outlives_a_kill(tmp_path, io, fsync):
