@@ -44,6 +44,7 @@ static void begin_on(struct worker *w, struct core *home, uint64_t mask, bool al
 
 void span__begin_on(struct worker *w, struct core *home)
 {
+    w->span.inside = true;
     begin_on(w, home, 0, false);
 }
 

@@ -10,6 +10,11 @@
 #include "shard/exec/block.h"
 #include "shard/exec/exec_priv.h"
 
+static int64_t time_on(const struct span *s, const struct core *c)
+{
+    return c == s->home ? s->home_ms : s->others_ms;
+}
+
 struct core *exec__core_of(const struct exec *x, uint16_t slot)
 {
     return x->span->core[slot_shard(slot, x->span->count)];
@@ -21,6 +26,7 @@ void exec__stand(struct exec *x, uint16_t slot)
     if (c == x->core) return;
     x->core = c;
     x->ks = c->ks;
+    x->now_ms = time_on(x->span, c);
     (void)slab_use(c->slab);
 }
 
@@ -36,17 +42,29 @@ bool exec__reserve_span(struct exec *x, size_t bytes)
     return true;
 }
 
+/* Who stands goes on with a pass that may have begun before: nothing that was seen here is earlier there, nor a transaction
+ * that is granted there only then. */
+static void raise_time(struct core *c, int64_t now_ms)
+{
+    if (reactor_now_ms(&c->reactor) < now_ms) c->reactor.wall_us = now_ms * 1000;
+    if (c->run.now_ms < now_ms) c->run.now_ms = now_ms;
+}
+
 void span_begin(struct span *s)
 {
     struct exec *x = &s->home->run;
     s->in_tx = false;
+    s->home_ms = s->others_ms = x->now_ms;
     for (uint32_t i = 0; i < s->count; i++) {
         struct core *c = s->core[i];
         if (c == s->home) continue;
         core_pass_begin(c);
         /* No shard's time goes back by what ran here. */
-        if (c->run.now_ms > x->now_ms) x->now_ms = c->run.now_ms;
+        if (c->run.now_ms > s->others_ms) s->others_ms = c->run.now_ms;
     }
+    if (!s->inside) s->home_ms = s->others_ms;
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->core[i] != s->home || !s->inside) raise_time(s->core[i], s->others_ms);
     x->span = s;
 }
 
@@ -55,6 +73,7 @@ static void go_home(struct span *s)
     struct exec *x = &s->home->run;
     x->core = s->home;
     x->ks = s->home->ks;
+    x->now_ms = s->home_ms;
     (void)slab_use(s->home->slab);
 }
 
@@ -63,6 +82,7 @@ void span_end(struct span *s)
     assert(!s->in_tx);
     go_home(s);
     s->home->run.span = NULL;
+    s->inside = false;
 }
 
 bool span_admit(struct span *s, uint32_t flags, size_t log_bytes, struct reply *reply)
@@ -124,6 +144,8 @@ void span_run(struct span *s, const struct request *rq, struct reply *reply)
         stat_bump(&s->home->cmd_stats[rq->spec->id].rejected, 1);
         return;
     }
+    /* What it says of time counts from that of its key. */
+    if (s->inside && rq->spec->keys.first > 0) exec__stand(&s->home->run, rq->key.slot);
     core_run(s->home, rq, reply);
     go_home(s);
 }
@@ -133,9 +155,8 @@ void span_run_on(struct span *s, uint32_t shard, const struct request *rq, struc
 {
     struct core *c = s->core[shard];
     struct exec *x = &s->home->run;
-    int64_t now_ms = x->now_ms;
     x->span = NULL; /* c may be home */
-    c->run.now_ms = now_ms;
+    c->run.now_ms = time_on(s, c);
     (void)slab_use(c->slab);
     if (part)
         core_run_part(c, rq, reply);
@@ -149,9 +170,8 @@ void span_run_on(struct span *s, uint32_t shard, const struct request *rq, struc
 static void serve_on(struct span *s, struct core *c, void (*serve)(struct core *c))
 {
     struct exec *x = &s->home->run;
-    int64_t now_ms = x->now_ms;
     x->span = NULL; /* c may be home */
-    c->run.now_ms = now_ms;
+    c->run.now_ms = time_on(s, c);
     c->stands = s;
     (void)slab_use(c->slab);
     serve(c);

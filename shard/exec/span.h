@@ -14,10 +14,12 @@ struct span {
     uint64_t mask; /* shards whose keys are named: they have a part of what is logged */
     bool alone;    /* nothing else has begun on any shard: what is spoken for is spoken for this */
     bool in_tx;
+    bool inside; /* of a script that runs on home; until span_end() */
+    int64_t home_ms, others_ms;
 };
 
-/* home, core, count, mask and alone are filled in. From here to span_end() the others stand, and home is in no
- * command. One time is taken for all. */
+/* home, core, count, mask, alone and inside are filled in. From here to span_end() the others stand. One time is taken for
+ * all; but inside of a script its own shard, on which nobody else has looked at anything since it began, stays at that time. */
 void span_begin(struct span *s);
 void span_end(struct span *s);
 /* Room in all logs concerned; see core_admit(). False: the error was replied. */

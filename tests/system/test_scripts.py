@@ -13,6 +13,7 @@ from moonlib.resp import ReplyError
 from moonlib.server import start_moon
 from moonlib.setups import alternating, name_of
 from moonlib.slots import key_on, shards_of, tags
+from moonlib.together import client_of, together
 
 
 @pytest.fixture(name="node", params=alternating(1, 2, 4), ids=name_of)
@@ -247,6 +248,29 @@ def test_time_stands_still(node):
             "return {a[1] == b[1] and a[2] == b[2], redis.call('get', KEYS[1])}")
     with node.client() as c:
         assert c.call("EVAL", text, 1, "k") == [1, b"x"]
+
+
+def test_time_stands_still_when_other_shards_are_made_to_stand(node):
+    """They have gone on since the script began, and there its keys have that time."""
+    text = ("local a = redis.call('time') redis.call('set', KEYS[1], 'x', 'px', 1) for i = 1, 3000000 do end local seen = {} "
+            "for _, k in ipairs(ARGV) do redis.call('set', k, 'x', 'px', 1) end for i = 1, 3000000 do end "
+            "for i, k in ipairs({KEYS[1], unpack(ARGV)}) do seen[i] = redis.call('get', k) end "
+            "local b = redis.call('time') return {a[1] == b[1] and a[2] == b[2], seen}")
+    keys, stop = [tag + "k" for tag in tags(node)], threading.Event()
+
+    def ping(c):
+        while not stop.is_set():
+            c.call("PING")
+
+    def run(c):
+        try:
+            for home in keys * 3:
+                others = [key for key in keys if key != home]
+                assert c.call("EVAL", text, 1, home, *others) == [1, [b"x"] * len(keys)]
+        finally:
+            stop.set()
+
+    together(client_of(node, run), *[client_of(node, ping)] * shards_of(node))
 
 
 def test_endless_scripts_end():

@@ -416,6 +416,66 @@ static void test_watchers_hear_of_it_on_their_shards(void **state)
     }
 }
 
+/* ---- time */
+
+/* A shard that stood goes on with a pass that began before: what was seen there is not earlier. The key is spoken for by a
+ * transaction that has not begun, else it would be gone. */
+static void test_no_shard_goes_back_in_time(void **state)
+{
+    (void)state;
+    for (uint32_t ahead = 0; ahead < SHARDS; ahead++)
+        for (uint32_t i = 0; i < 3; i++) {
+            const char *const keys[] = {"t1", "s1", "n"};
+            struct bytes key = bytes_of(keys[i]);
+            uint64_t hash = hash_bytes(key);
+            struct sched_entry e;
+            struct node n;
+            start(&n, SHARDS);
+            struct fixture *f = n.shard[slot_shard(slot_of_key(key), SHARDS)];
+            over(&n, "+OK\r\n", "SET", keys[i], "v", "PX", "100");
+            fixture_advance(n.shard[ahead], 100);
+            assert_int_equal(sched_arrive(&f->core.sched, &e, 1, SCHED_WRITE, &hash, 1, 0),
+                             SCHED_GRANTED);
+            over(&n, "$-1\r\n", "GET", keys[i]);
+            expect(f, "$-1\r\n", "GET", keys[i]);
+            for (uint32_t s = 0; s < SHARDS; s++)
+                assert_int_equal(reactor_now_ms(&n.shard[s]->core.reactor), FIXTURE_START_MS + 100);
+            sched_leave(&f->core.sched, &e);
+            end(&n);
+        }
+}
+
+/* Inside of a script its own shard stays at the time at which it began, others' keys at that of when they were made to stand. */
+static void test_a_script_has_one_time(void **state)
+{
+    (void)state;
+    static const char *const sets[SHARDS][WORDS_MAX] = {{"SET", "t1", "a", "PX", "50"},
+                                                        {"SET", "s1", "b", "PX", "50"},
+                                                        {"SET", "n", "c", "PX", "50"}};
+    static const char *const gets[SHARDS][WORDS_MAX] = {{"GET", "t1"}, {"GET", "s1"}, {"GET", "n"}};
+    struct node n;
+    start(&n, SHARDS);
+    for (uint32_t i = 0; i < SHARDS; i++)
+        assert_int_equal(slot_shard(slot_of_key(bytes_of(sets[i][1])), SHARDS), i);
+    (void)run_over(&n, sets[SHARDS - 1]); /* of home */
+    for (uint32_t i = 0; i + 1 < SHARDS; i++)
+        fixture_advance(n.shard[i], 200);
+    n.span.inside = true;
+    begin(&n, (1u << SHARDS) - 1, true);
+    for (uint32_t i = 0; i + 1 < SHARDS; i++)
+        run_inside(&n, sets[i]);
+    for (uint32_t i = 0; i < SHARDS; i++)
+        run_inside(&n, gets[i]);
+    finish(&n, true);
+    static const char want[] = "+OK\r\n+OK\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n";
+    assert_int_equal(n.out.len, sizeof want - 1);
+    assert_memory_equal(n.out.data, want, n.out.len);
+    for (uint32_t i = 0; i + 1 < SHARDS; i++)
+        assert_int_equal(n.shard[i]->core.run.now_ms, FIXTURE_START_MS + 200);
+    assert_int_equal(n.shard[SHARDS - 1]->core.run.now_ms, FIXTURE_START_MS);
+    end(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -425,6 +485,8 @@ int main(void)
         cmocka_unit_test(test_widened),
         cmocka_unit_test(test_several_commands),
         cmocka_unit_test(test_watchers_hear_of_it_on_their_shards),
+        cmocka_unit_test(test_no_shard_goes_back_in_time),
+        cmocka_unit_test(test_a_script_has_one_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
