@@ -571,7 +571,6 @@ static struct blocked *wait_there(struct conn *c, const struct request *rq,
 static void move_apart(struct worker *w, struct conn *c, struct request *rq)
 {
     uint64_t shards = place__shards_of(w, rq);
-    if (place__must_wait(w, c)) return; /* for room for a probe */
     const char *why;
     switch (span__begin(w, c, shards, true, &why)) {
     case SPAN_REFUSED:

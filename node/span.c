@@ -10,6 +10,7 @@
 /* Its log is behind: an empty request is taken when it has caught up, and its answer lets the connection go on. */
 static void wait_for_log(struct worker *w, struct conn *c, uint32_t shard)
 {
+    if (place__must_wait(w, c)) return; /* for room */
     enum reply_mode mode = c->session.reply_mode;
     struct msg_request r = {.kind = MSG_PROBE};
     place__send(c, shard, &r);
@@ -140,7 +141,6 @@ void span__place(struct worker *w, struct conn *c, struct request *rq, uint64_t 
         place__stall(w, c, CONN_WAIT_ORDER);
         return;
     }
-    if (place__must_wait(w, c)) return; /* for room for a probe */
     const char *why;
     switch (span__begin(w, c, shards, rq->spec->flags & MAY_WRITE, &why)) {
     case SPAN_READY:

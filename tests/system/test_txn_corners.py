@@ -262,6 +262,37 @@ def repeat(stop, c, commands):
     return thread
 
 
+def calls(client, command):
+    found = client.call("INFO", "commandstats").split(b"cmdstat_%s:calls=" % command)
+    return int(found[1].split(b",")[0]) if len(found) > 1 else 0
+
+
+def test_who_has_everything_to_himself_needs_no_room():
+    """The mailbox to the other shard is always full, of commands that wait for him, and something is always under way."""
+    with start_moon(shards=2, args=(*DEBUG, "--shard-lending", "no")) as node:
+        pair, stop, rounds = Pair(node), threading.Event(), 8
+        renamer, watcher, items = pair.on(0), pair.on(1), "{%s}" % pair.b
+        renamer.call("RPUSH", items, *range(5000))
+        readers = [pair.on(0) for _ in range(8)]
+        for c in readers:
+            c.timeout = 60
+        threads = [repeat(stop, pair.on(1), [["MSET", pair.a, "1", pair.b, "1"]]) for _ in range(4)]
+        threads += [repeat(stop, c, [["LPOS", items, "none"]] * 400) for c in readers]
+        try:
+            time.sleep(0.3)
+            before = calls(watcher, b"lpos")
+            for _ in range(rounds):
+                renamer.call("SET", pair.a2, "v")
+                renamer.send(encode(["RENAME", pair.a2, pair.b2]))
+                assert renamer.read_raw(timeout=60) == b"+OK\r\n"
+            spent = calls(watcher, b"lpos") - before
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(60)
+        assert spent < rounds * 2500, spent  # some 1,600 are in a full mailbox, and one round trip is enough
+
+
 def test_who_waits_for_everything_to_himself_is_not_forgotten_behind_others():
     """On his shard so many have something to be run that each comes to its turn in one pass out of several, and something is
     always under way."""
