@@ -37,6 +37,16 @@ static bool may_lend(const struct worker *owner)
            owner->stage == WORKER_RUNS && (c->journal == NULL || !journal_behind(c->journal));
 }
 
+/* Its thread, or who worked here before, may have come later into its pass than we into ours: what it told then is not
+ * undone. (A clock that was set back is believed when the thread wakes.) */
+static void bring_time(const struct core *from, struct core *to)
+{
+    int64_t told_ms = from->run.now_ms > to->run.now_ms ? from->run.now_ms : to->run.now_ms;
+    int64_t told_us = told_ms * 1000;
+    to->reactor.wall_us = from->reactor.wall_us > told_us ? from->reactor.wall_us : told_us;
+    if (from->reactor.mono_ns > to->reactor.mono_ns) to->reactor.mono_ns = from->reactor.mono_ns;
+}
+
 bool lend__take_token(struct worker *w, uint32_t shard)
 {
     struct peer *p = &w->peers[shard];
@@ -50,8 +60,7 @@ bool lend__take_token(struct worker *w, uint32_t shard)
     if (w->lent == 0) w->lent_ticks = clock_ticks();
     w->lent |= UINT64_C(1) << shard;
     stat_bump(&w->lends, 1);
-    core->reactor.wall_us = w->core.reactor.wall_us;
-    core->reactor.mono_ns = w->core.reactor.mono_ns;
+    bring_time(&w->core, core);
     core_pass_begin(core);
     return true;
 }
