@@ -916,6 +916,14 @@ static void prefetch_group(struct worker *w, const struct queued *q, uint32_t n)
     prefetch_elements(ks, q, here, keys);
 }
 
+/* A key that is set behind a command that took long lives as long as its client wants. A tick is a nanosecond, or less. */
+#define CLOCK_TICKS_MAX (UINT64_C(1) << 20)
+
+static inline void look_at_clock(struct worker *w)
+{
+    if (unlikely(w->core.ticks - w->read_ticks > CLOCK_TICKS_MAX)) worker_read_clocks(w);
+}
+
 void place__run(struct worker *w)
 {
     for (uint32_t at = 0; at < w->batch_count; at += GROUP) {
@@ -923,6 +931,7 @@ void place__run(struct worker *w)
         struct queued *q = w->batch + at;
         prefetch_group(w, q, n);
         for (uint32_t i = 0; i < n; i++) {
+            look_at_clock(w);
             if (q[i].conn != NULL)
                 run_queued_conn(w, &q[i]);
             else

@@ -171,13 +171,30 @@ static void look_at_cut(struct worker *w)
     if (w->holds != NULL) hold__look(w);
 }
 
+void worker_read_clocks(struct worker *w)
+{
+    struct core *c = &w->core;
+    reactor_read_clocks(&c->reactor);
+    if (reactor_now_ms(&c->reactor) > c->run.now_ms) c->run.now_ms = reactor_now_ms(&c->reactor);
+    w->read_ticks = c->ticks = clock_ticks();
+}
+
+static void begin_pass(struct worker *w)
+{
+    if (unlikely(park_wanted())) {
+        park__stand();
+        reactor_read_clocks(&w->core.reactor);
+    }
+    cluster_pass_begin(w);
+    core_pass_begin(&w->core);
+    w->read_ticks = w->core.ticks;
+}
+
 static void pass(void *ctx)
 {
     struct worker *w = ctx;
     struct touched touched = {.tail = &touched.head}, unreached = {.tail = &unreached.head};
-    park_here();
-    cluster_pass_begin(w);
-    core_pass_begin(&w->core);
+    begin_pass(w);
     look_at_cut(w);
     if (core_must_serve(&w->core))
         core_serve(&w->core); /* others worked here, or the log was full */

@@ -103,6 +103,7 @@ struct worker {
     struct queued *batch;
     uint32_t batch_count;
     uint64_t batch_id;
+    uint64_t read_ticks;        /* clock_ticks() when this pass read the clocks */
     const struct conn *running; /* whose request runs now; NULL: for_conn's, or nobody's */
     struct for_conn {           /* of any worker; id 0: nobody's */
         uint64_t id;
@@ -143,6 +144,9 @@ static inline void worker_runs_for_nobody(struct worker *w)
 {
     worker_runs_for(w, 0, 0, 0);
 }
+
+/* A pass has one time, but where it takes long: what runs from here on in it does so at a later one. */
+void worker_read_clocks(struct worker *w);
 
 /* The worker this thread runs; NULL on other threads. */
 struct worker *worker_self(void);

@@ -64,7 +64,7 @@ static void back(struct io_rest *rest)
 
 /* ---- life */
 
-static void read_clocks(struct reactor *r)
+void reactor_read_clocks(struct reactor *r)
 {
     r->wall_us = clock_wall_us(r->clock);
     r->mono_ns = clock_mono_ns(r->clock);
@@ -81,7 +81,7 @@ void reactor_init(struct reactor *r, uint32_t core, struct io *io, const struct 
                           .rest = {.leave = leave, .back = back},
                           .pass_cpu_every = PASS_CPU_EVERY};
     task_queue_init(&r->tasks, clock);
-    read_clocks(r);
+    reactor_read_clocks(r);
     r->timers = timer_wheel_new(reactor_mono_ms(r));
     current = r;
 }
@@ -163,7 +163,7 @@ void reactor_turn(struct reactor *r, bool may_sleep)
 {
     current = r;
     uint32_t count = may_sleep ? sleep_turn(r) : io_turn(r->io, 0);
-    read_clocks(r);
+    reactor_read_clocks(r);
     stat_bump(&r->turns, 1);
     if (count > 0 && r->pass_cpu_every != 0 && r->turns % r->pass_cpu_every == 0)
         measured_pass(r);

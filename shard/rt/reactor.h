@@ -33,7 +33,7 @@ struct reactor {
     struct reactor_handler handler;
     uint32_t core;
     uint32_t spin_us;
-    int64_t wall_us; /* one reading per turn */
+    int64_t wall_us; /* one reading per turn, or reactor_read_clocks() */
     uint64_t mono_ns;
     atomic_bool sleeping;   /* peers: publish, then reactor_wake() */
     _Atomic uint32_t token; /* enum reactor_token */
@@ -51,6 +51,7 @@ void reactor_init(struct reactor *r, uint32_t core, struct io *io, const struct 
                   struct reactor_handler handler);
 void reactor_fini(struct reactor *r);
 void reactor_turn(struct reactor *r, bool may_sleep); /* one turn; tests call it directly */
+void reactor_read_clocks(struct reactor *r);          /* in a turn that takes long */
 void reactor_run(struct reactor *r);                  /* until reactor_stop(); may be run again */
 void reactor_stop(struct reactor *r);                 /* any thread */
 /* Any thread, after publishing a message: wakes the core only if it sleeps. */

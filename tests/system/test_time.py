@@ -1,11 +1,66 @@
 """The time at which commands run: one for all of a pass, but a key lives as long as its client asks, whatever ran before."""
+import threading
 import time
 
+import pytest
+
 from moonlib.resp import encode, parse, to_python
+from moonlib.setups import alternating, name_of
+from moonlib.slots import key_on, shards_of
 
 
 def read(client):
     return to_python(parse(client.read_raw()))
+
+
+@pytest.fixture(name="node", params=alternating(1, 2, 4), ids=name_of)
+def fixture_node(request, nodes):
+    return nodes.get(*request.param)
+
+
+def test_what_comes_behind_a_slow_command_has_its_whole_time(node):
+    keys = [key_on(s, shards_of(node), "due") for s in range(shards_of(node))]
+    with node.client() as c:
+        for key in keys:
+            assert c.pipeline([["DEBUG", "SLEEP", "0.4"], ["SET", key, "v", "PX", 300]]) == [b"OK"] * 2
+            assert c.call("GET", key) == b"v"
+            assert c.call("PERSIST", key) == 1
+            assert c.pipeline([["DEBUG", "SLEEP", "0.4"], ["PEXPIRE", key, 300]]) == [b"OK", 1]
+            assert c.call("GET", key) == b"v"
+
+
+def test_what_waited_while_all_shards_stood_has_its_whole_time(pair):
+    """Some of those that write are in a pass that began when they were to stand."""
+    script = "redis.call('get', KEYS[2]) for i = 1, tonumber(ARGV[1]) do end"
+    c, writers = pair.on(0), [pair.on(1) for _ in range(3)]
+    done, failed = threading.Event(), []
+
+    def stand(steps):
+        begin = time.monotonic()
+        c.call("EVAL", script, 2, pair.a, pair.b, steps)
+        return time.monotonic() - begin
+
+    def write(number, conn):
+        key, count, px = key_on(1, 2, f"writer{number}-"), 0, 300
+        while not done.is_set():
+            count += 1
+            assert conn.call("SET", key, count, "PX", px) == b"OK"
+            begin = time.monotonic()
+            if conn.call("EXISTS", key) == 0 and time.monotonic() - begin < px / 1000:
+                failed.append((number, count))
+
+    c.call("CONFIG", "SET", "busy-reply-threshold", 0)
+    steps = int(2e6 * 0.6 / min(stand(2000000) for _ in range(3)))  # 0.6 s
+    threads = [threading.Thread(target=write, args=w) for w in enumerate(writers)]
+    for t in threads:
+        t.start()
+    for _ in range(5):
+        time.sleep(0.05)
+        stand(steps)
+    done.set()
+    for t in threads:
+        t.join()
+    assert failed == []
 
 
 def test_time_does_not_go_back(pair):
