@@ -320,6 +320,7 @@ static void cron(struct timer *t)
     sample_ops(w, now_ms);
     stamps_rest(w->core.stamps);
     worker_each_conn(w, cron_conn, &now_ms);
+    buf_shrink(&w->part_reply, JOINED_KEEP_BYTES);
     flush_dirty(w);
     if (w->index == 0) cluster_cron(w);
     reactor_arm(&w->core.reactor, t, 1000);

@@ -533,6 +533,25 @@ def test_a_client_that_does_not_read_does_not_fill_the_memory(node, value_bytes,
         sender.join()
 
 
+def test_a_large_reply_leaves_no_memory_behind(node):
+    keys = spread_keys(node, 1, "large")
+
+    def of_clients(c):
+        return int(re.search(rb"used_memory_clients:(\d+)", c.call("INFO", "memory"))[1])
+
+    with node.client(timeout=30) as c:
+        before = of_clients(c)
+        for k in keys:
+            c.call("SET", k, b"v" * (24 << 20))
+        for _ in range(2):
+            assert [len(v) for v in c.call("MGET", *keys)] == [24 << 20] * len(keys)
+        until = time.monotonic() + 5  # what is idle for a second is given back
+        while (left := of_clients(c) - before) > 4 << 20 and time.monotonic() < until:
+            time.sleep(0.2)
+        assert left <= 4 << 20, left
+        c.call("DEL", *keys)
+
+
 # ---- the end
 
 class Asker(threading.Thread):
