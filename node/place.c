@@ -655,6 +655,10 @@ static void run_script(struct worker *w, struct conn *c, struct request *rq)
 {
     uint32_t shard;
     if (held_back(w, c, rq)) return;
+    if (unlikely(c->pends_count > 0) && place__shards_of(w, rq) == 0) { /* it may want any key */
+        place__stall(w, c, CONN_WAIT_ORDER);
+        return;
+    }
     if (!one_shard(w, rq, &shard)) {
         span__place(w, c, rq, place__shards_of(w, rq));
         return;
@@ -731,7 +735,10 @@ static void place(struct worker *w, struct conn *c, struct request *rq)
         if (!held_back(w, c, rq)) run_on(w, c, rq, place__shard_of_cursor(w, rq));
         return;
     case SPREAD_ANY:
-        if (!held_back(w, c, rq)) run_on(w, c, rq, place__shard_by_keys(w, c->session.db));
+        if (unlikely(c->pends_count > 0)) /* what came before changes the numbers of keys */
+            place__stall(w, c, CONN_WAIT_ORDER);
+        else
+            run_on(w, c, rq, place__shard_by_keys(w, c->session.db));
         return;
     }
 }

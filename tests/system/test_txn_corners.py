@@ -430,3 +430,25 @@ def test_select_inside_exec_needs_no_room_in_the_mailboxes_of_others():
         assert homes[0].call("GET", key) == b"in 3"
         for c in asking:
             assert [c.read_raw() for _ in range(gets)] == [b"$1\r\nv\r\n"] * gets
+
+
+# ---- commands that do not say which keys they are about
+
+def test_a_script_that_names_no_key_comes_behind_all_that_its_connection_sent(pair):
+    c = pair.on(0)
+    c.call("CONFIG", "SET", "shard-lending", "no")
+    get, set_ = (f"return redis.call('{what}', ARGV[1], unpack(ARGV, 2))" for what in ("get", "set"))
+    pair.stop(1)
+    assert c.pipeline([["SET", pair.b, "old"], ["EVAL", get, 0, pair.b]]) == [b"OK", b"old"]
+    pair.stop(1)
+    assert c.pipeline([["MGET", pair.a, pair.b], ["EVAL", set_, 0, pair.b, "new"], ["GET", pair.b]]) == [[None, b"old"], b"OK", b"new"]
+
+
+def test_randomkey_knows_the_keys_that_its_connection_made(pair):
+    c = pair.on(0)
+    c.call("CONFIG", "SET", "shard-lending", "no")
+    pair.stop(1)
+    assert c.pipeline([["SET", pair.b, "v"], ["RANDOMKEY"]]) == [b"OK", pair.b.encode()]
+    pair.stop(1)
+    replies = c.pipeline([["DEL", pair.b], ["SET", pair.a, "v"], *[["RANDOMKEY"]] * 8])
+    assert replies == [1, b"OK", *[pair.a.encode()] * 8]
