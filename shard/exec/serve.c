@@ -148,13 +148,29 @@ static bool has_target(struct core *c, struct wait_key *key, struct core *at, ui
     return s->target != NULL && s->target->entry.waits == 0;
 }
 
-/* From now on nobody else comes to it; it is served when all shards stand. */
-static void keep_apart(struct core *c, struct wait_key *key, uint64_t hash)
+/* From now on nobody else comes to it. */
+static struct serving *keep_source(struct core *c, struct wait_key *key, uint64_t hash)
 {
     struct serving *s = serving_made(c, key);
-    s->apart = true;
     if (s->source == NULL) s->source = keep(c, c, hash);
+    return s;
+}
+
+/* It is served when all shards stand. */
+static void keep_apart(struct core *c, struct wait_key *key, uint64_t hash)
+{
+    keep_source(c, key, hash)->apart = true;
     core__serve_again(c);
+}
+
+/* For a move, whose target lies on `at`. */
+static bool has_both(struct core *c, struct wait_key *key, uint64_t hash, struct core *at,
+                     uint64_t to_hash)
+{
+    if (!has_source(c, key, hash)) return false;
+    if (has_target(c, key, at, to_hash)) return true;
+    (void)keep_source(c, key, hash); /* it was free, and the element is not to be taken meanwhile */
+    return false;
 }
 
 /* ---- one who waits */
@@ -208,7 +224,7 @@ static enum served move(struct core *c, struct wait_key *k, const struct db_key 
     struct db_key to = db_key(key->db, rq->argv[2]);
     uint32_t shard = slot_shard(to.slot, c->count);
     if (shard == c->index) {
-        if (!has_source(c, k, key->hash) || !has_target(c, k, c, to.hash)) return KEPT;
+        if (!has_both(c, k, key->hash, c, to.hash)) return KEPT;
         serve(c, p, 1, key);
         return SERVED;
     }
@@ -218,7 +234,7 @@ static enum served move(struct core *c, struct wait_key *k, const struct db_key 
     }
     struct core *at = c->stands->core[shard];
     if (!may_write(at, rq)) return NOT_NOW;
-    if (!has_source(c, k, key->hash) || !has_target(c, k, at, to.hash)) return KEPT;
+    if (!has_both(c, k, key->hash, at, to.hash)) return KEPT;
     c->on_apart(c, p);
     return SERVED;
 }

@@ -251,6 +251,23 @@ def test_who_has_everything_to_himself_takes_nothing_from_who_waits(thief):
         assert homes[1].read_raw() == b"+OK\r\n" and homes[3].read_raw() == b"+OK\r\n"
 
 
+def test_an_element_is_kept_for_a_move_that_waits_for_its_target():
+    """The target was spoken for by a transaction that has begun elsewhere; the source, on the same shard, by nobody."""
+    with start_moon(shards=SHARDS, args=(*DEBUG, "--shard-lending", "no")) as node:
+        homes = by_home(node)
+        waiter = second_of_home(node, homes)[3]
+        source, target = key_on(0, SHARDS, "source"), key_on(0, SHARDS, "target")
+        waiter.send(encode(["BLMOVE", source, target, "LEFT", "LEFT", 0]))
+        homes[1].send(encode(["DEBUG", "SLEEP", str(NAP)]))
+        time.sleep(0.05)
+        homes[2].send(encode(["DEL", target, key_on(1, SHARDS)]))
+        time.sleep(0.05)
+        homes[0].send(encode(["DEBUG", "SLEEP", str(2 * NAP)]) + encode(["RPUSH", source, "item"]) + encode(["LPOP", source]))
+        assert [homes[0].read_raw() for _ in range(3)] == [b"+OK\r\n", b":1\r\n", b"$-1\r\n"]
+        assert waiter.read_raw() == b"$4\r\nitem\r\n" and homes[0].call("LRANGE", target, 0, -1) == [b"item"]
+        assert homes[1].read_raw() == b"+OK\r\n" and homes[2].read_raw() == b":0\r\n"
+
+
 def repeat(stop, c, commands):
     """A thread that does so, until it is stopped."""
     def run():
