@@ -186,7 +186,7 @@ static void test_many_keys_of_one_watcher(void **state)
     (void)state;
     struct watches ws = {.count = 0};
     const uint32_t many = 200000;
-    uint64_t begin_ns = clock_mono_ns(&clock_real);
+    uint64_t begin_ns = clock_thread_cpu_ns();
     for (uint32_t i = 0; i < many; i++) {
         char name[32];
         (void)snprintf(name, sizeof name, "key:%u", i);
@@ -197,7 +197,7 @@ static void test_many_keys_of_one_watcher(void **state)
         add(&ws, i + 2, 0, "key:0");
     }
     assert_int_equal(ws.count, many + many / 100);
-    assert_true(clock_mono_ns(&clock_real) - begin_ns < UINT64_C(10000000000));
+    assert_true(clock_thread_cpu_ns() - begin_ns < UINT64_C(10000000000));
     assert_false(watch_drop(&ws, 1));
     watches_free(&ws);
 }
