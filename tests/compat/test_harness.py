@@ -1,5 +1,6 @@
 """The differential harness itself: two equal servers never differ, a fault in between is found and the
 commands that show it are boiled down to a few."""
+import select
 import socket
 import threading
 
@@ -260,6 +261,16 @@ def test_a_dead_server_is_a_failure(oracle):
     assert attempt(pair, [["SET", "a", "1"]]) is None
     pair.close()
     spare.stop()
+
+
+def test_an_answer_that_lies_there_is_taken_however_late(second):
+    """The test itself may be what came late."""
+    with second.client() as c:
+        c.send(encode(["PING"]))
+        assert select.select([c.socket], [], [], 10)[0]
+        assert c.read_raw(timeout=0) == b"+PONG\r\n"
+        with pytest.raises(Disconnected, match="no answer"):
+            c.read_raw(timeout=0)
 
 
 def test_quoting_is_redis_cli_s():
