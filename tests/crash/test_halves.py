@@ -26,19 +26,34 @@ def started_again(f, shards):
         node.kill()
 
 
-def leave_half(f):
-    """True for what was told though it may be dropped: a write behind the half, a read of it."""
+def logs_with(f, word):
+    """Numbers of the logs that hold it, all of them at their begin."""
+    def holds(path):
+        with path.open("rb") as file:
+            return word in file.read(1 << 20)
+
+    return [log for log in range(f.shards) if any(map(holds, f.folder.rglob(f"log-*-{log:02d}-*")))]
+
+
+def until_logs_have(f, word, logs):
+    until = time.monotonic() + 10
+    while (found := logs_with(f, word)) != logs:
+        assert time.monotonic() < until, f"{word} is in {found}, not {logs}"
+        time.sleep(0.01)
+
+
+def leave_half(f, soon=SOON):
+    """True for what was told, within `soon`, though it may be dropped: a write behind the half, a read of it."""
     pair = Pair(f.node)
     writer, behind, reader = pair.on(0), pair.on(0), pair.on(0)
     assert writer.call("MSET", pair.a, "old", pair.b, "old") == b"OK"
     # Under `everysec` writes are handed to the kernel by the shard itself, which stands still with them.
     f.tell("hang" if "always" in f.args else "stall", log=1)
     writer.send(encode(["MSET", pair.a, "new", pair.b, "new"]))
-    time.sleep(SOON)
+    until_logs_have(f, b"new", [0])
     behind.send(encode(["SET", pair.a2, "behind"]))
     reader.send(encode(["GET", pair.a]))
-    time.sleep(SOON)
-    told = has_reply(behind), has_reply(reader)
+    told = has_reply(behind, soon), has_reply(reader, SOON)
     assert not has_reply(writer), "a transaction was acknowledged that lacks a part"
     f.node.kill()
     f.heal()
@@ -46,8 +61,8 @@ def leave_half(f):
     return pair, told
 
 
-def half_is_dropped_for_good(f):
-    pair, (wrote, read) = leave_half(f)
+def half_is_dropped_for_good(f, soon=SOON):
+    pair, (wrote, read) = leave_half(f, soon)
     with started_again(f, 2) as c:
         seen = c.call("MGET", pair.a, pair.b)
         assert seen[0] == seen[1], f"half a transaction: {seen}"
@@ -77,22 +92,16 @@ def test_what_was_dropped_does_not_come_back(faulty, fsync):
             assert c.call("MGET", pair.a, pair.b, pair.a2) == [b"old", b"old", None]
 
 
-@pytest.mark.parametrize("mistake, says", [("own-gate", "an acknowledged write is missing"),
-                                           ("keep-halves", "half a transaction"),
-                                           ("same-generation", "acknowledged between two crashes")])
-def test_a_planted_mistake_is_found(plant, faulty, mistake, says):
+@pytest.mark.parametrize("mistake, says, soon", [("own-gate", "an acknowledged write is missing", 10),
+                                                 ("keep-halves", "half a transaction", SOON),
+                                                 ("same-generation", "acknowledged between two crashes", SOON)])
+def test_a_planted_mistake_is_found(plant, faulty, mistake, says, soon):
     plant(mistake)
     with pytest.raises(AssertionError, match=says):
-        half_is_dropped_for_good(faulty(2, "always", BY_MESSAGE))
+        half_is_dropped_for_good(faulty(2, "always", BY_MESSAGE), soon)
 
 
 # ---- one thread runs and writes all parts, as the other shards sleep
-
-def logs_with(f, word):
-    """Numbers of the logs that hold it."""
-    return [log for log in range(f.shards)
-            if any(word in file.read_bytes() for file in f.folder.rglob(f"log-*-{log:02d}-*"))]
-
 
 @pytest.mark.parametrize("log", [0, 1])
 def test_a_thread_that_is_killed_between_two_logs(faulty, log):
@@ -104,6 +113,7 @@ def test_a_thread_that_is_killed_between_two_logs(faulty, log):
     time.sleep(SOON)
     f.tell("stall", log=log)
     writer.send(encode(["MSET", pair.a, "new", pair.b, "new"]))
+    until_logs_have(f, b"new", [1] if log == 0 else [])
     time.sleep(SOON)
     for reader, key in zip(readers, (pair.a, pair.b)):
         reader.send(encode(["GET", key]))

@@ -57,17 +57,32 @@ def starved_ns(files):
 
 class Stopwatch:
     """For work that the server's threads and this one do in turn: seconds without those for which one of them was ready
-    to run and waited for a CPU."""
+    to run and waited for a CPU. Of a thread that has ended counts what was known of it last."""
 
     def __init__(self, pid):
         self.files = schedstat_files(pid)
+        self.starved = starved_ns(self.files)
         self.began = self.now()
 
     def now(self):
-        return time.monotonic() - sum(starved_ns(self.files)) / 1e9
+        for i, f in enumerate(self.files):
+            try:
+                self.starved[i] = starved_ns([f])[0]
+            except ProcessLookupError:
+                pass
+        return time.monotonic() - sum(self.starved) / 1e9
 
     def seconds(self):
         return self.now() - self.began
+
+    def seconds_to_end(self, process, seconds_max=10):
+        """Waits for the end of the server, looking how its threads fare on the way."""
+        until = time.monotonic() + seconds_max
+        while process.poll() is None:
+            assert time.monotonic() < until, "it does not end"
+            time.sleep(0.002)
+            self.now()
+        return self.seconds()
 
 
 def connect(port, password):
