@@ -271,6 +271,9 @@ def test_an_answer_that_lies_there_is_taken_however_late(second):
         assert c.read_raw(timeout=0) == b"+PONG\r\n"
         with pytest.raises(Disconnected, match="no answer"):
             c.read_raw(timeout=0)
+        c.timeout = 0
+        with pytest.raises(Disconnected, match=r"no answer in time .* threads of the server: .*redis-.* S \d"):
+            c.read_raw()
 
 
 def test_quoting_is_redis_cli_s():

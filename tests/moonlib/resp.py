@@ -2,6 +2,7 @@
 
 Client.call() is for tests that look at values; Client.pipeline_raw() is for those that compare bytes.
 """
+import os
 import socket
 import time
 
@@ -146,11 +147,27 @@ def to_python(node):
     return node.held
 
 
-class Client:
-    """One connection. Every wait is bounded by `timeout` seconds and ends in Disconnected."""
+def threads_of(pid):
+    """Name, state and how many seconds it has run and waited for a CPU, of each: is it starved (R), does it wait for a disk (D)
+    or for something else (S)?"""
+    found = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/stat", encoding="utf-8", errors="replace") as f:
+                name, rest = f.read().split("(", 1)[1].rsplit(")", 1)
+            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as f:
+                ran, waited = (int(word) / 1e9 for word in f.read().split()[:2])
+            found.append(f"{name} {rest.split()[0]} {ran:.2f} {waited:.2f}")
+    except OSError as error:
+        found.append(repr(error))
+    return ", ".join(found)
 
-    def __init__(self, port, host="127.0.0.1", resp=2, timeout=10.0):
-        self.timeout = timeout
+
+class Client:
+    """One connection. Every wait is bounded by `timeout` seconds and ends in Disconnected. pid: of the server, if it is here."""
+
+    def __init__(self, port, host="127.0.0.1", resp=2, timeout=10.0, pid=None):
+        self.timeout, self.pid = timeout, pid
         self.buffer = bytearray()
         self.at = 0  # of the buffer: what lies before was given out
         self.socket = socket.create_connection((host, port), timeout=timeout)
@@ -174,8 +191,9 @@ class Client:
         except OSError as error:
             raise Disconnected(f"send: {error}") from error
 
-    def fill(self, deadline):
-        """What is there is taken however late this is: an answer that came while the test itself did not run is one."""
+    def fill(self, deadline, tell=False):
+        """What is there is taken however late this is: an answer that came while the test itself did not run is one. tell:
+        an answer was expected, so what the server did instead is told."""
         left = deadline - time.monotonic()
         self.socket.settimeout(max(left, 0))
         try:
@@ -183,7 +201,8 @@ class Client:
         except (socket.timeout, BlockingIOError) as error:
             if left > 0:
                 return
-            raise Disconnected(f"no answer in time ({self.timeout} s); so far {bytes(self.buffer[self.at:][:200])!r}") from error
+            said = f"no answer in time ({self.timeout} s); so far {bytes(self.buffer[self.at:][:200])!r}"
+            raise Disconnected(f"{said}; threads of the server: {threads_of(self.pid)}" if tell and self.pid else said) from error
         except OSError as error:
             raise Disconnected(f"recv: {error}") from error
         if not data:
@@ -197,7 +216,7 @@ class Client:
         """The bytes of the next reply or push."""
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         while (end := reply_end(self.buffer, self.at)) < 0:
-            self.fill(deadline)
+            self.fill(deadline, tell=timeout is None)
         raw = bytes(self.buffer[self.at:end])
         self.at = end
         return raw
@@ -205,7 +224,7 @@ class Client:
     def read_bytes(self, count):
         deadline = time.monotonic() + self.timeout
         while len(self.buffer) < self.at + count:
-            self.fill(deadline)
+            self.fill(deadline, tell=True)
         self.at += count
         return bytes(self.buffer[self.at - count:self.at])
 

@@ -109,7 +109,7 @@ class Server:
 
     def client(self, resp=2, timeout=10.0):
         """A new connection, closed with the server at the latest."""
-        client = Client(self.port, resp=resp, timeout=timeout)
+        client = Client(self.port, resp=resp, timeout=timeout, pid=self.pid)
         self.clients.append(client)
         return client
 
