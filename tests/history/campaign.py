@@ -85,12 +85,12 @@ class Campaign:
         self.counts, self.operations = collections.Counter(), collections.Counter()
         self.judging = 0.0
 
-    def run(self, seconds):
-        """Until so many seconds have passed; at least three laps. Raises Violation."""
+    def run(self, seconds, operations=0):
+        """Until so many seconds have passed and so many operations were done; at least three laps. Raises Violation."""
         deadline = time.monotonic() + seconds
         before = None
         try:
-            while self.number < 3 or time.monotonic() < deadline:
+            while self.number < 3 or time.monotonic() < deadline or sum(self.operations.values()) < operations:
                 if before is None or self.server is None:
                     self.open()
                 before = self.lap(before)
