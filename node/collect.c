@@ -22,7 +22,7 @@ struct collect_answer {
     int64_t now_ms; /* its time */
     int64_t
         alive_till_ms; /* of its keys that are there the first to expire does then; INT64_MAX: none */
-    uint64_t refused;
+    uint64_t refused; /* bit i % 64: its key i; all of them: it did not run */
 };
 struct collect_part {
     uint32_t shard, first, count; /* hashes[first …] */
@@ -365,17 +365,33 @@ static void load_batch(struct worker *w, struct queued *q)
     exec_load(w->core.ks, keys, n, false);
 }
 
-static bool must_refuse(struct worker *w, const struct queued *q)
+static bool must_wait(const struct worker *w, const struct queued *q, uint32_t first,
+                      uint32_t count)
+{
+    struct wait wait = {.mode = SCHED_READ,
+                        .hashes = q->known.hashes + first,
+                        .count = count,
+                        .conn_id = q->conn_id};
+    return wait__must(w, &wait);
+}
+
+/* Of several calls only those come again whose keys are spoken for. */
+static COLD uint64_t refused_keys(const struct worker *w, const struct queued *q)
+{
+    uint64_t refused = 0;
+    if (must_wait(w, q, 0, 0)) return UINT64_MAX;
+    for (uint32_t i = 0; i + 1 < q->rq.argc; i++)
+        if (must_wait(w, q, i, 1)) refused |= UINT64_C(1) << i % 64;
+    return refused;
+}
+
+static uint64_t must_refuse(const struct worker *w, const struct queued *q)
 {
     if (unlikely(w->peers[q->from].over > 0) &&
         answer__gives_back(w, q->from, q->conn_index, q->conn_id, q->round))
-        return true;
-    if (likely(sched_is_empty(&w->core.sched)) || planted(COLLECT_BLIND)) return false;
-    struct wait wait = {.mode = SCHED_READ,
-                        .hashes = q->known.hashes,
-                        .count = q->rq.argc - 1,
-                        .conn_id = q->conn_id};
-    return wait__must(w, &wait);
+        return UINT64_MAX;
+    if (likely(sched_is_empty(&w->core.sched)) || planted(COLLECT_BLIND)) return 0;
+    return must_wait(w, q, 0, q->rq.argc - 1) ? refused_keys(w, q) : 0;
 }
 
 /* What has expired by now is absent, and stays so. */
@@ -403,7 +419,7 @@ void collect__serve(struct worker *w, struct queued *q)
     struct collect_answer answer = {.refused = must_refuse(w, q)};
     buf_add(out, &answer, sizeof answer);
     core->gate_lsn = 0;
-    if (likely(!answer.refused)) {
+    if (likely(answer.refused != UINT64_MAX)) {
         struct reply reply = {.out = out, .proto = q->proto};
         if (!q->known.loaded) load_batch(w, q);
         answer.now_ms = core->run.now_ms;
@@ -520,6 +536,15 @@ static bool is_free_here(struct worker *w, const struct conn *c, const struct co
     return !wait__must(w, &wait);
 }
 
+/* Of the calls looked at. */
+static bool is_refused(const struct collect_part *p)
+{
+    uint32_t from = p->done % 64;
+    if (likely(p->answer.refused == 0)) return false;
+    if (p->now + from >= 64) return true; /* or a neighbour's */
+    return (p->answer.refused >> from & ((UINT64_C(1) << p->now) - 1)) != 0;
+}
+
 /* What the parts have read for the calls looked at is there now, at *now_ms_out. */
 static bool holds(struct worker *w, const struct conn *c, struct collect *k, int64_t *now_ms_out)
 {
@@ -530,7 +555,7 @@ static bool holds(struct worker *w, const struct conn *c, struct collect *k, int
     for (uint32_t i = 0; i < k->parts; i++) {
         const struct collect_part *p = &k->part[i];
         if (p == k->own || p->now == 0) continue;
-        if (unlikely(p->answer.refused) || unlikely(p->answer.alive_till_ms <= now_ms) ||
+        if (unlikely(is_refused(p)) || unlikely(p->answer.alive_till_ms <= now_ms) ||
             unlikely(
                 stamps_changed(stamps_of(w, p), p->answer.since, known_of(k, p).hashes, p->now)))
             return false;

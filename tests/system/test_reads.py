@@ -8,11 +8,13 @@ import time
 
 import pytest
 
+from moonlib.pair import NAP
 from moonlib.resp import Client, Disconnected, ReplyError, encode, parse, to_python
 from moonlib.server import start_moon
 from moonlib.setups import IOS, alternating, name_of
 from moonlib.slots import key_on
 from moonlib.together import client_of, together
+from test_txn_corners import fixture_homes  # noqa: F401 (fixture)
 
 SIZES = (0, 1, 300, 5000, 20000, 1 << 20)  # in the answer, in the room that is spare, as a block
 
@@ -314,6 +316,21 @@ def test_one_that_comes_again_brings_none_of_those_behind_it(pair):
     assert writer.read_raw() == b"+OK\r\n"
     reads, again = (a - b for a, b in zip(counted_by(writer), before))
     assert reads == 6 and again <= 1  # none if the write's part here came before the answers
+
+
+def test_of_reads_that_go_together_only_that_of_a_key_that_is_spoken_for_comes_again(homes):
+    """A transaction has spoken for it on shard 1, and waits for shard 0."""
+    a, b, quiet, c = (key_on(shard, 4, prefix) for shard, prefix in ((0, "a"), (1, "b"), (1, "quiet"), (2, "c")))
+    homes[2].call("MSET", a, "old", b, "old", quiet, "quiet", c, "own")
+    before = counted_by(homes[3])
+    homes[0].send(encode(["DEBUG", "SLEEP", str(NAP)]))
+    time.sleep(0.05)
+    homes[1].send(encode(["MSET", a, "new", b, "new"]))
+    time.sleep(0.05)
+    reads = [["MGET", quiet, c]] * 4 + [["MGET", b, c]] + [["MGET", c, quiet]] * 11
+    assert homes[2].pipeline(reads) == [[b"quiet", b"own"]] * 4 + [[b"new", b"own"]] + [[b"own", b"quiet"]] * 11
+    assert [homes[shard].read_raw() for shard in (0, 1)] == [b"+OK\r\n"] * 2
+    assert tuple(n - m for n, m in zip(counted_by(homes[3]), before)) == (16, 1)
 
 
 def test_a_read_behind_requests_that_were_given_back_is_answered(node):
