@@ -489,8 +489,11 @@ static void run_conn(struct worker *w, struct conn *c, struct request *rq)
         return;
     }
     lend__give_back(w); /* it may take long, or want the others to stand */
-    if (place__must_wait(w, c)) return;
-    if (unlikely(rq->spec->run_conn == multi__exec) && !ready_for_exec(w, c)) return;
+    uint64_t shards;
+    bool exec = rq->spec->run_conn == multi__exec;
+    /* An EXEC that runs here while the others stand needs no room, but for commands about connections, which rest. */
+    if (!(unlikely(exec) && multi__spans(c, &shards)) && place__must_wait(w, c)) return;
+    if (unlikely(exec) && !ready_for_exec(w, c)) return;
     size_t start;
     struct reply reply = conn__reply_begin(c, &start);
     place__call(w, c, rq, &reply);

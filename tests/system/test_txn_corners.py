@@ -285,7 +285,8 @@ def calls(client, command):
     return int(found[1].split(b",")[0]) if len(found) > 1 else 0
 
 
-def test_who_has_everything_to_himself_needs_no_room():
+@pytest.mark.parametrize("how", ("RENAME", "EXEC"))
+def test_who_has_everything_to_himself_needs_no_room(how):
     """The mailbox to the other shard is always full, of commands that wait for him, and something is always under way."""
     with start_moon(shards=2, args=(*DEBUG, "--shard-lending", "no")) as node:
         pair, stop, rounds = Pair(node), threading.Event(), 8
@@ -300,9 +301,9 @@ def test_who_has_everything_to_himself_needs_no_room():
             time.sleep(0.3)
             before = calls(watcher, b"lpos")
             for _ in range(rounds):
-                renamer.call("SET", pair.a2, "v")
-                renamer.send(encode(["RENAME", pair.a2, pair.b2]))
-                assert renamer.read_raw(timeout=60) == b"+OK\r\n"
+                renamer.pipeline([["SET", pair.a2, "v"], ["MULTI"], ["RENAME", pair.a2, pair.b2]][:1 if how == "RENAME" else 3])
+                renamer.send(encode(["RENAME", pair.a2, pair.b2] if how == "RENAME" else ["EXEC"]))
+                assert renamer.read_raw(timeout=60).endswith(b"+OK\r\n")
             spent = calls(watcher, b"lpos") - before
         finally:
             stop.set()
