@@ -8,7 +8,8 @@ import pytest
 from moonlib.faulty import fixture_faulty, fixture_library  # noqa: F401 (fixtures)
 from moonlib.pair import DEBUG, Pair, has_reply
 from moonlib.planted import fixture_plant  # noqa: F401 (fixture)
-from moonlib.resp import ReplyError, encode
+from moonlib.resp import ReplyError, encode, parse, to_python
+from moonlib.slots import key_on
 
 POLICIES = ("always", "everysec")
 BY_MESSAGE = (*DEBUG, "--shard-lending", "no")
@@ -99,6 +100,38 @@ def test_a_planted_mistake_is_found(plant, faulty, mistake, says, soon):
     plant(mistake)
     with pytest.raises(AssertionError, match=says):
         half_is_dropped_for_good(faulty(2, "always", BY_MESSAGE), soon)
+
+
+def tells_nothing_of_a_half(f, log):
+    """Reads of a key that has its part, and one of a shard that has none of it; on whichever shard the client lives."""
+    a, b, c = (key_on(shard, 3, prefix) for shard, prefix in enumerate("abc"))
+    writer = f.node.client()
+    assert writer.call("MSET", a, "old", b, "old", c, "quiet") == b"OK"
+    f.tell("hang", log=log)
+    writer.send(encode(["MSET", a, "new", b, "new"]))
+    time.sleep(SOON)
+    reads = [(["MGET", a, c], [b"new", b"quiet"]), (["MGET", c, b], [b"quiet", b"new"]), (["EXISTS", a, b, c, "none"], 3)]
+    readers = [(f.node.client(), *read) for read in reads for _ in range(3)]
+    for reader, command, _ in readers:
+        reader.send(encode(command))
+    time.sleep(SOON)
+    told = [command for reader, command, _ in readers if has_reply(reader)]
+    f.heal()
+    assert not told, f"told of a half: {told}"
+    assert writer.read_raw() == b"+OK\r\n"
+    for reader, command, reply in readers:
+        assert to_python(parse(reader.read_raw())) == reply, command
+
+
+@pytest.mark.parametrize("log", [0, 1])
+def test_reads_over_several_shards_tell_nothing_of_a_half(faulty, log):
+    tells_nothing_of_a_half(faulty(3, "always", BY_MESSAGE), log)
+
+
+def test_a_planted_mistake_is_found_by_reads(plant, faulty):
+    plant("own-gate")
+    with pytest.raises(AssertionError, match="told of a half"):
+        tells_nothing_of_a_half(faulty(3, "always", BY_MESSAGE), 1)
 
 
 # ---- one thread runs and writes all parts, as the other shards sleep
