@@ -26,7 +26,7 @@
 #include "node/park.h"
 #include "node/txn_priv.h"
 
-#define HOLD_NS_MAX 50000u /* what a wake takes */
+#define HOLD_NS_MAX 50000u /* what a wake takes; in ticks, too, or less */
 /* Of one command over several shards: more is done sooner side by side. */
 #define IN_PLACE_ARGS_MAX 256u
 
@@ -57,7 +57,10 @@ bool lend__take_token(struct worker *w, uint32_t shard)
         reactor_give(&core->reactor, TOKEN_FREE);
         return false;
     }
-    if (w->lent == 0) w->lent_ticks = clock_ticks();
+    if (w->lent == 0) {
+        w->lent_ticks = clock_ticks();
+        worker_due_by(w, w->lent_ticks + HOLD_NS_MAX);
+    }
     w->lent |= UINT64_C(1) << shard;
     stat_bump(&w->lends, 1);
     bring_time(&w->core, core);
@@ -294,5 +297,8 @@ void lend__give_back_all(struct worker *w)
 
 void lend__give_back_in_time(struct worker *w)
 {
-    if (clock_ticks_to_ns(w->core.ticks - w->lent_ticks) > HOLD_NS_MAX) lend__give_back_all(w);
+    if (clock_ticks_to_ns(w->core.ticks - w->lent_ticks) > HOLD_NS_MAX)
+        lend__give_back_all(w);
+    else
+        worker_due_by(w, w->lent_ticks + HOLD_NS_MAX);
 }

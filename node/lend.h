@@ -34,7 +34,7 @@ static inline void lend__give_back(struct worker *w)
 {
     if (unlikely(w->lent != 0)) lend__give_back_all(w);
 }
-/* After each request: a shard whose clients are back waits no longer than its own wake takes. */
+/* Now and then: a shard whose clients are back waits no longer than its own wake takes. */
 void lend__give_back_in_time(struct worker *w);
 
 /* On a core that somebody else worked on, its token held: its log is written. True: its thread has more to do,

@@ -926,14 +926,6 @@ static void prefetch_group(struct worker *w, const struct queued *q, uint32_t n)
     prefetch_elements(ks, q, here, keys);
 }
 
-/* A key that is set behind a command that took long lives as long as its client wants. A tick is a nanosecond, or less. */
-#define CLOCK_TICKS_MAX (UINT64_C(1) << 20)
-
-static inline void look_at_clock(struct worker *w)
-{
-    if (unlikely(w->core.ticks - w->read_ticks > CLOCK_TICKS_MAX)) worker_read_clocks(w);
-}
-
 void place__run(struct worker *w)
 {
     for (uint32_t at = 0; at < w->batch_count; at += GROUP) {
@@ -941,12 +933,11 @@ void place__run(struct worker *w)
         struct queued *q = w->batch + at;
         prefetch_group(w, q, n);
         for (uint32_t i = 0; i < n; i++) {
-            look_at_clock(w);
+            if (unlikely(w->core.ticks > w->due_ticks)) worker_see_to_due(w);
             if (q[i].conn != NULL)
                 run_queued_conn(w, &q[i]);
             else
                 run_queued_peer(w, &q[i]);
-            if (unlikely(w->lent != 0)) lend__give_back_in_time(w);
         }
     }
     /* It may be gone by the next pass. What runs outside of a batch says whose it is. */

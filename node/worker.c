@@ -11,6 +11,7 @@
 #include "node/config.h"
 #include "node/conn_priv.h"
 #include "node/hold.h"
+#include "node/lend.h"
 #include "node/load.h"
 #include "node/park.h"
 #include "node/slowlog.h"
@@ -171,12 +172,29 @@ static void look_at_cut(struct worker *w)
     if (w->holds != NULL) hold__look(w);
 }
 
+/* A key that is set behind a command that took long lives as long as its client wants. A tick is a nanosecond, or less. */
+#define CLOCK_TICKS_MAX (UINT64_C(1) << 20)
+
+static void clocks_are_read(struct worker *w)
+{
+    w->read_ticks = w->core.ticks;
+    w->due_ticks = w->read_ticks + CLOCK_TICKS_MAX;
+}
+
 void worker_read_clocks(struct worker *w)
 {
     struct core *c = &w->core;
     reactor_read_clocks(&c->reactor);
     if (reactor_now_ms(&c->reactor) > c->run.now_ms) c->run.now_ms = reactor_now_ms(&c->reactor);
-    w->read_ticks = c->ticks = clock_ticks();
+    c->ticks = clock_ticks();
+    clocks_are_read(w);
+}
+
+void worker_see_to_due(struct worker *w)
+{
+    if (w->core.ticks > w->read_ticks + CLOCK_TICKS_MAX) worker_read_clocks(w);
+    w->due_ticks = w->read_ticks + CLOCK_TICKS_MAX;
+    if (w->lent != 0) lend__give_back_in_time(w);
 }
 
 static void begin_pass(struct worker *w)
@@ -187,7 +205,7 @@ static void begin_pass(struct worker *w)
     }
     cluster_pass_begin(w);
     core_pass_begin(&w->core);
-    w->read_ticks = w->core.ticks;
+    clocks_are_read(w);
 }
 
 static void pass(void *ctx)

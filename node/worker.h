@@ -104,6 +104,7 @@ struct worker {
     uint32_t batch_count;
     uint64_t batch_id;
     uint64_t read_ticks;        /* clock_ticks() when this pass read the clocks */
+    uint64_t due_ticks;         /* then place__run() sees to the clocks, or to what is lent */
     const struct conn *running; /* whose request runs now; NULL: for_conn's, or nobody's */
     struct for_conn {           /* of any worker; id 0: nobody's */
         uint64_t id;
@@ -147,6 +148,11 @@ static inline void worker_runs_for_nobody(struct worker *w)
 
 /* A pass has one time, but where it takes long: what runs from here on in it does so at a later one. */
 void worker_read_clocks(struct worker *w);
+void worker_see_to_due(struct worker *w); /* core.ticks > due_ticks */
+static inline void worker_due_by(struct worker *w, uint64_t ticks)
+{
+    if (ticks < w->due_ticks) w->due_ticks = ticks;
+}
 
 /* The worker this thread runs; NULL on other threads. */
 struct worker *worker_self(void);
