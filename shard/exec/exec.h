@@ -61,7 +61,7 @@ struct exec {
     struct reply *reply;
     struct arena *scratch; /* rewound after the command */
     struct rng *rng;
-    int64_t now_ms;    /* wall clock, one reading per pass; 0 in replay */
+    int64_t now_ms;    /* wall clock, as the worker last read it in this pass; 0 in replay */
     struct db_key key; /* of the first key: hash and slot computed when the request was routed */
     uint32_t shard, shards;
     uint16_t databases;
