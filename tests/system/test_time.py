@@ -18,22 +18,27 @@ def fixture_node(request, nodes):
     return nodes.get(*request.param)
 
 
+LIFE = 100000  # ms
+
+
+def lags(conn, key, *before):
+    """By how many ms the time at which a SET runs is behind that of a TIME in front of it, which is read there and then."""
+    *_, now, ok, until = conn.pipeline([*before, ["TIME"], ["SET", key, "v", "PX", LIFE], ["PEXPIRETIME", key]])
+    assert ok == b"OK"
+    return int(now[0]) * 1000 + int(now[1]) // 1000 - (until - LIFE)
+
+
 def test_what_comes_behind_a_slow_command_has_its_whole_time(node):
-    keys = [key_on(s, shards_of(node), "due") for s in range(shards_of(node))]
     with node.client() as c:
-        for key in keys:
-            assert c.pipeline([["DEBUG", "SLEEP", "0.4"], ["SET", key, "v", "PX", 300]]) == [b"OK"] * 2
-            assert c.call("GET", key) == b"v"
-            assert c.call("PERSIST", key) == 1
-            assert c.pipeline([["DEBUG", "SLEEP", "0.4"], ["PEXPIRE", key, 300]]) == [b"OK", 1]
-            assert c.call("GET", key) == b"v"
+        for shard in range(shards_of(node)):
+            assert lags(c, key_on(shard, shards_of(node), "due"), ["DEBUG", "SLEEP", "0.4"]) < 100
 
 
 def test_what_waited_while_all_shards_stood_has_its_whole_time(pair):
     """Some of those that write are in a pass that began when they were to stand."""
     script = "redis.call('get', KEYS[2]) for i = 1, tonumber(ARGV[1]) do end"
     c, writers = pair.on(0), [pair.on(1) for _ in range(3)]
-    done, failed = threading.Event(), []
+    done, late = threading.Event(), []
 
     def stand(steps):
         begin = time.monotonic()
@@ -41,13 +46,8 @@ def test_what_waited_while_all_shards_stood_has_its_whole_time(pair):
         return time.monotonic() - begin
 
     def write(number, conn):
-        key, count, px = key_on(1, 2, f"writer{number}-"), 0, 300
         while not done.is_set():
-            count += 1
-            assert conn.call("SET", key, count, "PX", px) == b"OK"
-            begin = time.monotonic()
-            if conn.call("EXISTS", key) == 0 and time.monotonic() - begin < px / 1000:
-                failed.append((number, count))
+            late.append(lags(conn, key_on(1, 2, f"writer{number}-")))
 
     c.call("CONFIG", "SET", "busy-reply-threshold", 0)
     steps = int(2e6 * 0.6 / min(stand(2000000) for _ in range(3)))  # 0.6 s
@@ -60,7 +60,7 @@ def test_what_waited_while_all_shards_stood_has_its_whole_time(pair):
     done.set()
     for t in threads:
         t.join()
-    assert failed == []
+    assert max(late) < 100, max(late)
 
 
 def test_time_does_not_go_back(pair):
